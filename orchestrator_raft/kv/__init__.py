@@ -1,0 +1,1 @@
+"""Adapters to key-value stores (none yet)."""

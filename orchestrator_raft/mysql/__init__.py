@@ -1,0 +1,1 @@
+"""Adapter to the database servers; the only importer of aiomysql."""
