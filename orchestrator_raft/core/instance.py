@@ -327,4 +327,3 @@ class Observation:
 
 
 Observations = Mapping[InstanceKey, Observation]
-

@@ -1,0 +1,105 @@
+"""What people decided, as values: the static policy of the configuration, and the filters it is written in.
+
+Rules for this file: no behaviour beyond matching; every field has a unit in its name or a type that needs none; a
+default here is the product's default, and the configuration only overrides it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from orchestrator_raft.core.instance import InstanceKey
+
+
+class LossPolicy(Enum):
+    """What a failover may cost in acknowledged transactions (design D4)."""
+
+    AUTO = "auto"
+    """``none`` where semi-sync is on, ``any`` where it is off."""
+    NONE = "none"
+    SECONDS = "seconds"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFilters:
+    """Entries of RecoverMasterClusterFilters and the like.
+
+    An entry is ``*``, an exact cluster name or alias, ``alias=x``, ``alias~=regex``, or a regex on the cluster name.
+    No entries match nothing: automatic recovery is off until somebody asks for it.
+    """
+
+    entries: tuple[str, ...] = ()
+
+    def match(self, name: str, alias: str) -> bool:
+        return any(_entry_matches(entry, name, alias) for entry in self.entries)
+
+
+def _entry_matches(entry: str, name: str, alias: str) -> bool:
+    if entry == "*" or entry in (name, alias):
+        return True
+    if entry.startswith("alias="):
+        return alias == entry.removeprefix("alias=")
+    if entry.startswith("alias~="):
+        return re.search(entry.removeprefix("alias~="), alias) is not None
+    return re.search(entry, name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class HostFilters:
+    """Regexes on ``host:port``, as in RecoveryIgnoreHostnameFilters."""
+
+    patterns: tuple[str, ...] = ()
+
+    def match(self, key: InstanceKey) -> bool:
+        text = str(key)
+        return any(re.search(pattern, text) is not None for pattern in self.patterns)
+
+    def keep(self, keys: Iterable[InstanceKey]) -> tuple[InstanceKey, ...]:
+        return tuple(key for key in keys if not self.match(key))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The static part of what the decisions depend on; equal on all nodes that share a configuration."""
+
+    recover_primary: ClusterFilters = ClusterFilters()
+    recover_intermediate: ClusterFilters = ClusterFilters()
+    recovery_ignore: HostFilters = HostFilters()
+    promotion_ignore: HostFilters = HostFilters()
+    discovery_ignore: HostFilters = HostFilters()
+    problem_ignore: HostFilters = HostFilters()
+    recovery_block_s: float = 3600.0
+    """A cluster that was recovered is not recovered again by itself for so long, unless somebody acknowledges."""
+    detection_block_s: float = 3600.0
+    lag_reasonable_s: float = 10.0
+    lag_maintenance_s: float = 20.0
+    """A replica that lags more is no target of a planned takeover."""
+    prevent_cross_data_center: bool = False
+    prevent_cross_region: bool = False
+    loss: LossPolicy = LossPolicy.AUTO
+    catch_up_limit_s: float = 30.0
+    """The longest a failover waits for the chosen replica's applier to drain."""
+    demotion_block_limit_s: float = 5.0
+    """The longest a planned takeover may refuse writes before it gives the old primary back."""
+    fail_promotion_on_lag_s: float = 0.0
+    """Refuse a successor that lags so much or more; 0 refuses none (FailMasterPromotionOnLagMinutes)."""
+    fail_promotion_if_behind: bool = False
+    """Refuse a successor whose applier has not drained, instead of waiting for it."""
+    apply_promotion: bool = True
+    """Reset replication and open the successor for writes (ApplyMySQLPromotionAfterMasterFailover)."""
+    detach_lost_replicas: bool = True
+    unseen_forget_s: float = 240 * 3600.0
+    poll_s: float = 5.0
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Command lists by the peers' key, e.g. ``PreFailoverProcesses``."""
+    hook_timeout_s: float = 60.0
+
+    def loss_policy(self, semi_sync_is_on: bool) -> LossPolicy:
+        """``AUTO`` resolved for a cluster."""
+        if self.loss is not LossPolicy.AUTO:
+            return self.loss
+        return LossPolicy.NONE if semi_sync_is_on else LossPolicy.ANY

@@ -1,0 +1,30 @@
+"""What is it like? Clusters and servers as one immutable value, built from records, observations and marks."""
+
+from orchestrator_raft.core.topology.build import build
+from orchestrator_raft.core.topology.clusters import assign_clusters, observe_ackers
+from orchestrator_raft.core.topology.model import (
+    Cluster,
+    ClusterRecord,
+    Downtime,
+    Marks,
+    Server,
+    ServerRecord,
+    StalePrimary,
+    StaleStatus,
+    Topology,
+)
+
+__all__ = [
+    "Cluster",
+    "ClusterRecord",
+    "Downtime",
+    "Marks",
+    "Server",
+    "ServerRecord",
+    "StalePrimary",
+    "StaleStatus",
+    "Topology",
+    "assign_clusters",
+    "build",
+    "observe_ackers",
+]

@@ -1,0 +1,193 @@
+"""The values that describe clusters: the replicated records, and the view that decisions are made on.
+
+Two kinds live here and must not be mixed up:
+- ``...Record``, ``Downtime``, ``StalePrimary`` are replicated by Raft and change only by a committed command;
+- ``Server``, ``Cluster``, ``Topology`` are one moment's view, built anew for each decision and never kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from orchestrator_raft.core.errors import InvalidInput
+from orchestrator_raft.core.instance import Facts, InstanceKey, Observation, Unreachable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRecord:
+    """What is replicated about one server: its structure, where it belongs, whether it answers."""
+
+    key: InstanceKey
+    facts: Facts | None = None
+    """Structural facts of the last successful probe; None when nobody has reached it yet."""
+    addresses: tuple[InstanceKey, ...] = ()
+    """Other addresses under which this very server was reached."""
+    cluster_id: str = ""
+    reachable: bool = True
+    reachable_changed_ms: int = 0
+    """Replicated time at which ``reachable`` last changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterRecord:
+    """What is replicated about one cluster. Its id never changes; its name is its primary's address."""
+
+    id: str
+    primary: InstanceKey | None = None
+    alias: str = ""
+    domain: str = ""
+    generation: int = 0
+    """Counts the changes of the primary role; publications carry it."""
+    ackers: tuple[InstanceKey, ...] = ()
+    """Possible ackers: replicas that may have acknowledged a semi-sync commit. Shrinks only by command (D4)."""
+
+    @property
+    def name(self) -> str:
+        return str(self.primary) if self.primary is not None else self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downtime:
+    """A person's mark, with an end: this server's problems start no recovery. Times are replicated milliseconds."""
+
+    key: InstanceKey
+    owner: str
+    reason: str
+    begun_ms: int
+    ends_ms: int
+
+
+class StaleStatus(Enum):
+    """Where a demoted primary that was out of reach stands."""
+
+    OUT_OF_REACH = "out of reach"
+    FENCED = "fenced"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StalePrimary:
+    """A server demoted while out of reach. It is fenced before anything else is done with it (D4)."""
+
+    key: InstanceKey
+    cluster_id: str
+    recovery_id: str
+    since_ms: int
+    status: StaleStatus = StaleStatus.OUT_OF_REACH
+    extra: str = ""
+    """GTIDs that only this server holds, once they are known; then it is quarantined."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """Replicated marks on servers, by address."""
+
+    downtimes: Mapping[InstanceKey, Downtime] = field(default_factory=dict)
+    stale: Mapping[InstanceKey, StalePrimary] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One server in one moment's view."""
+
+    key: InstanceKey
+    cluster_id: str
+    facts: Facts | None
+    """Newest facts known, from before the failure where the server does not answer now."""
+    observation: Observation | None
+    source: InstanceKey | None
+    """The known server it replicates from, resolved to that server's key."""
+    replicas: tuple[InstanceKey, ...]
+    depth: int
+    is_co_primary: bool = False
+    downtime: Downtime | None = None
+    stale: StalePrimary | None = None
+    record: ServerRecord | None = None
+
+    @property
+    def reached(self) -> bool:
+        """The newest probe brought facts (the peers' "last check valid")."""
+        return self.observation is not None and self.observation.reached
+
+    @property
+    def answers(self) -> bool:
+        """The process replied, if only with an error: whatever is wrong, it is not dead."""
+        if self.observation is None:
+            return False
+        result = self.observation.result
+        return result.kind.answers if isinstance(result, Unreachable) else True
+
+    @property
+    def fresh(self) -> Facts | None:
+        """Facts of the newest probe; None when that probe failed or there was none."""
+        return self.facts if self.reached else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """One cluster in one moment's view."""
+
+    record: ClusterRecord
+    members: tuple[InstanceKey, ...]
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def alias(self) -> str:
+        """Alias for people; the cluster's name where none is known (as the peers do)."""
+        return self.record.alias or self.record.name
+
+    @property
+    def primary(self) -> InstanceKey | None:
+        return self.record.primary
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything that is known of the fleet, at one moment."""
+
+    servers: Mapping[InstanceKey, Server]
+    clusters: Mapping[str, Cluster]
+
+    def server(self, key: InstanceKey) -> Server:
+        """The server with this key. Raises InvalidInput when nobody knows it."""
+        found = self.servers.get(key)
+        if found is None:
+            raise InvalidInput(f"no server {key} is known: discover it first")
+        return found
+
+    def replicas_of(self, key: InstanceKey) -> tuple[Server, ...]:
+        found = self.servers.get(key)
+        return tuple(self.servers[replica] for replica in found.replicas) if found else ()
+
+    def cluster_of(self, key: InstanceKey) -> Cluster | None:
+        found = self.servers.get(key)
+        return self.clusters.get(found.cluster_id) if found else None
+
+    def members(self, cluster_id: str) -> Iterator[Server]:
+        cluster = self.clusters.get(cluster_id)
+        return (self.servers[key] for key in (cluster.members if cluster else ()))
+
+    def primary_of(self, cluster_id: str) -> Server | None:
+        cluster = self.clusters.get(cluster_id)
+        if cluster is None or cluster.primary is None:
+            return None
+        return self.servers.get(cluster.primary)
+
+    def ancestors(self, key: InstanceKey) -> tuple[InstanceKey, ...]:
+        """Sources above ``key``, nearest first; a circle ends where it would begin again."""
+        found: list[InstanceKey] = []
+        current = self.servers.get(key)
+        while current is not None and current.source is not None and current.source not in (key, *found):
+            found.append(current.source)
+            current = self.servers.get(current.source)
+        return tuple(found)
