@@ -72,7 +72,7 @@ def complaints(path: str, text: str) -> Iterator[str]:
         if complexity(function) > COMPLEXITY_MAX:
             yield f"{where}: complexity {complexity(function)}, at most {COMPLEXITY_MAX}"
         if positional_parameters(function) > POSITIONAL_PARAMETERS_MAX:
-            yield f"{where}: {positional_parameters(function)} positional parameters, at most {POSITIONAL_PARAMETERS_MAX}"
+            yield f"{where}: more than {POSITIONAL_PARAMETERS_MAX} positional parameters"
     yield from bad_calls(path, tree)
 
 

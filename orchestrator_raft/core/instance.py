@@ -2,8 +2,8 @@
 
 Rules for this file
 - Values only. A server that cannot be reached is a value too (``Unreachable``), never an exception.
-- One type for both lives of a fact: ``Facts`` as probed, and ``Facts.structural()`` of it, which drops all that moves by
-  itself (lag, positions, GTID sets, thread states). Only the structural part is replicated (design D3.3), so two
+- One type for both lives of a fact: ``Facts`` as probed, and ``Facts.structural()`` of it, which drops all that moves
+  by itself (lag, positions, GTID sets, thread states). Only the structural part is replicated (design D3.3), so two
   probes of a quiet server are equal there and the log stands still.
 - Words are the field's: primary, replica, source, receiver (the IO thread), applier (the SQL thread).
 """
@@ -144,7 +144,8 @@ class Channel:
         empty = Coordinates()
         return replace(
             self, receiver=ThreadState.STOPPED, applier=ThreadState.STOPPED, receiver_error_number=0, receiver_error="",
-            applier_error_number=0, applier_error="", read=empty, executed=empty, relay=empty, retrieved=None, lag_s=None,
+            applier_error_number=0, applier_error="", read=empty, executed=empty, relay=empty, retrieved=None,
+            lag_s=None,
         )  # fmt: skip
 
 

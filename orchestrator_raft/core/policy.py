@@ -20,7 +20,6 @@ class LossPolicy(Enum):
     AUTO = "auto"
     """``none`` where semi-sync is on, ``any`` where it is off."""
     NONE = "none"
-    SECONDS = "seconds"
     ANY = "any"
 
 

@@ -1,0 +1,93 @@
+"""``analyze``: the rules run over a topology.
+
+A diagnosis is made for each server; it carries the problem, if a rule found one, and the structure warnings. What
+makes a problem not ours to repair (downtime, filters) is said in ``skipped`` and never hides the problem itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator_raft.core.analysis.rules import NO_PROBLEM, RULES, Rule
+from orchestrator_raft.core.analysis.situation import Situation, situate
+from orchestrator_raft.core.analysis.warnings import structure_warnings
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.topology import Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong, with what shows it."""
+
+    rule: Rule
+    key: InstanceKey
+    cluster_id: str
+    evidence: tuple[str, ...]
+    skipped: str = ""
+    """Why nothing is done about it although the rule names a recovery; empty when it may be repaired."""
+
+    @property
+    def code(self) -> str:
+        return self.rule.code
+
+    @property
+    def is_actionable(self) -> bool:
+        return bool(self.rule.recovery) and not self.skipped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What the rules say of one server."""
+
+    situation: Situation
+    problem: Problem | None
+    warnings: tuple[str, ...]
+
+    @property
+    def code(self) -> str:
+        return self.problem.code if self.problem else NO_PROBLEM
+
+    @property
+    def is_interesting(self) -> bool:
+        return self.problem is not None or bool(self.warnings)
+
+
+def analyze(topology: Topology, policy: Policy) -> tuple[Diagnosis, ...]:
+    """Diagnoses of all servers, ordered by key."""
+    return tuple(diagnose(situate(topology, server, policy), policy) for _, server in sorted(topology.servers.items()))
+
+
+def diagnose(situation: Situation, policy: Policy) -> Diagnosis:
+    """The first rule that finds evidence, and every structure warning."""
+    if policy.recovery_ignore.match(situation.key) or situation.server.stale is not None:
+        return Diagnosis(situation=situation, problem=None, warnings=())
+    problem = None
+    for rule in RULES:
+        evidence = rule.predicate(situation)
+        if evidence is not None:
+            problem = Problem(
+                rule=rule,
+                key=situation.key,
+                cluster_id=situation.server.cluster_id,
+                evidence=evidence,
+                skipped=_skipped(rule, situation, policy),
+            )
+            break
+    return Diagnosis(situation=situation, problem=problem, warnings=structure_warnings(situation))
+
+
+def _skipped(rule: Rule, situation: Situation, policy: Policy) -> str:
+    downtime = situation.server.downtime
+    if downtime is not None:
+        return f"{situation.key} is in downtime by {downtime.owner}: {downtime.reason}"
+    replicas = situation.replicas
+    if rule.hidden_by_downtimed_replicas and replicas and len(situation.downtimed) == len(replicas):
+        return f"all replicas of {situation.key} are in downtime"
+    if not rule.recovery:
+        return ""
+    cluster = situation.cluster
+    if cluster is None or not policy.recover_primary.match(cluster.name, cluster.alias):
+        name = cluster.name if cluster else str(situation.key)
+        return f"automatic recovery is off for cluster {name}: RecoverMasterClusterFilters does not match it"
+    return ""

@@ -1,0 +1,221 @@
+"""``choose``: which replica takes over, and why each other one does not.
+
+Rules
+- Data first. What a replica has is executed ∪ retrieved; the union over all replicas is what must be saved. A replica
+  that holds all of it goes before any that does not, whatever people prefer; a preferred one that lacks some may still
+  be named by a person, and then it first catches up from a holder.
+- A transaction that was written on a replica itself and that no other server has is errant: nobody was promised it, so
+  it neither counts as data to be saved nor makes its owner a better choice.
+- Every refused server is reported with its reason; a verdict without a successor says what would have to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+
+from orchestrator_raft.core.analysis.situation import logs_updates, major_version
+from orchestrator_raft.core.gtid import GtidSet
+from orchestrator_raft.core.instance import PROMOTION_ORDER, Facts, InstanceKey, PromotionRule, ThreadState
+from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.topology import Server
+
+_FORMAT_RANK = {"STATEMENT": 0, "MIXED": 1, "ROW": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One server that is not to be promoted, and why."""
+
+    key: InstanceKey
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The choice. ``best`` is None when nobody is fit; then ``refused`` says why, server by server."""
+
+    best: InstanceKey | None
+    ranking: tuple[InstanceKey, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    needed: GtidSet | None = None
+    """Everything that some replica has and that must be saved."""
+    catch_up_from: InstanceKey | None = None
+    """A server that holds what ``best`` lacks; None when it lacks nothing."""
+
+
+def choose(
+    failed: Server,
+    candidates: Iterable[Server],
+    policy: Policy,
+    designated: InstanceKey | None = None,
+) -> Verdict:
+    """Pick the successor of ``failed`` among ``candidates`` (its replicas, freshly probed, receivers stopped)."""
+    every = tuple(server for server in candidates if server.key != failed.key)
+    servers = tuple(server for server in every if _same_dialect(server, failed))
+    needed = data_to_save(servers)
+    refused = [
+        Refusal(server.key, "it speaks another dialect") for server in every if not _same_dialect(server, failed)
+    ]
+    fit: list[Server] = []
+    for server in servers:
+        reason = unfit(server, failed, policy) or _not_designated(server, designated)
+        if reason:
+            refused.append(Refusal(server.key, reason))
+        else:
+            fit.append(server)
+    ranking = sorted(fit, key=lambda server: _rank(server, failed, servers, needed))
+    if not ranking:
+        return Verdict(best=None, refused=tuple(refused), needed=needed)
+    best = ranking[0]
+    refused.extend(Refusal(server.key, _beaten(server, best, needed)) for server in ranking[1:])
+    return Verdict(
+        best=best.key,
+        ranking=tuple(server.key for server in ranking),
+        refused=tuple(refused),
+        needed=needed,
+        catch_up_from=None if holds_all(best, needed) else _holder(servers, best, needed),
+    )
+
+
+def _same_dialect(server: Server, failed: Server) -> bool:
+    """GTID sets of different dialects cannot be compared, so such a replica is left out of every comparison."""
+    return server.facts is None or failed.facts is None or server.facts.flavor is failed.facts.flavor
+
+
+def data_to_save(servers: Iterable[Server]) -> GtidSet | None:
+    """Union of what the reachable replicas have, without errant transactions; None without any GTID set."""
+    received = {server.key: server.fresh.received for server in servers if server.fresh and server.fresh.received}
+    cleaned = []
+    for server in servers:
+        own = received.get(server.key)
+        if own is not None and server.fresh is not None:
+            cleaned.append(
+                own.minus(errant(server.fresh, [each for key, each in received.items() if key != server.key]))
+            )
+    return reduce(lambda one, other: one.union(other), cleaned) if cleaned else None
+
+
+def errant(facts: Facts, others: Iterable[GtidSet]) -> GtidSet:
+    """Transactions written on this server itself that none of ``others`` has. Requires a GTID set in ``facts``."""
+    alone = facts.received
+    if alone is None:
+        raise ValueError(f"{facts.key} has no GTID set")
+    for other in others:
+        alone = alone.minus(other)
+    return alone.only_from(alone.sources_of_server(server_uuid=facts.server_uuid, server_id=facts.server_id))
+
+
+def holds_all(server: Server, needed: GtidSet | None) -> bool:
+    received = server.fresh.received if server.fresh else None
+    return needed is None or (received is not None and received.covers(needed))
+
+
+def unfit(server: Server, failed: Server, policy: Policy) -> str:
+    """Why this server must not be promoted; empty when it may be."""
+    facts = server.fresh
+    if facts is None:
+        return "it does not answer"
+    return _cannot_serve(server, facts) or _must_not(server, facts, failed, policy)
+
+
+def _cannot_serve(server: Server, facts: Facts) -> str:
+    channel = facts.channel
+    checks = (
+        (server.stale is not None, "it is a stale primary or in quarantine"),
+        (not logs_updates(server), "it has no binary log of what it replicates (log_bin, log_replica_updates)"),
+        (channel is None, "it is no replica"),
+        (facts.executed is None, "it has no GTIDs, so it cannot be compared with the others"),
+        (channel is not None and channel.delay_s > 0, "it is delayed on purpose"),
+        (
+            channel is not None and channel.applier is ThreadState.STOPPED and channel.applier_error_number != 0,
+            f"its applier is broken: {channel.applier_error if channel else ''}",
+        ),
+    )
+    return next((reason for holds, reason in checks if holds), "")
+
+
+def _must_not(server: Server, facts: Facts, failed: Server, policy: Policy) -> str:
+    here, there = facts.location, failed.facts.location if failed.facts else facts.location
+    lag = facts.lag_s
+    limit = policy.fail_promotion_on_lag_s
+    checks = (
+        (facts.promotion_rule is PromotionRule.MUST_NOT, "its promotion rule is must_not"),
+        (policy.promotion_ignore.match(server.key), "PromotionIgnoreHostnameFilters matches it"),
+        (
+            policy.prevent_cross_data_center and here.data_center != there.data_center,
+            f"it is in {here.data_center!r}, not {there.data_center!r} (PreventCrossDataCenterMasterFailover)",
+        ),
+        (
+            policy.prevent_cross_region and here.region != there.region,
+            f"it is in {here.region!r}, not {there.region!r} (PreventCrossRegionMasterFailover)",
+        ),
+        (limit > 0 and lag is not None and lag >= limit, f"it lags {lag} s (FailMasterPromotionOnLagMinutes)"),
+        (
+            policy.fail_promotion_if_behind and backlog(facts) > 0,
+            "its applier has not caught up (FailMasterPromotionIfSQLThreadNotUpToDate)",
+        ),
+    )
+    return next((reason for holds, reason in checks if holds), "")
+
+
+def backlog(facts: Facts) -> int:
+    """Transactions that were received and not yet applied."""
+    if facts.received is None or facts.executed is None:
+        return 0
+    return facts.received.minus(facts.executed).count()
+
+
+def _not_designated(server: Server, designated: InstanceKey | None) -> str:
+    return f"{designated} was asked for" if designated is not None and server.key != designated else ""
+
+
+def _rank(server: Server, failed: Server, servers: tuple[Server, ...], needed: GtidSet | None) -> tuple[object, ...]:
+    """Smaller is better; the last element makes the order total."""
+    facts = server.facts
+    if facts is None:
+        raise ValueError(f"{server.key} was ranked without facts")
+    others = [other.facts for other in servers if other.key != server.key and other.fresh and other.facts]
+    cut_off = sum(1 for other in others if not can_replicate_from(other, facts))
+    errant_count = errant(facts, [each.received for each in others if each.received]).count() if facts.received else 0
+    same_place = failed.facts is not None and facts.location == failed.facts.location
+    return (
+        not holds_all(server, needed),
+        errant_count > 0,
+        cut_off,
+        PROMOTION_ORDER[facts.promotion_rule],
+        not same_place,
+        backlog(facts),
+        server.key,
+    )
+
+
+def can_replicate_from(replica: Facts, source: Facts) -> bool:
+    """Version and binary log format allow ``replica`` to read what ``source`` writes."""
+    if replica.flavor is not source.flavor or major_version(replica) < major_version(source):
+        return False
+    return _FORMAT_RANK.get(replica.binlog.format, 2) >= _FORMAT_RANK.get(source.binlog.format, 2)
+
+
+def _beaten(server: Server, best: Server, needed: GtidSet | None) -> str:
+    if holds_all(best, needed) and not holds_all(server, needed):
+        return f"{best.key} has transactions that it lacks"
+    return f"{best.key} is preferred"
+
+
+def _holder(servers: tuple[Server, ...], best: Server, needed: GtidSet | None) -> InstanceKey | None:
+    """The server that has most of what ``best`` lacks and can serve it."""
+    if needed is None or best.fresh is None or best.fresh.received is None:
+        return None
+    lacking = needed.minus(best.fresh.received)
+    offers = [
+        (-server.fresh.received.intersection(lacking).count(), server.key)
+        for server in servers
+        if server.key != best.key and server.fresh and server.fresh.received and logs_updates(server)
+    ]
+    offers = [offer for offer in offers if offer[0] < 0]
+    return min(offers)[1] if offers else None

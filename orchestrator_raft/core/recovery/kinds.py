@@ -1,0 +1,10 @@
+"""The table of recoveries. A rule of the analysis names a row; a new recovery is one row here and its phases."""
+
+from __future__ import annotations
+
+from orchestrator_raft.core.recovery.dead_primary import DEAD_PRIMARY
+from orchestrator_raft.core.recovery.machine import Kind
+from orchestrator_raft.core.recovery.rejoin import REJOIN
+from orchestrator_raft.core.recovery.takeover import TAKEOVER
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (DEAD_PRIMARY, TAKEOVER, REJOIN)}

@@ -1,0 +1,159 @@
+"""The replicated record of one recovery: what is known of it by everybody, and all that a new leader needs to go on.
+
+Rules
+- Nothing that matters lives only in the leader's memory: the successor is in the record before anybody is promoted.
+- No secrets in here: the record is shown, logged and kept.
+- Every list has a limit, so that a record stays small enough for one Raft command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from orchestrator_raft.core.instance import ChannelOption, InstanceKey
+
+TIMELINE_MAX = 64
+ERRORS_MAX = 32
+TEXT_MAX = 500
+
+
+class EndState(Enum):
+    """How a recovery ended; every one of them ends in one."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    """Nothing was promoted; what had been changed was put back."""
+    UNDONE = "undone"
+    """A planned operation was given up and the cluster is as it was before."""
+    QUARANTINED = "quarantined"
+    """A returning server holds transactions that the cluster does not; it is fenced and kept out."""
+    ABANDONED = "abandoned"
+    """It ran out of time in a phase; people have to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One entry of a recovery's timeline, in replicated milliseconds."""
+
+    name: str
+    at_ms: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedServer:
+    """A server that was not chosen, and why."""
+
+    key: InstanceKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """A person took note of a recovery; it blocks no other any more."""
+
+    at_ms: int
+    by: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What was found, as it was at the claim: for the record, for hooks and for the compatible API."""
+
+    key: InstanceKey
+    code: str
+    text: str = ""
+    evidence: tuple[str, ...] = ()
+    cluster_name: str = ""
+    cluster_alias: str = ""
+    cluster_domain: str = ""
+    replicas: tuple[InstanceKey, ...] = ()
+    count_replicas: int = 0
+    is_primary: bool = True
+    is_co_primary: bool = False
+    is_downtimed: bool = False
+    automated_primary: bool = False
+    automated_intermediate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a person asked for; the defaults are those of an automatic recovery."""
+
+    by: str = ""
+    reason: str = ""
+    command: str = ""
+    """The peers' command hint: force-master-failover, graceful-master-takeover ..."""
+    designated: InstanceKey | None = None
+    forced: bool = False
+    skip_hooks: bool = False
+    start_old_primary: bool = True
+    """After a planned takeover the old primary replicates at once (the peers' -auto form)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """One recovery. ``term`` is the fencing token: only the leader of that term may act on it."""
+
+    id: str
+    number: int = 0
+    kind: str
+    cluster_id: str
+    subject: Subject
+    request: Request = Request()
+    holder: str
+    term: int
+    phase: str
+    attempt: int = 1
+    started_ms: int
+    deadline_ms: int
+    phase_started_ms: int = 0
+    finished_ms: int = 0
+    end: EndState = EndState.RUNNING
+    successor: InstanceKey | None = None
+    promoted: bool = False
+    catch_up_from: InstanceKey | None = None
+    """A server that holds what the successor lacks; the successor replicates from it first."""
+    target_gtids: str = ""
+    """What the successor must have executed before it is opened for writes."""
+    channel_options: tuple[ChannelOption, ...] = ()
+    """Options of the successor's channel from before its reset: an old primary is attached with them."""
+    wait_for_replica_count: int = 0
+    semi_sync: bool = False
+    """Semi-sync promised something on the failed primary, so it must on its successor."""
+    stale: tuple[InstanceKey, ...] = ()
+    """Servers that may still think they are primary and could not be fenced."""
+    fenced: bool = False
+    moved: tuple[InstanceKey, ...] = ()
+    lost: tuple[InstanceKey, ...] = ()
+    refused: tuple[RefusedServer, ...] = ()
+    lost_gtids: str = ""
+    timeline: tuple[Mark, ...] = ()
+    errors: tuple[str, ...] = ()
+    acknowledged: Acknowledgement | None = None
+
+    @property
+    def is_active(self) -> bool:
+        return self.end is EndState.RUNNING
+
+    def marked(self, name: str, at_ms: int, text: str = "") -> Recovery:
+        """With one more entry on the timeline; when that is full, its last entry is replaced."""
+        kept = self.timeline if len(self.timeline) < TIMELINE_MAX else self.timeline[:-1]
+        return replace(self, timeline=(*kept, Mark(name, at_ms, text[:TEXT_MAX])))
+
+    def with_errors(self, errors: tuple[str, ...]) -> Recovery:
+        merged = (*self.errors, *(error[:TEXT_MAX] for error in errors if error not in self.errors))
+        return replace(self, errors=merged[-ERRORS_MAX:])
+
+    def goto(self, phase: str, now_ms: int) -> Recovery:
+        return replace(self, phase=phase, phase_started_ms=now_ms)
+
+    def ended(self, end: EndState, now_ms: int, text: str = "") -> Recovery:
+        return replace(self.marked(end.value, now_ms, text), end=end, finished_ms=now_ms)
+
+    def mark_time(self, name: str) -> int | None:
+        """When the first mark of this name was set, if it was."""
+        return next((mark.at_ms for mark in self.timeline if mark.name == name), None)

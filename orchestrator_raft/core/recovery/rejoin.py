@@ -1,0 +1,153 @@
+"""The return of a server that missed a change of primary: an old primary out of reach, or a replica left behind.
+
+Theory (design D4). First nobody may write there; then it is read, and only after that the primary, whose set only
+grows. If the primary has everything the server has, it becomes a replica. If not, it holds transactions that nobody
+was promised, or that were lost: it is fenced, kept out, and its extra transactions are named, so that people can fetch
+them before it is rebuilt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
+from orchestrator_raft.core.recovery.model import EndState, Recovery
+from orchestrator_raft.core.recovery.steps import (
+    Fence,
+    Outcomes,
+    Pause,
+    PointTo,
+    Reprobe,
+    SetReadOnly,
+    SetSemiSync,
+    Step,
+    failures,
+    succeeded,
+)
+from orchestrator_raft.core.topology import Server, StaleStatus, Topology
+
+ATTEMPTS_MAX = 5
+RETRY_PAUSE_S = 0.5
+
+
+def returning(topology: Topology, cluster_id: str) -> tuple[InstanceKey, ...]:
+    """Members of the cluster that answer and belong below its primary, and are not there: stale primaries first."""
+    primary = topology.primary_of(cluster_id)
+    if primary is None or not primary.reached:
+        return ()
+    stale, left_behind = [], []
+    for server in topology.members(cluster_id):
+        if not server.reached or server.key == primary.key:
+            continue
+        if server.stale is not None:
+            if server.stale.status is not StaleStatus.QUARANTINED:
+                stale.append(server.key)
+        elif is_left_behind(topology, server):
+            left_behind.append(server.key)
+    return (*stale, *left_behind)
+
+
+def is_left_behind(topology: Topology, server: Server) -> bool:
+    """It still replicates from a server that has lost the primary role and is not attached itself."""
+    source = topology.servers.get(server.source) if server.source is not None else None
+    return source is not None and source.stale is not None
+
+
+def was_primary(context: Context) -> bool:
+    return context.topology.server(context.recovery.subject.key).stale is not None
+
+
+def _pause(recovery: Recovery) -> tuple[Step, ...]:
+    return (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
+
+
+def enter_fence(context: Context) -> tuple[Step, ...]:
+    key = context.recovery.subject.key
+    shut = Fence(key=key) if was_primary(context) else SetReadOnly(key=key)
+    return (*_pause(context.recovery), shut, Reprobe(key=key))
+
+
+def leave_fence(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    if failures(outcomes):
+        return _again(recovery.with_errors(failures(outcomes)), now)
+    fenced = replace(recovery, fenced=True, attempt=1)
+    return fenced.marked("fenced", now, str(recovery.subject.key)).goto("compare", now)
+
+
+def _again(recovery: Recovery, now_ms: int) -> Recovery:
+    if recovery.attempt < ATTEMPTS_MAX:
+        return replace(recovery, attempt=recovery.attempt + 1).goto(recovery.phase, now_ms)
+    return recovery.ended(EndState.FAILED, now_ms, recovery.errors[-1] if recovery.errors else "it did not answer")
+
+
+def enter_compare(context: Context) -> tuple[Step, ...]:
+    primary = context.topology.primary_of(context.recovery.cluster_id)
+    return (*_pause(context.recovery), Reprobe(key=primary.key)) if primary is not None else ()
+
+
+def leave_compare(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    server = context.topology.server(recovery.subject.key)
+    primary = context.topology.primary_of(recovery.cluster_id)
+    if primary is None or succeeded(outcomes, Reprobe, primary.key) is None or server.facts is None:
+        return _again(recovery.with_errors(failures(outcomes) or ("the cluster has no primary now",)), now)
+    extra = extra_transactions(server, primary)
+    if extra:
+        text = f"{server.key} holds transactions that {primary.key} lacks: {extra}"
+        kept_out = replace(recovery, lost_gtids=extra).with_errors((text,))
+        return kept_out.ended(EndState.QUARANTINED, now, text)
+    attached = replace(recovery, successor=primary.key, attempt=1)
+    return attached.marked("compared", now, f"{primary.key} has everything it has").goto("attach", now)
+
+
+def extra_transactions(server: Server, primary: Server) -> str:
+    """What ``server`` has and ``primary`` lacks, in words; a server that cannot be compared is kept out."""
+    mine = server.facts.received if server.facts else None
+    theirs = primary.facts.executed if primary.facts else None
+    if mine is None or theirs is None:
+        return "unknown ones, since GTIDs are missing on one side"
+    extra = mine.minus(theirs)
+    return "" if extra.is_empty else extra.describe(300)
+
+
+def enter_attach(context: Context) -> tuple[Step, ...]:
+    recovery = context.recovery
+    if recovery.successor is None:
+        return ()
+    key = recovery.subject.key
+    siblings = tuple(server.key for server in context.topology.replicas_of(recovery.successor) if server.key != key)
+    return (
+        *_pause(recovery),
+        SetSemiSync(key=key, replica_enabled=True if recovery.semi_sync else None),
+        PointTo(
+            key=key,
+            source=recovery.successor,
+            options=recovery.channel_options,
+            credentials_from=(*siblings, recovery.successor),
+            was_primary=was_primary(context),
+            deadline_s=5.0,
+        ),
+    )
+
+
+def leave_attach(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    if failures(outcomes):
+        return _again(recovery.with_errors(failures(outcomes)), now)
+    moved = replace(recovery, moved=(recovery.subject.key,))
+    text = f"{recovery.subject.key} replicates from {recovery.successor}"
+    return moved.marked("rejoined", now, text).ended(EndState.SUCCEEDED, now, text)
+
+
+REJOIN = Kind(
+    "rejoin",
+    "Take back a server that missed a change of primary, or keep it out and say why",
+    (
+        Phase("fence", "Refuse writes there, then read it", enter_fence, leave_fence),
+        Phase("compare", "Read the primary and compare", enter_compare, leave_compare),
+        Phase("attach", "Make it a replica of the primary", enter_attach, leave_attach),
+    ),
+    counts=False,
+)

@@ -1,0 +1,99 @@
+"""``apply``: the state after one more command.
+
+Deterministic and total: equal inputs give equal outputs on every node, and nothing in here raises for any command; what
+cannot be done is answered with a ``Result`` that says why. One handler a command, in a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from orchestrator_raft.core.replicated import recoveries, servers
+from orchestrator_raft.core.replicated.audit import audited
+from orchestrator_raft.core.replicated.commands import (
+    AcknowledgeRecoveries,
+    BeginDowntime,
+    ClaimRecovery,
+    Command,
+    EndDowntime,
+    FinishRecovery,
+    ForgetServers,
+    MarkStale,
+    ObserveServers,
+    RecordAudit,
+    RecordBlocked,
+    RecordDetection,
+    RecordPhase,
+    RegisterNode,
+    ReleaseAckers,
+    ResumeRecovery,
+    SwitchRecoveries,
+)
+from orchestrator_raft.core.replicated.state import RESULTS_MAX, NodeRecord, Result, State
+
+Applied = tuple[State, Result]
+Handler = Callable[[State, Any], Applied]
+
+
+def register_node(state: State, command: RegisterNode) -> Applied:
+    record = NodeRecord(
+        node_id=command.node_id,
+        address=command.address,
+        http_uri=command.http_uri,
+        version=command.version,
+        registered_ms=state.time_ms,
+    )
+    return replace(state, nodes={**state.nodes, command.node_id: record}), Result(True)
+
+
+def switch_recoveries(state: State, command: SwitchRecoveries) -> Applied:
+    word = "enable" if command.enabled else "disable"
+    switched = replace(state, recoveries_disabled=not command.enabled)
+    return audited(switched, command, f"{word}-global-recoveries", "automatic recoveries"), Result(True)
+
+
+def record_audit(state: State, command: RecordAudit) -> Applied:
+    return audited(state, command, command.type, command.message, command.key), Result(True)
+
+
+HANDLERS: dict[type[Command], Handler] = {
+    RegisterNode: register_node,
+    ObserveServers: servers.observe,
+    ForgetServers: servers.forget,
+    BeginDowntime: servers.begin_downtime,
+    EndDowntime: servers.end_downtime,
+    MarkStale: servers.mark_stale,
+    ReleaseAckers: servers.release_ackers,
+    ClaimRecovery: recoveries.claim,
+    ResumeRecovery: recoveries.resume,
+    RecordPhase: recoveries.record_phase,
+    FinishRecovery: recoveries.finish,
+    RecordDetection: recoveries.record_detection,
+    RecordBlocked: recoveries.record_blocked,
+    AcknowledgeRecoveries: recoveries.acknowledge,
+    SwitchRecoveries: switch_recoveries,
+    RecordAudit: record_audit,
+}
+
+
+def apply(state: State, command: Command) -> Applied:
+    """The next state and the command's result. A command id seen before changes nothing and answers the same."""
+    known = state.results.get(command.id)
+    if known is not None:
+        return state, known
+    handler = HANDLERS.get(type(command))
+    now = replace(state, time_ms=max(state.time_ms, command.at_ms))
+    if handler is None:
+        return now, Result(False, f"this version knows no command {type(command).__name__}: upgrade this node")
+    after, result = handler(now, command)
+    return replace(after, results=_remember(after, command.id, result)), result
+
+
+def _remember(state: State, command_id: str, result: Result) -> dict[str, Result]:
+    excess = len(state.results) + 1 - RESULTS_MAX
+    kept = dict(islice(state.results.items(), max(0, excess), None))
+    kept[command_id] = result
+    return kept

@@ -1,0 +1,197 @@
+"""Everything that can be written into the replicated log.
+
+Rules
+- A command is plain data. Time and ids travel inside it: ``apply`` reads no clock and draws nothing.
+- ``id`` is unique per intention, not per attempt, so that a retry is recognised and answered with the first result.
+- Fields are only ever added, with a default: an older entry in the log must still mean what it meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator_raft.core.instance import Facts, InstanceKey
+from orchestrator_raft.core.recovery.model import Recovery, Subject
+from orchestrator_raft.core.topology import StaleStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What all commands carry. ``at_ms`` is wall-clock milliseconds of whoever proposed it."""
+
+    id: str
+    at_ms: int
+    by: str = ""
+    """The person or node that asked."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterNode(Command):
+    """A node says where its HTTP API is. Proposed by the node itself when that is not yet recorded."""
+
+    node_id: str
+    address: str
+    http_uri: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerObservation:
+    """What changed in the structure of one server."""
+
+    key: InstanceKey
+    facts: Facts | None
+    """Structural facts; None leaves those that are recorded."""
+    reachable: bool = True
+    addresses: tuple[InstanceKey, ...] = ()
+    """Addresses under which it was reached, beside ``key``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObserveServers(Command):
+    """Structural differences that the leader saw, batched."""
+
+    servers: tuple[ServerObservation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetServers(Command):
+    """Drop servers from the record, and every mark on them."""
+
+    keys: tuple[InstanceKey, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginDowntime(Command):
+    """A person takes a server out of automatic recovery until ``ends_ms``."""
+
+    key: InstanceKey
+    owner: str
+    reason: str
+    ends_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndDowntime(Command):
+    """End a downtime; ``expired`` when its time has come, by the leader."""
+
+    key: InstanceKey
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRecovery(Command):
+    """Ask for the one recovery lease of a cluster. Granted or refused by ``apply``; the result says why."""
+
+    recovery: Recovery
+    block_ms: int
+    """For so long after a promotion the cluster is not recovered again by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRecovery(Command):
+    """A new leader takes over a running recovery: from now on only its term may record."""
+
+    recovery_id: str
+    holder: str
+    term: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPhase(Command):
+    """The recovery as it goes on. Refused when another leader has taken it over."""
+
+    recovery: Recovery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishRecovery(Command):
+    """The recovery in its named end state; the lease of the cluster is free again."""
+
+    recovery: Recovery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordDetection(Command):
+    """A problem was detected; detection hooks have run or will not run."""
+
+    subject: Subject
+    recovery_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordBlocked(Command):
+    """A recovery that would have started was refused; people can see why and what releases it."""
+
+    key: InstanceKey
+    cluster_id: str
+    code: str
+    reason: str
+    blocking_recovery_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcknowledgeRecoveries(Command):
+    """A person took note. Exactly one selector is set, or ``every``."""
+
+    comment: str
+    every: bool = False
+    cluster_id: str = ""
+    key: InstanceKey | None = None
+    recovery_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkStale(Command):
+    """What became known of a stale primary."""
+
+    key: InstanceKey
+    status: StaleStatus
+    extra: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseAckers(Command):
+    """Replicas that no longer count as possible ackers: the others hold all that they could have acknowledged."""
+
+    cluster_id: str
+    keys: tuple[InstanceKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwitchRecoveries(Command):
+    """The peers' global switch: automatic recoveries on or off; manual ones always run."""
+
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordAudit(Command):
+    """One thing that was done, for the audit trail."""
+
+    type: str
+    message: str
+    key: InstanceKey | None = None
+
+
+COMMANDS: tuple[type[Command], ...] = (
+    RegisterNode,
+    ObserveServers,
+    ForgetServers,
+    BeginDowntime,
+    EndDowntime,
+    ClaimRecovery,
+    ResumeRecovery,
+    RecordPhase,
+    FinishRecovery,
+    RecordDetection,
+    RecordBlocked,
+    AcknowledgeRecoveries,
+    MarkStale,
+    ReleaseAckers,
+    SwitchRecoveries,
+    RecordAudit,
+)

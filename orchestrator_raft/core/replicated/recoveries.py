@@ -1,0 +1,198 @@
+"""Handlers of commands about recoveries: claim, resume, record, finish, acknowledge, and what follows for the cluster.
+
+What a recovery did to the cluster (a new primary, a stale one) is derived from its record here, in the same command, so
+that the record and the cluster can never disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery
+from orchestrator_raft.core.replicated.audit import audited
+from orchestrator_raft.core.replicated.claims import refuse_claim
+from orchestrator_raft.core.replicated.commands import (
+    AcknowledgeRecoveries,
+    ClaimRecovery,
+    Command,
+    FinishRecovery,
+    RecordBlocked,
+    RecordDetection,
+    RecordPhase,
+    ResumeRecovery,
+)
+from orchestrator_raft.core.replicated.servers import reassign
+from orchestrator_raft.core.replicated.state import (
+    BLOCKED_MAX,
+    DETECTIONS_MAX,
+    RECOVERIES_MAX,
+    BlockedRecovery,
+    Detection,
+    Result,
+    State,
+)
+from orchestrator_raft.core.topology import StalePrimary, StaleStatus
+
+Applied = tuple[State, Result]
+
+
+def claim(state: State, command: ClaimRecovery) -> Applied:
+    refusal = refuse_claim(state, command.recovery, command.block_ms)
+    if refusal is not None:
+        return state, Result(False, refusal.reason, refusal.blocking_recovery_id)
+    number = state.recovery_number + 1
+    recovery = replace(command.recovery, number=number, started_ms=state.time_ms, phase_started_ms=state.time_ms)
+    recovery = recovery.marked("claimed", state.time_ms, recovery.holder)
+    subject = recovery.subject
+    blocked = tuple(each for each in state.blocked if each.cluster_id != recovery.cluster_id)
+    claimed = replace(
+        state, recoveries=_bounded({**state.recoveries, recovery.id: recovery}), recovery_number=number, blocked=blocked
+    )
+    text = (
+        f"{subject.code}: recovery {recovery.id} ({recovery.kind}) claimed by {recovery.holder}, term {recovery.term}"
+    )
+    return audited(claimed, command, "claim-recovery", text, subject.key), Result(True, value=recovery.id)
+
+
+def _bounded(recoveries: dict[str, Recovery]) -> dict[str, Recovery]:
+    """Drop the oldest ended ones beyond the limit; a running one is never dropped."""
+    excess = len(recoveries) - RECOVERIES_MAX
+    if excess <= 0:
+        return recoveries
+    ended = [key for key, recovery in recoveries.items() if not recovery.is_active][:excess]
+    return {key: recovery for key, recovery in recoveries.items() if key not in set(ended)}
+
+
+def resume(state: State, command: ResumeRecovery) -> Applied:
+    recovery = state.recoveries.get(command.recovery_id)
+    if recovery is None or not recovery.is_active:
+        return state, Result(False, f"recovery {command.recovery_id} is not running")
+    if command.term <= recovery.term:
+        return state, Result(False, f"recovery {recovery.id} is held by {recovery.holder} in term {recovery.term}")
+    taken = replace(recovery, holder=command.holder, term=command.term).marked("resumed", state.time_ms, command.holder)
+    resumed = replace(state, recoveries={**state.recoveries, recovery.id: taken})
+    text = f"recovery {recovery.id} resumed by {command.holder} in phase {recovery.phase}"
+    return audited(resumed, command, "resume-recovery", text, recovery.subject.key), Result(True)
+
+
+def record_phase(state: State, command: RecordPhase) -> Applied:
+    return _record(state, command, command.recovery)
+
+
+def finish(state: State, command: FinishRecovery) -> Applied:
+    if command.recovery.is_active:
+        return state, Result(False, f"recovery {command.recovery.id} has not ended")
+    return _record(state, command, command.recovery)
+
+
+def _record(state: State, command: Command, recovery: Recovery) -> Applied:
+    known = state.recoveries.get(recovery.id)
+    if known is None or not known.is_active:
+        return state, Result(False, f"recovery {recovery.id} is not running")
+    if (known.term, known.holder) != (recovery.term, recovery.holder):
+        return state, Result(False, f"recovery {recovery.id} was taken over by {known.holder} in term {known.term}")
+    recorded = replace(state, recoveries={**state.recoveries, recovery.id: recovery})
+    recorded = _follow(_mark_stale(recorded, known, recovery), known, recovery)
+    if recovery.is_active:
+        return recorded, Result(True)
+    return _close(recorded, command, recovery), Result(True)
+
+
+def _mark_stale(state: State, before: Recovery, after: Recovery) -> State:
+    new = {
+        key: StalePrimary(key=key, cluster_id=after.cluster_id, recovery_id=after.id, since_ms=state.time_ms)
+        for key in after.stale
+        if key not in before.stale
+    }
+    return replace(state, stale={**state.stale, **new}) if new else state
+
+
+def _follow(state: State, before: Recovery, after: Recovery) -> State:
+    """The cluster's primary changes in the very command that records the promotion."""
+    record = state.clusters.get(after.cluster_id)
+    if record is None or not after.promoted or before.promoted or after.successor is None:
+        return state
+    followers = {after.subject.key, *after.subject.replicas} - {after.successor, *after.stale}
+    ackers = [
+        key
+        for key in sorted(followers)
+        if key in state.servers
+        if (facts := state.servers[key].facts) is not None and facts.semi_sync.replica_enabled
+    ]
+    changed = replace(record, primary=after.successor, generation=record.generation + 1, ackers=tuple(ackers))
+    return replace(
+        state,
+        clusters={**state.clusters, record.id: changed},
+        stale={key: mark for key, mark in state.stale.items() if key != after.successor},
+        downtimes={key: mark for key, mark in state.downtimes.items() if key != after.successor},
+    )
+
+
+def _close(state: State, command: Command, recovery: Recovery) -> State:
+    key = recovery.subject.key
+    if recovery.kind == "rejoin" and key in state.stale:
+        stale = dict(state.stale)
+        if recovery.end is EndState.SUCCEEDED:
+            del stale[key]
+        elif recovery.end is EndState.QUARANTINED:
+            stale[key] = replace(stale[key], status=StaleStatus.QUARANTINED, extra=recovery.lost_gtids)
+        state = replace(state, stale=stale)
+    text = f"recovery {recovery.id} ({recovery.kind}) {recovery.end.value}"
+    if recovery.timeline:
+        text += f": {recovery.timeline[-1].text}"
+    return reassign(audited(state, command, "finish-recovery", text, key))
+
+
+def record_detection(state: State, command: RecordDetection) -> Applied:
+    number = state.detection_number + 1
+    detection = Detection(
+        number=number, subject=command.subject, at_ms=state.time_ms, node_id=command.by, recovery_id=command.recovery_id
+    )
+    detections = (*state.detections[-(DETECTIONS_MAX - 1) :], detection)
+    return replace(state, detections=detections, detection_number=number), Result(True, value=str(number))
+
+
+def record_blocked(state: State, command: RecordBlocked) -> Applied:
+    record = state.clusters.get(command.cluster_id)
+    entry = BlockedRecovery(
+        key=command.key,
+        cluster_id=command.cluster_id,
+        cluster_name=record.name if record else command.cluster_id,
+        code=command.code,
+        reason=command.reason,
+        at_ms=state.time_ms,
+        blocking_recovery_id=command.blocking_recovery_id,
+    )
+    others = tuple(each for each in state.blocked if (each.key, each.code) != (entry.key, entry.code))
+    return replace(state, blocked=(*others[-(BLOCKED_MAX - 1) :], entry)), Result(True)
+
+
+def acknowledge(state: State, command: AcknowledgeRecoveries) -> Applied:
+    if not command.comment:
+        return state, Result(False, "No acknowledge comment given")
+    mark = Acknowledgement(at_ms=state.time_ms, by=command.by, comment=command.comment)
+    chosen = [each for each in state.recoveries.values() if not each.is_active and _is_meant(command, each)]
+    fresh = {each.id: replace(each, acknowledged=mark) for each in chosen if each.acknowledged is None}
+    detections = tuple(
+        replace(each, acknowledged=mark) if each.acknowledged is None and each.recovery_id in fresh else each
+        for each in state.detections
+    )
+    released = {each.id for each in chosen}
+    done = replace(
+        state,
+        recoveries={**state.recoveries, **fresh},
+        detections=detections,
+        blocked=tuple(each for each in state.blocked if each.blocking_recovery_id not in released),
+    )
+    text = f"{len(fresh)} recoveries: {command.comment}"
+    return audited(done, command, "ack-recovery", text, command.key), Result(True, value=str(len(fresh)))
+
+
+def _is_meant(command: AcknowledgeRecoveries, recovery: Recovery) -> bool:
+    if command.every:
+        return True
+    if command.recovery_id:
+        return command.recovery_id in (recovery.id, str(recovery.number))
+    if command.key is not None:
+        return command.key == recovery.subject.key
+    return bool(command.cluster_id) and command.cluster_id == recovery.cluster_id

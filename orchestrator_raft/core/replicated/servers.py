@@ -1,0 +1,122 @@
+"""Handlers of commands about servers: structure, forgetting, downtime, stale primaries, possible ackers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator_raft.core.replicated.audit import audited
+from orchestrator_raft.core.replicated.commands import (
+    BeginDowntime,
+    EndDowntime,
+    ForgetServers,
+    MarkStale,
+    ObserveServers,
+    ReleaseAckers,
+    ServerObservation,
+)
+from orchestrator_raft.core.replicated.state import Result, State
+from orchestrator_raft.core.topology import Downtime, ServerRecord, assign_clusters
+
+Applied = tuple[State, Result]
+ADDRESSES_MAX = 8
+
+
+def observe(state: State, command: ObserveServers) -> Applied:
+    records = dict(state.servers)
+    for seen in command.servers:
+        records[seen.key] = _merge(records.get(seen.key), seen, state.time_ms)
+    return reassign(replace(state, servers=records)), Result(True)
+
+
+def _merge(known: ServerRecord | None, seen: ServerObservation, now_ms: int) -> ServerRecord:
+    before = known or ServerRecord(key=seen.key, reachable_changed_ms=now_ms)
+    addresses = tuple(sorted({*before.addresses, *seen.addresses} - {seen.key}))[:ADDRESSES_MAX]
+    changed = known is None or before.reachable != seen.reachable
+    return replace(
+        before,
+        facts=seen.facts or before.facts,
+        addresses=addresses,
+        reachable=seen.reachable,
+        reachable_changed_ms=now_ms if changed else before.reachable_changed_ms,
+    )
+
+
+def reassign(state: State) -> State:
+    """Clusters follow from the records, except those that a recovery holds still."""
+    assigned = assign_clusters(state.servers, state.clusters, state.stale, state.frozen_clusters, state.cluster_number)
+    return replace(state, servers=assigned.servers, clusters=assigned.clusters, cluster_number=assigned.next_number)
+
+
+def forget(state: State, command: ForgetServers) -> Applied:
+    known = [key for key in command.keys if key in state.servers]
+    if not known:
+        names = ", ".join(str(key) for key in command.keys)
+        return state, Result(False, f"{names}: not found among the known servers")
+    busy = [key for key in known if state.servers[key].cluster_id in state.frozen_clusters]
+    if busy:
+        return state, Result(
+            False, f"{busy[0]} belongs to a cluster that is being recovered: wait until that has ended"
+        )
+    gone = set(known)
+    clusters = {
+        cluster_id: replace(record, ackers=tuple(key for key in record.ackers if key not in gone))
+        for cluster_id, record in state.clusters.items()
+    }
+    without = replace(
+        state,
+        servers={key: record for key, record in state.servers.items() if key not in gone},
+        clusters=clusters,
+        downtimes={key: mark for key, mark in state.downtimes.items() if key not in gone},
+        stale={key: mark for key, mark in state.stale.items() if key not in gone},
+    )
+    for key in known:
+        without = audited(without, command, "forget", command.reason, key)
+    return reassign(without), Result(True)
+
+
+def begin_downtime(state: State, command: BeginDowntime) -> Applied:
+    if command.key not in state.servers:
+        return state, Result(False, f"{command.key} is not known: discover it first")
+    if command.ends_ms <= state.time_ms:
+        return state, Result(False, "a downtime has to end in the future")
+    mark = Downtime(
+        key=command.key,
+        owner=command.owner,
+        reason=command.reason,
+        begun_ms=state.time_ms,
+        ends_ms=command.ends_ms,
+    )
+    begun = replace(state, downtimes={**state.downtimes, command.key: mark})
+    text = f"owner: {command.owner}, reason: {command.reason}"
+    return audited(begun, command, "begin-downtime", text, command.key), Result(True)
+
+
+def end_downtime(state: State, command: EndDowntime) -> Applied:
+    mark = state.downtimes.get(command.key)
+    if mark is None:
+        return state, Result(False, f"{command.key} is not in downtime")
+    if command.expired and mark.ends_ms > state.time_ms:
+        return state, Result(False, f"the downtime of {command.key} has been extended")
+    ended = replace(state, downtimes={key: each for key, each in state.downtimes.items() if key != command.key})
+    text = "its time has come" if command.expired else ""
+    return audited(ended, command, "end-downtime", text, command.key), Result(True)
+
+
+def mark_stale(state: State, command: MarkStale) -> Applied:
+    mark = state.stale.get(command.key)
+    if mark is None:
+        return state, Result(False, f"{command.key} is no stale primary")
+    changed = replace(mark, status=command.status, extra=command.extra, detail=command.detail)
+    marked = replace(state, stale={**state.stale, command.key: changed})
+    text = f"stale primary is {command.status.value}" + (f": {command.extra}" if command.extra else "")
+    return audited(marked, command, "stale-primary", text, command.key), Result(True)
+
+
+def release_ackers(state: State, command: ReleaseAckers) -> Applied:
+    record = state.clusters.get(command.cluster_id)
+    if record is None:
+        return state, Result(False, f"there is no cluster {command.cluster_id}")
+    kept = tuple(key for key in record.ackers if key not in command.keys)
+    clusters = {**state.clusters, command.cluster_id: replace(record, ackers=kept)}
+    names = ", ".join(str(key) for key in command.keys)
+    return audited(replace(state, clusters=clusters), command, "release-ackers", names, record.primary), Result(True)

@@ -1,0 +1,118 @@
+"""The replicated state: one immutable value that every node has, equal at equal index.
+
+Rules: small and slow-changing things only (no lag, no positions, no GTID sets of servers); every history has a limit; a
+mapping keeps the order of insertion, which is the order of the log and so the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.model import Acknowledgement, Recovery, Subject
+from orchestrator_raft.core.topology import ClusterRecord, Downtime, Marks, ServerRecord, StalePrimary
+
+RESULTS_MAX = 1000
+AUDIT_MAX = 1000
+RECOVERIES_MAX = 200
+DETECTIONS_MAX = 200
+BLOCKED_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What ``apply`` answers: done, or refused with the reason. A refusal is a result, never an exception."""
+
+    ok: bool
+    reason: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """Where a node of the cluster is to be found."""
+
+    node_id: str
+    address: str
+    http_uri: str
+    version: str
+    registered_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detection:
+    """One detected problem."""
+
+    number: int
+    subject: Subject
+    at_ms: int
+    node_id: str
+    recovery_id: str = ""
+    acknowledged: Acknowledgement | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedRecovery:
+    """A recovery that did not start, and why."""
+
+    key: InstanceKey
+    cluster_id: str
+    cluster_name: str
+    code: str
+    reason: str
+    at_ms: int
+    blocking_recovery_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One line of the audit trail."""
+
+    number: int
+    at_ms: int
+    type: str
+    message: str
+    key: InstanceKey | None = None
+    by: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Everything that is replicated."""
+
+    time_ms: int = 0
+    """Replicated time: the greatest ``at_ms`` applied so far; it never runs back."""
+    nodes: Mapping[str, NodeRecord] = field(default_factory=dict)
+    servers: Mapping[InstanceKey, ServerRecord] = field(default_factory=dict)
+    clusters: Mapping[str, ClusterRecord] = field(default_factory=dict)
+    cluster_number: int = 0
+    downtimes: Mapping[InstanceKey, Downtime] = field(default_factory=dict)
+    stale: Mapping[InstanceKey, StalePrimary] = field(default_factory=dict)
+    recoveries: Mapping[str, Recovery] = field(default_factory=dict)
+    recovery_number: int = 0
+    detections: tuple[Detection, ...] = ()
+    detection_number: int = 0
+    blocked: tuple[BlockedRecovery, ...] = ()
+    audit: tuple[AuditEntry, ...] = ()
+    audit_number: int = 0
+    recoveries_disabled: bool = False
+    results: Mapping[str, Result] = field(default_factory=dict)
+    """Results of the last commands by their id: how a retry is recognised."""
+
+    @property
+    def marks(self) -> Marks:
+        return Marks(downtimes=self.downtimes, stale=self.stale)
+
+    @property
+    def active_recoveries(self) -> tuple[Recovery, ...]:
+        return tuple(recovery for recovery in self.recoveries.values() if recovery.is_active)
+
+    def active_recovery(self, cluster_id: str) -> Recovery | None:
+        return next((each for each in self.active_recoveries if each.cluster_id == cluster_id), None)
+
+    @property
+    def frozen_clusters(self) -> frozenset[str]:
+        """Clusters whose membership stands still because they are being recovered."""
+        return frozenset(recovery.cluster_id for recovery in self.active_recoveries)
