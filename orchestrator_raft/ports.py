@@ -1,0 +1,154 @@
+"""What the engine needs from the outside, as Protocols; the composition root plugs in the adapters.
+
+Rules: a port is a handful of verbs; expected failures come back as values or as the error types of ``core.errors``;
+every verb that waits takes a deadline. Each port has an in-memory twin in ``tests/engine``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from orchestrator_raft.core.instance import InstanceKey, ProbeResult
+from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.replicated import Command, Result, State
+
+Row = Mapping[str, Any]
+Rows = Sequence[Row]
+
+
+class Clock(Protocol):
+    """The only source of time for the engine."""
+
+    def monotonic_s(self) -> float:
+        """Seconds that never run back and go on while the machine sleeps."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970, for commands and for people."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Prober(Protocol):
+    """Reads servers: one persistent connection each, one round trip a probe."""
+
+    async def probe(self, key: InstanceKey, *, timeout_s: float) -> ProbeResult:
+        """Facts, or why there are none. Never raises for what a server does; never takes longer than the deadline."""
+
+    async def try_connect(self, key: InstanceKey, *, timeout_s: float) -> ProbeResult:
+        """The same by a new connection that is closed afterwards: what a witness does."""
+
+    def on_closed(self, listener: Callable[[InstanceKey], None]) -> None:
+        """Have ``listener`` called as soon as a server closes its connection: a crash is noticed in milliseconds."""
+
+    def forget(self, key: InstanceKey) -> None:
+        """Close the connection to a server that is no longer watched."""
+
+    async def close(self) -> None: ...
+
+
+class Session(Protocol):
+    """The one acting session on a server: it holds the lock ``orchestrator_raft`` there and never reconnects."""
+
+    @property
+    def key(self) -> InstanceKey: ...
+
+    async def query(self, sql: str, *, timeout_s: float, masked: str | None = None) -> Rows:
+        """Rows of one statement. Raises ServerError naming server and statement (``masked`` where it has secrets)."""
+
+
+class SqlError(Protocol):
+    """What a ServerError raised by a session carries beside its text."""
+
+    number: int
+
+
+class Sessions(Protocol):
+    """Opens acting sessions."""
+
+    def acting(self, key: InstanceKey, *, timeout_s: float) -> AbstractAsyncContextManager[Session]:
+        """Connect, kill whoever holds the lock there (a deposed leader's late session), take it; release at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The replication account. Never logged, never replicated."""
+
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"<Credentials of {self.user}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The right to act: held while ``until_s`` (monotonic) has not passed; ``term`` is the fencing token."""
+
+    term: int
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another node, as this one sees it."""
+
+    node_id: str
+    connected: bool
+
+
+class Consensus(Protocol):
+    """The replicated log as the engine sees it."""
+
+    @property
+    def node_id(self) -> str: ...
+
+    @property
+    def state(self) -> State:
+        """The newest applied state; immutable."""
+
+    async def propose(self, command: Command, *, timeout_s: float) -> Result:
+        """The result once committed and applied here. Raises Unavailable when the outcome is not known in time."""
+
+    async def barrier(self, *, timeout_s: float) -> None:
+        """Returns when this node has applied everything that was committed when it was called."""
+
+    def authority(self) -> Authority | None:
+        """Live authority, or None. Ask again right before every act."""
+
+    def leader(self) -> str | None: ...
+
+    def peers(self) -> Sequence[Peer]: ...
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yields whenever state, leader or authority may have changed; coalesced, never a backlog."""
+
+
+Handler = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class Channel(Protocol):
+    """The nodes' own authenticated connections."""
+
+    def serve(self, method: str, handler: Handler) -> None:
+        """Answer calls of ``method``; the handler gets the calling node's id and the payload."""
+
+    async def call(self, node_id: str, method: str, payload: bytes, *, timeout_s: float) -> bytes:
+        """One question, one answer. Raises Unavailable when the node is not connected or does not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookReport:
+    """What became of one list of hook commands."""
+
+    ok: bool
+    detail: str
+    commands: int
+
+
+class Hooks(Protocol):
+    """Runs the *Processes lists."""
+
+    async def run(self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float) -> HookReport: ...
