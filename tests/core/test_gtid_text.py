@@ -77,7 +77,7 @@ def test_mysql_text_is_printed_as_the_server_prints_it(text: str, canonical: str
         (f"{U}:1\x00", "is neither"),
         (f"{U}:" + "9" * 10_000, "is neither"),
         (f"{U}:0", "'0' must run upwards"),
-        (f"{U}:0-5", "'0-5' must run upwards"),
+        (f"{U}: 0-5 ", "'0-5' must run upwards"),
         (f"{U}:9223372036854775807", "must run upwards between 1 and 9223372036854775806"),
         (f"{U}:1-9223372036854775807", "must run upwards"),
         # The server reads these four as an empty set.
@@ -137,10 +137,10 @@ def test_mariadb_text_is_printed_in_the_form_of_the_server_or_as_ranges(text: st
         ("0-1-" + "9" * 10_000, "is not"),
         ("0-1-5..", "'0-1-5..' is not"),
         ("0-1-5...7", "'0-1-5...7' is not"),
-        ("4294967296-1-1", "greater than 4294967295"),
+        (" 4294967296-1-1 ", "in '4294967296-1-1' is greater than 4294967295"),
         ("0-4294967296-1", "greater than 4294967295"),
         ("0-1-18446744073709551616", "must run upwards and end at 18446744073709551615"),
-        ("0-1-7..5", "must run upwards"),
+        (" 0-1-7..5 ", "'0-1-7..5' must run upwards"),
         ("0-1-0..5", "must run upwards"),
     ],
 )
@@ -148,8 +148,16 @@ def test_malformed_mariadb_text_is_refused_and_the_fault_is_named(text: str, rea
     with pytest.raises(InvalidInput) as refusal:
         parse_mariadb(text)
     assert reason in str(refusal.value)
-    assert str(refusal.value).startswith(f"'{text[:20]}")
+    assert str(refusal.value).startswith(f"'{text.strip()[:20]}")
     assert len(str(refusal.value)) < 400
+
+
+def test_a_message_shows_the_beginning_and_the_end_of_a_long_text() -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        parse_mysql(f"{U}:1,\n{V}:2,\n{U}:3,x")
+    assert str(refusal.value) == (
+        f"'{U}:1...{U[2:]}:3,x' is no MySQL GTID set: 'x' is no UUID (write UUID:1-5:7, several joined by commas)"
+    )
 
 
 def test_the_family_chooses_the_parser_and_an_unknown_one_is_refused() -> None:
@@ -210,6 +218,8 @@ def test_a_source_of_the_other_family_is_a_mistake_in_the_program() -> None:
         (parse_mysql(f"{U}:7"), f"1 transaction: {U}:7"),
         (parse_mysql(f"{U}:1-1500:2000"), f"1,501 transactions: {U}:1-1500:2000"),
         (parse_mysql(f"{U}:1:3:5,{V}:1:3"), f"5 transactions: {V}:1:3,{U}:1 and 2 more ranges"),
+        (parse_mysql(f"{V}:1:3:5"), f"3 transactions: {V}:1:3:5"),
+        (parse_mysql(f"{U}:1,{V}:1:3:5"), f"4 transactions: {V}:1:3:5 and 1 more range"),
         (parse_mysql(f"{U}:1:3:t:1-2:9"), f"5 transactions: {U}:1:3:t:1-2 and 1 more range"),
         (parse_mariadb("0-1-101..103"), "at most 3 transactions: 0-1-101..103"),
         (parse_mariadb("0-1-1"), "at most 1 transaction: 0-1-1"),
@@ -219,6 +229,10 @@ def test_a_description_is_fit_for_a_message(transactions: gtid.GtidSet, descript
     assert description == transactions.describe(3)
     with pytest.raises(ValueError, match="at least one range"):
         transactions.describe(0)
+
+
+def test_a_description_names_five_ranges_unless_told() -> None:
+    assert f"6 transactions: {U}:1:3:5:7:9 and 1 more range" == parse_mysql(f"{U}:1:3:5:7:9:11").describe()
 
 
 def test_a_set_shows_its_text_in_logs() -> None:

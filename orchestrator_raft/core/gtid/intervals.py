@@ -55,7 +55,6 @@ def minus(left: Intervals, right: Intervals) -> Intervals:
             cut += 1
         if start < stop:
             remaining.append((start, stop))
-        position = max(position, cut - 1)
     return tuple(remaining)
 
 
