@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from orchestrator_raft.core.instance import InstanceKey, ProbeResult
+from orchestrator_raft.core.instance import InstanceKey, ProbeResult, Unreachable
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.replicated import Command, Result, State
 
@@ -37,8 +37,8 @@ class Prober(Protocol):
     async def probe(self, key: InstanceKey, *, timeout_s: float) -> ProbeResult:
         """Facts, or why there are none. Never raises for what a server does; never takes longer than the deadline."""
 
-    async def try_connect(self, key: InstanceKey, *, timeout_s: float) -> ProbeResult:
-        """The same by a new connection that is closed afterwards: what a witness does."""
+    async def try_connect(self, key: InstanceKey, *, timeout_s: float) -> Unreachable | None:
+        """A new connection, one trivial query, closed again: what a witness does. None when the server answered."""
 
     def on_closed(self, listener: Callable[[InstanceKey], None]) -> None:
         """Have ``listener`` called as soon as a server closes its connection: a crash is noticed in milliseconds."""

@@ -57,7 +57,8 @@ class HostFilters:
         text = str(key)
         return any(re.search(pattern, text) is not None for pattern in self.patterns)
 
-    def keep(self, keys: Iterable[InstanceKey]) -> tuple[InstanceKey, ...]:
+    def without(self, keys: Iterable[InstanceKey]) -> tuple[InstanceKey, ...]:
+        """Those of ``keys`` that no pattern matches."""
         return tuple(key for key in keys if not self.match(key))
 
 

@@ -1,0 +1,144 @@
+"""Turns confirmed problems into claims, and says why where that is not possible.
+
+The decision is the replicated ``apply``'s; here the same pure function is asked first, so that a hopeless claim is not
+written into the log over and over. A blocked recovery is recorded once for each reason, and so is each detection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from orchestrator_raft.core.analysis import Diagnosis, Problem
+from orchestrator_raft.core.instance import ChannelOption
+from orchestrator_raft.core.recovery.model import Recovery, Subject
+from orchestrator_raft.core.recovery.rejoin import returning
+from orchestrator_raft.core.replicated import State
+from orchestrator_raft.core.replicated.claims import refuse_claim
+from orchestrator_raft.core.replicated.commands import ClaimRecovery, RecordBlocked, RecordDetection
+from orchestrator_raft.core.topology import Cluster
+from orchestrator_raft.engine.proposals import Proposals, new_id
+from orchestrator_raft.engine.subjects import channel_donor, new_recovery, subject_of, subject_of_problem
+from orchestrator_raft.engine.view import Moment
+from orchestrator_raft.ports import Hooks
+
+Work = Coroutine[Any, Any, object]
+RETURN_RETRY_S = 30.0
+"""A return that failed is tried again so long afterwards."""
+
+
+class Claims:
+    """Makes claims in the name of one term's leader."""
+
+    def __init__(
+        self, node_id: str, term: int, proposals: Proposals, hooks: Hooks, *, on_claimed: Callable[[], None]
+    ) -> None:
+        self._node_id = node_id
+        self._term = term
+        self._proposals = proposals
+        self._hooks = hooks
+        self._on_claimed = on_claimed
+        self._return_not_before_s: dict[str, float] = {}
+
+    def claim(
+        self, diagnosis: Diagnosis, problem: Problem, evidence: tuple[str, ...], moment: Moment, *, noticed_ms: int
+    ) -> Work | None:
+        """The claim of a confirmed problem; None when everything about it has been said already."""
+        subject = subject_of_problem(diagnosis, problem, evidence, moment)
+        recovery = self._new(problem.rule.recovery, subject, problem.cluster_id, moment, noticed_ms)
+        block_ms = int(moment.policy.recovery_block_s * 1000)
+        refusal = refuse_claim(moment.state, recovery, block_ms)
+        if refusal is None:
+            return self._claim(recovery, block_ms)
+        if is_recorded_as_blocked(moment.state, problem, refusal.blocking_recovery_id):
+            return None
+        return self._proposals.propose(
+            RecordBlocked,
+            key=problem.key,
+            cluster_id=problem.cluster_id,
+            code=problem.code,
+            reason=refusal.reason,
+            blocking_recovery_id=refusal.blocking_recovery_id,
+        )
+
+    def _new(
+        self, kind: str, subject: Subject, cluster_id: str, moment: Moment, noticed_ms: int | None = None
+    ) -> Recovery:
+        return new_recovery(
+            kind, subject, cluster_id, moment,
+            recovery_id=new_id(), holder=self._node_id, term=self._term, noticed_ms=noticed_ms,
+        )  # fmt: skip
+
+    async def _claim(self, recovery: Recovery, block_ms: int) -> None:
+        result = await self._proposals.propose(ClaimRecovery, recovery=recovery, block_ms=block_ms)
+        if result.ok:
+            self._on_claimed()
+            await self._proposals.propose(RecordDetection, subject=recovery.subject, recovery_id=recovery.id)
+
+    def announce(self, diagnosis: Diagnosis, problem: Problem, moment: Moment) -> Work | None:
+        """Record a problem that is not recovered and run the detection hooks; None when that was done already."""
+        block_ms = int(moment.policy.detection_block_s * 1000)
+        if is_recorded_as_detected(moment.state, problem, moment.now_ms - block_ms):
+            return None
+        evidence = (*problem.evidence, *((problem.skipped,) if problem.skipped else ()))
+        subject = subject_of_problem(diagnosis, problem, evidence, moment)
+        return self._announce(
+            self._new(problem.rule.recovery or "dead_primary", subject, problem.cluster_id, moment), moment
+        )
+
+    async def _announce(self, recovery: Recovery, moment: Moment) -> None:
+        result = await self._proposals.propose(RecordDetection, subject=recovery.subject)
+        if result.ok and moment.policy.hooks.get("OnFailureDetectionProcesses"):
+            timeout_s = moment.policy.hook_timeout_s
+            await self._hooks.run("OnFailureDetectionProcesses", recovery, fail_stop=True, timeout_s=timeout_s)
+
+    def claim_return(self, cluster: Cluster, moment: Moment) -> Work | None:
+        """Attach a server that missed a change of primary, if there is one and its time has come."""
+        if self._return_not_before_s.get(cluster.id, 0.0) > moment.now_s:
+            return None
+        back = returning(moment.topology, cluster.id)
+        if not back:
+            return None
+        server = moment.topology.server(back[0])
+        text = "An old primary is back" if server.stale else "A replica was left behind at a change of primary"
+        subject = subject_of(server, cluster, moment, code="ServerReturned", text=text, evidence=(text,))
+        recovery = self._new("rejoin", subject, cluster.id, moment)
+        primary = moment.topology.primary_of(cluster.id)
+        donor = channel_donor(moment, cluster, server.key)
+        options: tuple[ChannelOption, ...] = ()
+        if donor is not None and donor.facts is not None and donor.facts.channel is not None:
+            options = donor.facts.channel.options
+        semi_sync = bool(primary and primary.facts and primary.facts.semi_sync.source_enabled)
+        recovery = replace(recovery, channel_options=options, semi_sync=semi_sync)
+        if refuse_claim(moment.state, recovery, 0) is not None:
+            return None
+        self._return_not_before_s[cluster.id] = moment.now_s + RETURN_RETRY_S
+        return self._claim_return(recovery)
+
+    async def _claim_return(self, recovery: Recovery) -> None:
+        result = await self._proposals.propose(ClaimRecovery, recovery=recovery, block_ms=0)
+        if result.ok:
+            self._on_claimed()
+
+    def ended(self, recovery: Recovery) -> None:
+        """A recovery of ours has ended: the next returning server of that cluster need not wait."""
+        if recovery.moved or recovery.promoted:
+            self._return_not_before_s.pop(recovery.cluster_id, None)
+
+
+def is_recorded_as_blocked(state: State, problem: Problem, blocking_recovery_id: str) -> bool:
+    return any(
+        (each.key, each.code, each.blocking_recovery_id) == (problem.key, problem.code, blocking_recovery_id)
+        for each in state.blocked
+    )
+
+
+def is_recorded_as_detected(state: State, problem: Problem, since_ms: int) -> bool:
+    """This problem was recorded since then, and nobody has acknowledged it."""
+    return any(
+        (each.subject.key, each.subject.code) == (problem.key, problem.code)
+        and each.at_ms >= since_ms
+        and each.acknowledged is None
+        for each in state.detections
+    )

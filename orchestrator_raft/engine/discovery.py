@@ -1,0 +1,113 @@
+"""Probing: who is due, at most one probe a server at a time, never more than the limit at once.
+
+Each watched server has one task that sleeps until its interval has passed or somebody wakes it. A connection that a
+server closes wakes its own probe and those of its source and replicas at once, so a crash is noticed in milliseconds
+and the interval only bounds the rest (design D3.1). A dead server costs its own task's time and nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from orchestrator_raft.core.instance import InstanceKey, Observation
+from orchestrator_raft.core.topology import ServerRecord
+from orchestrator_raft.engine.inventory import Change, Inventory
+from orchestrator_raft.ports import Clock, Prober
+from orchestrator_raft.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often one server is probed, and how long a probe may take."""
+
+    interval_s: float
+    timeout_s: float
+
+
+class Discovery:
+    """Owns the probing of all watched servers; runs on the leader only."""
+
+    def __init__(
+        self, prober: Prober, inventory: Inventory, clock: Clock, tasks: Tasks, *, concurrency_max: int = 300
+    ) -> None:
+        self._prober = prober
+        self._inventory = inventory
+        self._clock = clock
+        self._tasks = tasks
+        self._slots = asyncio.Semaphore(concurrency_max)
+        self._watched: dict[InstanceKey, _Watched] = {}
+        self._turns: dict[InstanceKey, asyncio.Lock] = {}
+        self._records: Mapping[InstanceKey, ServerRecord] = {}
+        self._listener: Callable[[Change], None] = lambda _change: None
+
+    def __repr__(self) -> str:
+        return f"<Discovery of {len(self._watched)} servers>"
+
+    def on_change(self, listener: Callable[[Change], None]) -> None:
+        """Have ``listener`` called after each probe result; it must not block."""
+        self._listener = listener
+
+    def watch(self, paces: Mapping[InstanceKey, Pace], records: Mapping[InstanceKey, ServerRecord]) -> None:
+        """From now on probe exactly these servers, at these paces."""
+        self._records = records
+        for key in [key for key in self._watched if key not in paces]:
+            self._watched.pop(key).stop()
+            self._turns.pop(key, None)
+            self._prober.forget(key)
+        for key, pace in paces.items():
+            known = self._watched.get(key)
+            if known is None:
+                watched = _Watched(pace)
+                self._watched[key] = watched
+                watched.task = self._tasks.start(f"probe {key}", self._probe_for_ever(key, watched))
+            else:
+                known.set_pace(pace)
+
+    def wake(self, keys: Iterable[InstanceKey]) -> None:
+        """Probe these at once (after the probe that may be under way)."""
+        for key in keys:
+            watched = self._watched.get(key)
+            if watched is not None:
+                watched.wake.set()
+
+    async def probe_now(self, key: InstanceKey, *, timeout_s: float) -> Observation:
+        """One probe that starts after this call; its observation is in the inventory when this returns."""
+        async with self._turns.setdefault(key, asyncio.Lock()), self._slots:
+            result = await self._prober.probe(key, timeout_s=timeout_s)
+        change = self._inventory.record(key, result, self._clock.monotonic_s(), self._records)
+        self._listener(change)
+        return self._inventory.observations[change.key]
+
+    async def _probe_for_ever(self, key: InstanceKey, watched: _Watched) -> None:
+        while True:
+            watched.wake.clear()
+            await self.probe_now(key, timeout_s=watched.pace.timeout_s)
+            await watched.wait_until_due()
+
+
+class _Watched:
+    """One server's task and pace."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self.wake = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    def set_pace(self, pace: Pace) -> None:
+        """A shorter interval counts at once, a longer one after the next probe."""
+        if pace.interval_s < self.pace.interval_s:
+            self.wake.set()
+        self.pace = pace
+
+    async def wait_until_due(self) -> None:
+        try:
+            async with asyncio.timeout(self.pace.interval_s):
+                await self.wake.wait()
+        except TimeoutError:
+            return
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()

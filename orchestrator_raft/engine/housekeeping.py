@@ -1,0 +1,46 @@
+"""What has to be done now and then by the leader: expire downtimes, forget servers long unseen.
+
+``due`` is asked at every look and answers with work that is not yet done; it decides from a moment and awaits nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.replicated.commands import EndDowntime, ForgetServers
+from orchestrator_raft.engine.proposals import Proposals
+from orchestrator_raft.engine.view import Moment
+
+Work = Coroutine[Any, Any, object]
+
+
+class Housekeeping:
+    """Small chores of the leader."""
+
+    def __init__(self, proposals: Proposals) -> None:
+        self._proposals = proposals
+
+    def due(self, moment: Moment) -> Iterator[tuple[str, Work]]:
+        """Chores by name."""
+        for key, downtime in moment.state.downtimes.items():
+            if downtime.ends_ms <= moment.now_ms:
+                yield f"end downtime {key}", self._proposals.propose(EndDowntime, key=key, expired=True)
+        unseen = long_unseen(moment)
+        if unseen:
+            hours = moment.policy.unseen_forget_s / 3600
+            reason = f"not seen for {hours:g} hours (UnseenInstanceForgetHours)"
+            yield "forget unseen", self._proposals.propose(ForgetServers, keys=unseen, reason=reason)
+
+
+def long_unseen(moment: Moment) -> tuple[InstanceKey, ...]:
+    """Servers that have been out of reach longer than the policy keeps them."""
+    limit_ms = moment.policy.unseen_forget_s * 1000
+    return tuple(
+        key
+        for key, record in moment.state.servers.items()
+        if not record.reachable
+        and record.cluster_id not in moment.state.frozen_clusters
+        and moment.now_ms - record.reachable_changed_ms > limit_ms
+    )

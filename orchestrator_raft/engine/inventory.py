@@ -1,0 +1,140 @@
+"""The newest observation of every server, in the leader's memory, and what of it has to be replicated.
+
+Rules
+- One observation a server, under its own key; other addresses under which it was reached lead to that key.
+- Lag, positions and GTID sets stay here. Only structural differences are handed to Raft (design D3.3).
+- Nothing here awaits: reading the inventory and deciding on it happen in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from orchestrator_raft.core.instance import Facts, InstanceKey, Observation, Observations, ProbeResult, Reached
+from orchestrator_raft.core.replicated import State
+from orchestrator_raft.core.replicated.commands import ServerObservation
+from orchestrator_raft.core.topology import ServerRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a probe result changed. ``urgent``: somebody has to look at once."""
+
+    key: InstanceKey
+    urgent: bool
+
+
+class Inventory:
+    """Observations by key, and the addresses that lead to them."""
+
+    def __init__(self) -> None:
+        self._observations: dict[InstanceKey, Observation] = {}
+        self._addresses: dict[InstanceKey, InstanceKey] = {}
+
+    def __repr__(self) -> str:
+        reached = sum(1 for each in self._observations.values() if each.reached)
+        return f"<Inventory: {reached} of {len(self._observations)} servers reached>"
+
+    @property
+    def observations(self) -> Observations:
+        return self._observations
+
+    def key_of(self, address: InstanceKey) -> InstanceKey:
+        """The key of the server that answers at this address, as far as known."""
+        return self._addresses.get(address, address)
+
+    def get(self, key: InstanceKey) -> Observation | None:
+        return self._observations.get(self.key_of(key))
+
+    def record(
+        self, asked: InstanceKey, result: ProbeResult, at_s: float, known: Mapping[InstanceKey, ServerRecord]
+    ) -> Change:
+        """Take in one probe result. ``known`` are the replicated records, by which a server is recognised."""
+        if isinstance(result, Reached):
+            return self._record_reached(asked, result, at_s, known)
+        key = self.key_of(asked)
+        before = self._observations.get(key)
+        self._observations[key] = Observation(
+            key=key,
+            result=replace(result, key=key),
+            at_s=at_s,
+            facts=before.facts if before else None,
+            seen_at_s=before.seen_at_s if before else None,
+        )
+        return Change(key, urgent=before is None or before.reached)
+
+    def _record_reached(
+        self, asked: InstanceKey, result: Reached, at_s: float, known: Mapping[InstanceKey, ServerRecord]
+    ) -> Change:
+        key = self._recognise(result.facts, known)
+        facts = result.facts if result.facts.key == key else replace(result.facts, key=key)
+        for address in {asked, result.facts.key} - {key}:
+            self._addresses[address] = key
+            self._observations.pop(address, None)
+        before = self._observations.get(key)
+        self._observations[key] = Observation(
+            key=key, result=Reached(facts, result.latency_s), at_s=at_s, facts=facts, seen_at_s=at_s
+        )
+        return Change(key, urgent=before is None or not before.reached or _differs(before.facts, facts))
+
+    def _recognise(self, facts: Facts, known: Mapping[InstanceKey, ServerRecord]) -> InstanceKey:
+        """The key of a server that is known under another address and still answers there (identity: server_uuid)."""
+        if not facts.server_uuid or facts.key in known:
+            return facts.key
+        for key, record in known.items():
+            if record.facts is not None and record.facts.server_uuid == facts.server_uuid:
+                observation = self._observations.get(key)
+                same_server = record.facts.server_id == facts.server_id
+                if same_server and observation is not None and observation.reached:
+                    return key
+        return facts.key
+
+    def forget(self, key: InstanceKey) -> None:
+        self._observations.pop(key, None)
+        for address in [address for address, target in self._addresses.items() if target == key]:
+            del self._addresses[address]
+
+    def differences(self, state: State) -> tuple[ServerObservation, ...]:
+        """What differs between the observations and the replicated records: the next ObserveServers, if not empty."""
+        found = []
+        for key, observation in self._observations.items():
+            record = state.servers.get(key)
+            facts = observation.facts.structural() if observation.facts is not None else None
+            addresses = tuple(address for address, target in self._addresses.items() if target == key)
+            if record is None and not observation.reached:
+                continue
+            if record is None or _is_news(record, facts, observation.reached, addresses):
+                seen = ServerObservation(key=key, facts=facts, reachable=observation.reached, addresses=addresses)
+                found.append(seen)
+        return (*found, *self._unknown_sources(state))
+
+    def _unknown_sources(self, state: State) -> tuple[ServerObservation, ...]:
+        """Sources that nobody has reached yet, but that a known replica names: the fleet is not shown without them."""
+        found = {}
+        for observation in self._observations.values():
+            source = observation.facts.source if observation.facts is not None else None
+            if source is None:
+                continue
+            key = self.key_of(source)
+            own = self._observations.get(key)
+            if key not in state.servers and own is not None and not own.reached and not _is_recorded(state, key):
+                found[key] = ServerObservation(key=key, facts=None, reachable=False)
+        return tuple(found.values())
+
+
+def _is_recorded(state: State, address: InstanceKey) -> bool:
+    return any(address in record.addresses for record in state.servers.values())
+
+
+def _is_news(record: ServerRecord, facts: Facts | None, reached: bool, addresses: tuple[InstanceKey, ...]) -> bool:
+    if record.reachable != reached or not set(addresses) <= set(record.addresses):
+        return True
+    return reached and record.facts != facts
+
+
+def _differs(before: Facts | None, after: Facts) -> bool:
+    """Structure or thread states changed, so a rule may give another answer."""
+    if before is None or before.structural() != after.structural():
+        return True
+    return [(c.receiver, c.applier) for c in before.channels] != [(c.receiver, c.applier) for c in after.channels]

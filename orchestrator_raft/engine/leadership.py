@@ -1,0 +1,186 @@
+"""What a node does only while it leads: built anew for each term, closed when the term is over.
+
+A term's parts share one ``Tasks``; closing it stops probing, watching, guarding and every recovery at once. Between
+two heartbeats authority may lapse for a moment without another leader being elected: then the parts stay, and whoever
+wants to act asks for authority and does not act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.engine.accounts import AccountBook
+from orchestrator_raft.engine.claims import Claims
+from orchestrator_raft.engine.discovery import Discovery
+from orchestrator_raft.engine.executor import Executor
+from orchestrator_raft.engine.hands import Hands
+from orchestrator_raft.engine.housekeeping import Housekeeping
+from orchestrator_raft.engine.inventory import Inventory
+from orchestrator_raft.engine.pacing import Paces, Pacing
+from orchestrator_raft.engine.proposals import Proposals
+from orchestrator_raft.engine.records import Recorder
+from orchestrator_raft.engine.stale import StaleGuard
+from orchestrator_raft.engine.supervisor import Supervisor
+from orchestrator_raft.engine.view import Viewer
+from orchestrator_raft.engine.watch import Watch
+from orchestrator_raft.engine.witness import Witnesses
+from orchestrator_raft.ports import Channel, Clock, Consensus, Hooks, Prober, Sessions
+from orchestrator_raft.tasks import OnFailure, Tasks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Plain values from the configuration."""
+
+    policy: Policy
+    paces: Paces = Paces()
+    concurrency_max: int = 300
+    witness_timeout_s: float = 0.4
+    credentials_query: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """The ports, plugged in by the composition root."""
+
+    consensus: Consensus
+    channel: Channel
+    prober: Prober
+    sessions: Sessions
+    hooks: Hooks
+    clock: Clock
+
+
+class Leader:
+    """All parts of one term's leader."""
+
+    def __init__(self, term: int, outside: Outside, settings: EngineSettings, on_failure: OnFailure) -> None:
+        self.term = term
+        self._outside = outside
+        self._settings = settings
+        consensus, clock = outside.consensus, outside.clock
+        self.tasks = Tasks(f"leader of term {term}", on_failure)
+        self.inventory = Inventory()
+        self.proposals = Proposals(consensus, clock)
+        self.viewer = Viewer(consensus, self.inventory, settings.policy, clock)
+        self.recorder = Recorder(consensus, self.proposals, self.inventory)
+        self.discovery = Discovery(
+            outside.prober, self.inventory, clock, self.tasks, concurrency_max=settings.concurrency_max
+        )
+        self.hands = Hands(consensus, outside.sessions, clock)
+        self.accounts = AccountBook(self.hands, settings.credentials_query)
+        self.witnesses = Witnesses(consensus, outside.channel, clock, self.tasks, timeout_s=settings.witness_timeout_s)
+        self.claims = Claims(consensus.node_id, term, self.proposals, outside.hooks, on_claimed=self.look)
+        self.supervisor = Supervisor(
+            term, consensus, self.proposals, self.tasks,
+            viewer=self.viewer, recorder=self.recorder, make_executor=self._make_executor, on_ended=self._ended,
+        )  # fmt: skip
+        self.guard = StaleGuard(
+            term, consensus, clock, self.tasks,
+            prober=outside.prober, hands=self.hands, discovery=self.discovery, proposals=self.proposals,
+        )  # fmt: skip
+        self.watch = Watch(
+            consensus, self.viewer, self.tasks,
+            discovery=self.discovery, witnesses=self.witnesses, recorder=self.recorder, claims=self.claims,
+            pacing=Pacing(settings.paces), housekeeping=Housekeeping(self.proposals),
+            authority_since_s=clock.monotonic_s(), on_look=self.look,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<Leader of term {self.term}: {self.inventory!r}, {self.tasks!r}>"
+
+    def start(self) -> None:
+        """Begin to probe, watch and recover."""
+        self.discovery.on_change(self.watch.changed)
+        self.witnesses.on_answer(lambda _key: self.watch.changed())
+        self._outside.prober.on_closed(self._connection_closed)
+        self.tasks.start("watch", self.watch.run())
+
+    def look(self) -> None:
+        """The state may have changed: see what has to be resumed or guarded."""
+        self.supervisor.look()
+        self.guard.look()
+
+    def state_changed(self) -> None:
+        """The replicated state moved on."""
+        self.look()
+        self.watch.changed()
+
+    def _connection_closed(self, key: InstanceKey) -> None:
+        """A server hung up: look at it, at its source and at its replicas now, and have the others look too."""
+        moment = self.viewer.moment()
+        server = moment.topology.servers.get(key)
+        if server is None:
+            return
+        self.discovery.wake({key, *server.replicas, *((server.source,) if server.source is not None else ())})
+        if server.source is None and server.replicas:
+            self.witnesses.ask(key)
+
+    def _make_executor(self) -> Executor:
+        return Executor(
+            self.tasks, self._outside.clock,
+            hands=self.hands, discovery=self.discovery, inventory=self.inventory, accounts=self.accounts,
+            hooks=self._outside.hooks,
+        )  # fmt: skip
+
+    def _ended(self, recovery: Recovery) -> None:
+        self.claims.ended(recovery)
+        self.tasks.start(f"let go after {recovery.id}", self.hands.let_go())
+        self.watch.changed()
+
+    async def close(self) -> None:
+        """Stop everything; nothing of this term acts afterwards."""
+        self._outside.prober.on_closed(lambda _key: None)
+        await self.tasks.close()
+        await self.hands.let_go()
+
+
+class Engine:
+    """One node's engine: idle on a follower, a ``Leader`` while this node leads."""
+
+    def __init__(self, outside: Outside, settings: EngineSettings, on_failure: OnFailure) -> None:
+        self._outside = outside
+        self._settings = settings
+        self._on_failure = on_failure
+        self._tasks = Tasks("engine", on_failure)
+        self._listeners: list[Callable[[Leader | None], None]] = []
+        self.leader: Leader | None = None
+
+    def __repr__(self) -> str:
+        return f"<Engine: {self.leader!r}>"
+
+    def on_leadership(self, listener: Callable[[Leader | None], None]) -> None:
+        """Have ``listener`` called when this node begins or ceases to lead."""
+        self._listeners.append(listener)
+
+    def start(self) -> None:
+        self._tasks.start("leadership", self._follow())
+
+    async def close(self) -> None:
+        await self._tasks.close()
+        await self._change(None)
+
+    async def _follow(self) -> None:
+        """Keep the leader's parts in step with the consensus."""
+        consensus = self._outside.consensus
+        async for _ in consensus.changes():
+            authority = consensus.authority()
+            if authority is not None and (self.leader is None or self.leader.term != authority.term):
+                await self._change(Leader(authority.term, self._outside, self._settings, self._on_failure))
+            elif self.leader is not None and consensus.leader() != consensus.node_id:
+                await self._change(None)
+            elif self.leader is not None:
+                self.leader.state_changed()
+
+    async def _change(self, leader: Leader | None) -> None:
+        before, self.leader = self.leader, leader
+        if before is not None:
+            await before.close()
+        if leader is not None:
+            leader.start()
+        for listener in self._listeners:
+            listener(leader)

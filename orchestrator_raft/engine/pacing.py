@@ -1,0 +1,83 @@
+"""How often each server is probed: pure arithmetic on a moment.
+
+Primaries are watched closely, replicas at the configured pace, everybody in a cluster whose primary does not answer
+very closely for a short while (the truth is being looked for), and the long dead seldom (design D3.1, issue of flat
+cost).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator_raft.core.instance import InstanceKey, Observation
+from orchestrator_raft.core.topology import Server
+from orchestrator_raft.engine.discovery import Pace
+from orchestrator_raft.engine.view import Moment
+
+SUSPECT_INTERVAL_S = 0.04
+SUSPECT_PERIOD_S = 5.0
+DEAD_INTERVAL_MAX_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paces:
+    """The configured paces."""
+
+    primary_interval_s: float = 0.5
+    primary_timeout_s: float = 1.0
+    poll_s: float = 5.0
+    timeout_s: float = 3.0
+
+
+class Pacing:
+    """Paces for all servers that have to be probed: the recorded ones and those asked for."""
+
+    def __init__(self, paces: Paces) -> None:
+        self._paces = paces
+        self._down_since_s: dict[InstanceKey, float] = {}
+
+    def paces(self, moment: Moment) -> dict[InstanceKey, Pace]:
+        """The pace of every recorded server, and of neighbours that servers name and nobody knows yet."""
+        found: dict[InstanceKey, Pace] = {}
+        for server in moment.topology.servers.values():
+            found[server.key] = self._pace(server, moment)
+        for address in self._neighbours(moment):
+            found.setdefault(address, Pace(interval_s=self._paces.poll_s, timeout_s=self._paces.timeout_s))
+        for key in [key for key in self._down_since_s if key not in found]:
+            del self._down_since_s[key]
+        return found
+
+    def _pace(self, server: Server, moment: Moment) -> Pace:
+        paces = self._paces
+        primary = moment.topology.primary_of(server.cluster_id)
+        suspect = primary if primary is not None and primary.observation is not None and not primary.reached else None
+        down_s = self._down_for(server, moment.now_s)
+        if suspect is not None and (server.reached or server.key == suspect.key):
+            in_doubt = moment.state.active_recovery(server.cluster_id) is None
+            if in_doubt and self._down_for(suspect, moment.now_s) < SUSPECT_PERIOD_S:
+                return Pace(interval_s=SUSPECT_INTERVAL_S, timeout_s=paces.primary_timeout_s)
+            return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
+        if primary is not None and server.key == primary.key:
+            return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
+        interval_s = paces.poll_s if server.reached else min(DEAD_INTERVAL_MAX_S, max(1.0, down_s / 4))
+        return Pace(interval_s=interval_s, timeout_s=paces.timeout_s)
+
+    def _down_for(self, server: Server, now_s: float) -> float:
+        """Seconds since this server was first found out of reach; 0 while it answers."""
+        observation: Observation | None = server.observation
+        if observation is None or observation.reached:
+            self._down_since_s.pop(server.key, None)
+            return 0.0
+        return now_s - self._down_since_s.setdefault(server.key, observation.at_s)
+
+    def _neighbours(self, moment: Moment) -> set[InstanceKey]:
+        """Sources and replicas that a server names and that are not recorded, less those that people exclude."""
+        known = set(moment.state.servers) | {
+            address for record in moment.state.servers.values() for address in record.addresses
+        }
+        named: set[InstanceKey] = set()
+        for server in moment.topology.servers.values():
+            facts = server.fresh
+            if facts is not None:
+                named |= {*facts.replicas, *((facts.source,) if facts.source is not None else ())}
+        return set(moment.policy.discovery_ignore.without(named - known))

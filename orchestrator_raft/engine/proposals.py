@@ -1,0 +1,43 @@
+"""Making commands: ids and time go in here, so that nothing below has to draw them.
+
+Also the one place where the engine decides how long a proposal may take.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, TypeVar
+
+from orchestrator_raft.core.replicated import Command, Result
+from orchestrator_raft.ports import Clock, Consensus
+
+PROPOSAL_TIMEOUT_S = 5.0
+C = TypeVar("C", bound=Command)
+
+
+def new_id() -> str:
+    """A random id, unique without asking anybody."""
+    return secrets.token_hex(12)
+
+
+class Proposals:
+    """Proposes commands in this node's name."""
+
+    def __init__(self, consensus: Consensus, clock: Clock) -> None:
+        self._consensus = consensus
+        self._clock = clock
+
+    def make(self, kind: type[C], *, by: str = "", request_id: str = "", **fields: Any) -> C:
+        """A command of this kind with a fresh id, now."""
+        return kind(
+            id=new_id(),
+            at_ms=self._clock.wall_ms(),
+            by=by or self._consensus.node_id,
+            request_id=request_id,
+            **fields,
+        )
+
+    async def propose(self, kind: type[Command], *, by: str = "", request_id: str = "", **fields: Any) -> Result:
+        """Make and propose; the result of ``apply``. Raises Unavailable when the outcome is not known in time."""
+        command = self.make(kind, by=by, request_id=request_id, **fields)
+        return await self._consensus.propose(command, timeout_s=PROPOSAL_TIMEOUT_S)

@@ -1,0 +1,124 @@
+"""Runs the recoveries that were granted: advance, perform, record, and again (design D3.7).
+
+The truth is the replicated record. On every change the supervisor compares the running claims in the state with the
+tasks it holds: a claim without a task is taken over (ResumeRecovery, which makes this term the fencing token) and goes
+on in its recorded phase. A task stops at once when authority is gone or its record was refused, and records nothing
+more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from orchestrator_raft.core.errors import AuthorityLost, Unavailable
+from orchestrator_raft.core.recovery.kinds import KINDS
+from orchestrator_raft.core.recovery.machine import Context, Entered, Performed, advance
+from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.replicated.commands import FinishRecovery, RecordPhase, ResumeRecovery
+from orchestrator_raft.engine.executor import Executor
+from orchestrator_raft.engine.proposals import Proposals
+from orchestrator_raft.engine.records import Recorder
+from orchestrator_raft.engine.view import Viewer
+from orchestrator_raft.ports import Consensus
+from orchestrator_raft.tasks import Tasks
+
+TURNS_MAX = 500
+"""More turns than any recovery can need: a loop that never ends is a defect, and then it stops."""
+
+
+class Superseded(Exception):
+    """Another leader holds this recovery now."""
+
+
+class Supervisor:
+    """Owner of the recovery tasks of one term."""
+
+    def __init__(
+        self, term: int, consensus: Consensus, proposals: Proposals, tasks: Tasks, *, viewer: Viewer,
+        recorder: Recorder, make_executor: Callable[[], Executor], on_ended: Callable[[Recovery], None],
+    ) -> None:  # fmt: skip
+        self._term = term
+        self._consensus = consensus
+        self._proposals = proposals
+        self._tasks = tasks
+        self._viewer = viewer
+        self._recorder = recorder
+        self._make_executor = make_executor
+        self._on_ended = on_ended
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Supervisor of term {self._term}: {len(self._running)} recoveries>"
+
+    def look(self) -> None:
+        """Start a task for each running claim that has none. Call on every change of the state."""
+        authority = self._consensus.authority()
+        if authority is None or authority.term != self._term:
+            return
+        for recovery in self._consensus.state.active_recoveries:
+            task = self._running.get(recovery.id)
+            if task is None or task.done():
+                self._running[recovery.id] = self._tasks.start(f"recovery {recovery.id}", self._run(recovery.id))
+
+    async def _run(self, recovery_id: str) -> None:
+        executor = self._make_executor()
+        try:
+            recovery = await self._take_over(recovery_id)
+            for _ in range(TURNS_MAX):
+                if not recovery.is_active:
+                    self._on_ended(recovery)
+                    return
+                recovery = await self._turn(recovery, executor)
+            raise AssertionError(f"recovery {recovery_id} took more than {TURNS_MAX} turns")
+        except (AuthorityLost, Superseded):
+            return  # the next leader goes on from the record
+        finally:
+            self._running.pop(recovery_id, None)
+
+    async def _take_over(self, recovery_id: str) -> Recovery:
+        """The record, held by this term."""
+        recovery = self._recorded(recovery_id)
+        if (recovery.holder, recovery.term) == (self._consensus.node_id, self._term):
+            return recovery
+        result = await self._proposals.propose(
+            ResumeRecovery, recovery_id=recovery_id, holder=self._consensus.node_id, term=self._term
+        )
+        if not result.ok:
+            raise Superseded(result.reason)
+        return self._recorded(recovery_id)
+
+    def _recorded(self, recovery_id: str) -> Recovery:
+        recovery = self._consensus.state.recoveries.get(recovery_id)
+        if recovery is None:
+            raise Superseded(f"recovery {recovery_id} is gone")
+        return recovery
+
+    async def _turn(self, recovery: Recovery, executor: Executor) -> Recovery:
+        """One phase: enter, perform, leave, record."""
+        kind = KINDS[recovery.kind]
+        entered, steps = advance(kind, Entered(), self._context(recovery))
+        if not entered.is_active:
+            return await self._record(entered)
+        outcomes = await executor.perform(steps, recovery) if steps else ()
+        left, _ = advance(kind, Performed(outcomes), self._context(recovery))
+        if not steps and left.is_active:
+            return left  # nothing was done, so there is nothing a new leader would have to know
+        return await self._record(left)
+
+    def _context(self, recovery: Recovery) -> Context:
+        moment = self._viewer.moment()
+        return Context(recovery=recovery, topology=moment.topology, policy=moment.policy, now_ms=moment.now_ms)
+
+    async def _record(self, recovery: Recovery) -> Recovery:
+        """Commit the recovery as it stands. The last record goes after the structure it led to (see records.py)."""
+        if not recovery.is_active:
+            await self._recorder.flush()
+        kind = RecordPhase if recovery.is_active else FinishRecovery
+        try:
+            result = await self._proposals.propose(kind, recovery=recovery)
+        except Unavailable as error:
+            raise AuthorityLost(str(error)) from error
+        if not result.ok:
+            raise Superseded(result.reason)
+        return recovery

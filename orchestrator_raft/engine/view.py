@@ -1,0 +1,46 @@
+"""One consistent moment: state, observations and policy joined into a topology, without an await in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.replicated import State
+from orchestrator_raft.core.topology import Topology, build
+from orchestrator_raft.engine.inventory import Inventory
+from orchestrator_raft.ports import Clock, Consensus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What decisions and answers are made from."""
+
+    state: State
+    topology: Topology
+    policy: Policy
+    now_ms: int
+    """Replicated time as far as known: never behind the state's."""
+    now_s: float
+    """This node's monotonic clock, to compare with observations."""
+
+
+class Viewer:
+    """Takes moments."""
+
+    def __init__(self, consensus: Consensus, inventory: Inventory, policy: Policy, clock: Clock) -> None:
+        self._consensus = consensus
+        self._inventory = inventory
+        self._policy = policy
+        self._clock = clock
+
+    def moment(self) -> Moment:
+        state = self._consensus.state
+        now_ms = max(state.time_ms, self._clock.wall_ms())
+        observations = dict(self._inventory.observations)
+        return Moment(
+            state=state,
+            topology=build(state.servers, state.clusters, observations, state.marks, now_ms),
+            policy=self._policy,
+            now_ms=now_ms,
+            now_s=self._clock.monotonic_s(),
+        )

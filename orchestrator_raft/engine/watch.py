@@ -1,0 +1,175 @@
+"""The leader's eye: on every changed probe, and on a slow tick, one consistent look at everything, and what follows.
+
+Rules
+- ``look`` is synchronous: state, inventory and policy are read and decided on without an await in between. What has to
+  be done is started as tasks, one at a time for each purpose, and their results come back as changes.
+- A new leader decides nothing for a cluster until each of its servers has been probed since authority was gained
+  (D3.4).
+- A problem that nobody repairs is announced only when it has lasted a moment, so that the first milliseconds of a crash
+  (when replicas have not noticed yet) are not reported as a problem of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator_raft.core.analysis import Confirmed, Diagnosis, Problem, analyze, confirm
+from orchestrator_raft.core.errors import Unavailable
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.topology import Cluster
+from orchestrator_raft.engine.claims import Claims
+from orchestrator_raft.engine.discovery import Discovery
+from orchestrator_raft.engine.housekeeping import Housekeeping
+from orchestrator_raft.engine.inventory import Change
+from orchestrator_raft.engine.pacing import Pacing
+from orchestrator_raft.engine.records import Recorder
+from orchestrator_raft.engine.view import Moment, Viewer
+from orchestrator_raft.engine.witness import Witnesses
+from orchestrator_raft.ports import Consensus
+from orchestrator_raft.tasks import Tasks
+
+TICK_S = 1.0
+QUIET_S = 0.1
+"""Changes that are not urgent are looked at together, so often at most."""
+SETTLE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A problem as first seen."""
+
+    since_s: float
+    since_ms: int
+
+
+class Watch:
+    """Looks, and starts what has to be done; one a term."""
+
+    def __init__(
+        self, consensus: Consensus, viewer: Viewer, tasks: Tasks, *, discovery: Discovery, witnesses: Witnesses,
+        recorder: Recorder, claims: Claims, pacing: Pacing, housekeeping: Housekeeping, authority_since_s: float,
+        on_look: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._consensus = consensus
+        self._viewer = viewer
+        self._tasks = tasks
+        self._discovery = discovery
+        self._witnesses = witnesses
+        self._recorder = recorder
+        self._claims = claims
+        self._pacing = pacing
+        self._housekeeping = housekeeping
+        self._authority_since_s = authority_since_s
+        self._on_look = on_look
+        self._changed = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._suspicions: dict[tuple[InstanceKey, str], Suspicion] = {}
+        self._busy: set[str] = set()
+
+    def changed(self, change: Change | None = None) -> None:
+        """Something is new; without a change, or with an urgent one, it is looked at immediately."""
+        self._changed.set()
+        if change is None or change.urgent:
+            self._urgent.set()
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            self._changed.clear()
+            self._urgent.clear()
+            self.look()
+            await self._wait(self._changed, TICK_S)
+            await self._wait(self._urgent, QUIET_S)
+
+    async def _wait(self, event: asyncio.Event, at_most_s: float) -> None:
+        try:
+            async with asyncio.timeout(at_most_s):
+                await event.wait()
+        except TimeoutError:
+            return
+
+    def look(self) -> None:
+        """One look. Nothing in here awaits."""
+        if self._consensus.authority() is None:
+            return
+        moment = self._viewer.moment()
+        self._discovery.watch(self._pacing.paces(moment), moment.state.servers)
+        if self._recorder.pending():
+            self._start_once("record", self._recorder.flush())
+        diagnoses = analyze(moment.topology, moment.policy)
+        self._forget_old_suspicions(diagnoses)
+        for diagnosis in diagnoses:
+            if diagnosis.problem is not None:
+                self._consider(diagnosis, diagnosis.problem, moment)
+        for cluster in moment.topology.clusters.values():
+            self._consider_returning(cluster, moment)
+        for name, work in self._housekeeping.due(moment):
+            self._start_once(name, work)
+        self._on_look()
+
+    def _start_once(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        """Start ``work`` unless the last of this name is still under way."""
+        if name in self._busy:
+            work.close()
+            return
+        self._busy.add(name)
+        self._tasks.start(name, self._guarded(name, work))
+
+    async def _guarded(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        try:
+            await work
+        except Unavailable:
+            return  # no quorum just now: the next look finds the same and tries again
+        finally:
+            self._busy.discard(name)
+            self._changed.set()
+
+    def _forget_old_suspicions(self, diagnoses: tuple[Diagnosis, ...]) -> None:
+        current = {(each.problem.key, each.problem.code) for each in diagnoses if each.problem is not None}
+        suspected = {key for key, _ in current}
+        for key, code in [each for each in self._suspicions if each not in current]:
+            del self._suspicions[(key, code)]
+            if key not in suspected:
+                self._witnesses.clear(key)
+
+    def _is_ready(self, cluster_id: str, moment: Moment) -> bool:
+        """Every server of the cluster has been probed since this node gained authority."""
+        return all(
+            server.observation is not None and server.observation.at_s >= self._authority_since_s
+            for server in moment.topology.members(cluster_id)
+        )
+
+    def _consider(self, diagnosis: Diagnosis, problem: Problem, moment: Moment) -> None:
+        if not self._is_ready(problem.cluster_id, moment):
+            return
+        if moment.state.active_recovery(problem.cluster_id) is not None:
+            return
+        suspicion = self._suspicions.setdefault((problem.key, problem.code), Suspicion(moment.now_s, moment.now_ms))
+        if problem.is_actionable:
+            self._consider_recovery(diagnosis, problem, suspicion, moment)
+        elif problem.rule.notifies and moment.now_s - suspicion.since_s >= SETTLE_S:
+            self._start_announcement(diagnosis, problem, moment)
+
+    def _consider_recovery(self, diagnosis: Diagnosis, problem: Problem, suspicion: Suspicion, moment: Moment) -> None:
+        self._witnesses.ask(problem.key)
+        verdict = confirm(problem, moment.topology, self._witnesses.eyes(problem.key))
+        if isinstance(verdict, Confirmed):
+            work = self._claims.claim(diagnosis, problem, verdict.evidence, moment, noticed_ms=suspicion.since_ms)
+            if work is not None:
+                self._start_once(f"claim {problem.key}", work)
+        elif moment.now_s - suspicion.since_s >= SETTLE_S:
+            self._start_announcement(diagnosis, problem, moment)
+
+    def _start_announcement(self, diagnosis: Diagnosis, problem: Problem, moment: Moment) -> None:
+        work = self._claims.announce(diagnosis, problem, moment)
+        if work is not None:
+            self._start_once(f"announce {problem.key} {problem.code}", work)
+
+    def _consider_returning(self, cluster: Cluster, moment: Moment) -> None:
+        if self._is_ready(cluster.id, moment) and moment.state.active_recovery(cluster.id) is None:
+            work = self._claims.claim_return(cluster, moment)
+            if work is not None:
+                self._start_once(f"rejoin {cluster.id}", work)
