@@ -80,8 +80,9 @@ def test_mysql_text_is_printed_as_the_server_prints_it(text: str, canonical: str
         (f"{U}: 0-5 ", "'0-5' must run upwards"),
         (f"{U}:9223372036854775807", "must run upwards between 1 and 9223372036854775806"),
         (f"{U}:1-9223372036854775807", "must run upwards"),
-        # The server reads these four as an empty set.
+        # The server reads these five as an empty set.
         (f"{U}:5-1", "'5-1' must run upwards"),
+        (f"{U}:5 \n- 1", "'5 - 1' must run upwards"),
         (U, f"no transaction number follows '{U}'"),
         (f"{U}:1:mytag", "no transaction number follows 'mytag'"),
         (f"{U}:a:b:1", "no transaction number follows 'a'"),
@@ -212,27 +213,31 @@ def test_a_source_of_the_other_family_is_a_mistake_in_the_program() -> None:
 
 
 @pytest.mark.parametrize(
-    ("transactions", "description"),
+    ("transactions", "limit", "description"),
     [
-        (parse_mysql(""), "no transactions"),
-        (parse_mysql(f"{U}:7"), f"1 transaction: {U}:7"),
-        (parse_mysql(f"{U}:1-1500:2000"), f"1,501 transactions: {U}:1-1500:2000"),
-        (parse_mysql(f"{U}:1:3:5,{V}:1:3"), f"5 transactions: {V}:1:3,{U}:1 and 2 more ranges"),
-        (parse_mysql(f"{V}:1:3:5"), f"3 transactions: {V}:1:3:5"),
-        (parse_mysql(f"{U}:1,{V}:1:3:5"), f"4 transactions: {V}:1:3:5 and 1 more range"),
-        (parse_mysql(f"{U}:1:3:t:1-2:9"), f"5 transactions: {U}:1:3:t:1-2 and 1 more range"),
-        (parse_mariadb("0-1-101..103"), "at most 3 transactions: 0-1-101..103"),
-        (parse_mariadb("0-1-1"), "at most 1 transaction: 0-1-1"),
+        (parse_mysql(""), 5, "no transactions"),
+        (parse_mysql(f"{U}:7"), 53, f"1 transaction: {U}:7"),
+        (parse_mysql(f"{U}:7"), 1, f"1 transaction: {U}:7"),
+        (parse_mysql(f"{U}:1-1500:2000"), 200, f"1,501 transactions: {U}:1-1500:2000"),
+        (parse_mysql(f"{V}:1:3:5"), 58, f"3 transactions: {V}:1:3:5"),
+        (parse_mysql(f"{U}:1,{V}:1:3:5"), 75, f"4 transactions: {V}:1:3:5 and 1 more range"),
+        (parse_mysql(f"{U}:1,{V}:1:3:5"), 74, f"4 transactions: {V}:1:3 and 2 more ranges"),
+        (parse_mysql(f"{U}:1,{V}:1:3:5"), 0, f"4 transactions: {V}:1 and 3 more ranges"),
+        (parse_mysql(f"{U}:1:3:t:1-2:10001:10003:10005:10007"), 80, f"8 transactions: {U}:1:3:t:1-2 and 4 more ranges"),
+        (parse_mariadb("0-1-101..103"), 99, "at most 3 transactions: 0-1-101..103"),
+        (parse_mariadb("0-1-1"), 99, "at most 1 transaction: 0-1-1"),
     ],
 )
-def test_a_description_is_fit_for_a_message(transactions: gtid.GtidSet, description: str) -> None:
-    assert description == transactions.describe(3)
-    with pytest.raises(ValueError, match="at least one range"):
-        transactions.describe(0)
+def test_a_description_fits_into_a_message(transactions: gtid.GtidSet, limit: int, description: str) -> None:
+    assert description == transactions.describe(limit)
 
 
-def test_a_description_names_five_ranges_unless_told() -> None:
-    assert f"6 transactions: {U}:1:3:5:7:9 and 1 more range" == parse_mysql(f"{U}:1:3:5:7:9:11").describe()
+def test_a_description_takes_200_characters_unless_told() -> None:
+    transactions = parse_mysql(f"{U}:" + ":".join(str(number) for number in range(10_001, 20_001, 2)))
+    assert f"5,000 transactions: {U}:10001:" in transactions.describe()
+    assert transactions.describe().endswith(":10039 and 4,980 more ranges")
+    assert transactions.describe() == transactions.describe(200)
+    assert 195 <= len(transactions.describe()) <= 200
 
 
 def test_a_set_shows_its_text_in_logs() -> None:

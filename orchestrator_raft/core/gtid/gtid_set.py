@@ -16,6 +16,7 @@ Theory
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -131,28 +132,36 @@ class GtidSet(ABC):
         """The part that none of these sources wrote. UUIDs match in any letter case."""
         return self._select(sources, wanted=False)
 
-    def describe(self, limit: int = 5) -> str:
-        """For messages: how many transactions and which, naming at most ``limit`` ranges (1 or more)."""
-        if limit < 1:
-            raise ValueError(f"describe() must name at least one range, not {limit}")
+    def describe(self, limit: int = 200) -> str:
+        """For messages: how many transactions and which, in ``limit`` characters. No range is cut in half.
+
+        What does not fit is counted ("and 3 more ranges"); at least one range is named, even if that is longer.
+        """
         if not self.lines:
             return "no transactions"
-        total = self.count()
-        amount = f"{'' if self.count_is_exact else 'at most '}{total:,} transaction{'' if total == 1 else 's'}"
-        hidden = sum(len(intervals) for _, intervals in self.lines) - limit
-        more = f" and {hidden:,} more range{'' if hidden == 1 else 's'}" if hidden > 0 else ""
-        return f"{amount}: {self._first_ranges(limit)}{more}"
+        ranges = sum(len(intervals) for _, intervals in self.lines)
+        whole = self._naming(ranges, ranges)
+        if len(whole) <= limit:
+            return whole
+        fitting = bisect_right(range(1, ranges), limit, key=lambda shown: len(self._naming(shown, ranges)))
+        return self._naming(max(1, fitting), ranges)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
 
-    def _first_ranges(self, limit: int) -> GtidSet:
+    def _naming(self, shown: int, ranges: int) -> str:
+        total, hidden = self.count(), ranges - shown
+        amount = f"{'' if self.count_is_exact else 'at most '}{total:,} transaction{'' if total == 1 else 's'}"
+        more = f" and {hidden:,} more range{'' if hidden == 1 else 's'}" if hidden > 0 else ""
+        return f"{amount}: {self._first_ranges(shown)}{more}"
+
+    def _first_ranges(self, shown: int) -> GtidSet:
         kept: list[Line] = []
         for key, intervals in self.lines:
-            if limit <= 0:
+            if shown <= 0:
                 break
-            kept.append((key, intervals[:limit]))
-            limit -= len(intervals)
+            kept.append((key, intervals[:shown]))
+            shown -= len(intervals)
         return type(self)(tuple(kept))
 
     def _select(self, sources: AbstractSet[Source], *, wanted: bool) -> GtidSet:

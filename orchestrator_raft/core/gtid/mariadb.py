@@ -101,11 +101,11 @@ def _entry(entry: str, text: str) -> tuple[Key, Interval]:
         raise _malformed(text, f"'{shortened(entry)}' is not domain-server-number")
     domain_id, server_id, number = int(match[1]), int(match[2]), int(match[3])
     if max(domain_id, server_id) > ID_MAX:
-        raise _malformed(text, f"a domain or server id in '{match[0].strip(BLANK)}' is greater than {ID_MAX}")
+        raise _malformed(text, f"a domain or server id in '{shortened(match[0])}' is greater than {ID_MAX}")
     first, last = (1, number) if match[4] is None else (number, int(match[4]))
     if last > NUMBER_MAX or (match[4] is not None and not 1 <= first <= last):
         raise _malformed(
-            text, f"the numbers in '{match[0].strip(BLANK)}' must run upwards and end at {NUMBER_MAX} at most"
+            text, f"the numbers in '{shortened(match[0])}' must run upwards and end at {NUMBER_MAX} at most"
         )
     return DomainServer(domain_id, server_id), (first, last + 1)
 

@@ -116,7 +116,7 @@ def _interval(match: re.Match[str], text: str) -> Interval:
     first = int(match[1])
     last = first if match[2] is None else int(match[2])
     if not 1 <= first <= last <= NUMBER_MAX:
-        raise _malformed(text, f"'{match[0].strip(BLANK)}' must run upwards between 1 and {NUMBER_MAX}")
+        raise _malformed(text, f"'{shortened(match[0])}' must run upwards between 1 and {NUMBER_MAX}")
     return first, last + 1
 
 
