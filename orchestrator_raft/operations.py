@@ -4,23 +4,17 @@ From these rows come the compatible API under ``/api/``, the native one under ``
 and the reference page; ``engine.service`` binds a handler to each name. To add an operation: one row here, one handler
 there.
 
-Rules for this file: data only, standard library only, so that raftctl starts fast. A path segment in braces is a
-parameter; ``{host}/{port}`` together are one parameter of kind SERVER named ``server``; ``{hint}`` is one of kind
-CLUSTER.
+Rules for this file: data only, standard library only, so that raftctl starts fast. In a path, ``{host}/{port}`` stands
+for the parameter ``server``, ``{targetHost}/{targetPort}`` for ``target``, and ``{hint}`` for ``cluster``; any other
+name in braces is the parameter of that name. Query parameters carry the names of parameters that the path does not
+have.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-
-
-class Role(Enum):
-    """Who may ask."""
-
-    ANYBODY = "anybody"
-    VIEWER = "viewer"
-    OPERATOR = "operator"
+from typing import Any
 
 
 class Where(Enum):
@@ -43,14 +37,6 @@ class Kind(Enum):
     FLAG = "flag"
 
 
-class Envelope(Enum):
-    """How the compatible API wraps the answer."""
-
-    WRAPPED = "wrapped"
-    """Code, Message, Details."""
-    BARE = "bare"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
     """One typed parameter."""
@@ -63,15 +49,15 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One row."""
+    """One row. An operation that ``writes`` needs an authorised person; the others any admitted one."""
 
     name: str
     help: str
     parameters: tuple[Parameter, ...] = ()
     writes: bool = False
-    role: Role = Role.VIEWER
     where: Where = Where.LEADER
-    envelope: Envelope = Envelope.WRAPPED
+    bare: bool = False
+    """The compatible API answers with the value alone, not with Code, Message and Details."""
     compatible: tuple[str, ...] = ()
     """Paths below ``/api/`` as orchestrator has them, synonyms included."""
     native: str = ""
@@ -79,23 +65,176 @@ class Operation:
     takes_long: bool = False
     """It may run for minutes: no ordinary request deadline."""
 
+    def parameter(self, name: str) -> Parameter:
+        return next(parameter for parameter in self.parameters if parameter.name == name)
 
-SERVER = Parameter(name="server", kind=Kind.SERVER, help="host:port")
-CLUSTER = Parameter(name="cluster", kind=Kind.CLUSTER, help="cluster name, alias, or any member")
-TARGET = Parameter(name="target", kind=Kind.SERVER, required=False, help="the server that is to be promoted")
-PAGE = Parameter(name="page", kind=Kind.NUMBER, required=False, help="page number, 20 entries each")
+
+SERVER = Parameter(name="server", kind=Kind.SERVER, help="host:port of a server")
+CLUSTER = Parameter(name="cluster", kind=Kind.CLUSTER, help="cluster name, alias, or host:port of any member")
+MAYBE_SERVER = Parameter(name="server", kind=Kind.SERVER, required=False, help="host:port of a server")
+MAYBE_CLUSTER = Parameter(name="cluster", kind=Kind.CLUSTER, required=False, help="cluster name, alias, or any member")
+MAYBE_TARGET = Parameter(name="target", kind=Kind.SERVER, required=False, help="the server to promote")
+TARGET = Parameter(name="target", kind=Kind.SERVER, help="the server to promote")
+PAGE = Parameter(name="page", kind=Kind.NUMBER, required=False, help="page, from 0; 20 entries each")
 COMMENT = Parameter(name="comment", help="why, for the record")
+ALIAS = Parameter(name="alias", required=False, help="exact cluster alias")
 
 
-def _read(name: str, help_: str, *paths: str, native: str = "", bare: bool = True, **more: object) -> Operation:
-    envelope = Envelope.BARE if bare else Envelope.WRAPPED
-    return Operation(name=name, help=help_, compatible=paths, native=native, envelope=envelope, **more)  # type: ignore[arg-type]
+def _row(name: str, help_: str, *paths: str, **more: Any) -> Operation:
+    return Operation(name=name, help=help_, compatible=paths, **more)
 
 
-def _here(name: str, help_: str, *paths: str, native: str = "", bare: bool = True, **more: object) -> Operation:
-    return _read(name, help_, *paths, native=native, bare=bare, where=Where.HERE, **more)
+def _list(name: str, help_: str, *paths: str, **more: Any) -> Operation:
+    return _row(name, help_, *paths, bare=True, **more)
 
 
-def _write(name: str, help_: str, *paths: str, native: str = "", **more: object) -> Operation:
-    fields: dict[str, object] = {"writes": True, "role": Role.OPERATOR, "compatible": paths, "native": native, **more}
-    return Operation(name=name, help=help_, **fields)  # type: ignore[arg-type]
+def _here(name: str, help_: str, *paths: str, **more: Any) -> Operation:
+    return _row(name, help_, *paths, **{"bare": True, "where": Where.HERE, **more})
+
+
+def _act(name: str, help_: str, *paths: str, **more: Any) -> Operation:
+    return _row(name, help_, *paths, writes=True, **more)
+
+
+def _takeover_paths(word: str) -> tuple[str, ...]:
+    target = "{targetHost}/{targetPort}"
+    forms = ("{host}/{port}", "{hint}", "{host}/{port}/" + target, "{hint}/" + target)
+    return tuple(f"{word}/{form}" for form in forms)
+
+
+NODE_ROWS: tuple[Operation, ...] = (
+    _here("health", "Is this node healthy, who leads", "health", "status", bare=False,
+          native="GET /health"),
+    _here("lb-check", "Constant answer: this process serves", "lb-check", "_ping"),
+    _here("leader-check", "200 on the node that holds authority, 404 elsewhere", "leader-check", "leader-check/{status}",
+          parameters=(Parameter(name="status", kind=Kind.NUMBER, required=False, help="instead of 404"),)),
+    _list("routed-leader-check", "200 wherever a leader is known", "routed-leader-check"),
+    _here("raft-health", "Is this node part of a cluster with a leader", "raft-health"),
+    _here("raft-state", "Leader, Follower or Candidate", "raft-state"),
+    _here("raft-leader", "Raft address of the leader", "raft-leader"),
+    _here("raft-peers", "Raft addresses of all nodes", "raft-peers"),
+    _here("raft-status", "This node's view of the Raft cluster", "raft-status", native="GET /raft"),
+    _here("headers", "The request's headers, as received", "headers"),
+)  # fmt: skip
+
+READ_ROWS: tuple[Operation, ...] = (
+    _list("clusters", "Names of all clusters", "clusters", native="GET /cluster-names"),
+    _list("clusters-info", "All clusters", "clusters-info", native="GET /clusters"),
+    _list("cluster", "Servers of a cluster", "cluster/{hint}", "cluster/instance/{host}/{port}",
+          parameters=(CLUSTER,), native="GET /clusters/{cluster}/servers"),
+    _list("cluster-by-alias", "Servers of the cluster with exactly this alias", "cluster/alias/{alias}",
+          parameters=(ALIAS,)),
+    _list("cluster-info", "One cluster", "cluster-info/{hint}", parameters=(CLUSTER,),
+          native="GET /clusters/{cluster}"),
+    _list("cluster-info-by-alias", "The cluster with exactly this alias", "cluster-info/alias/{alias}",
+          parameters=(ALIAS,)),
+    _list("master", "The primary of a cluster", "master/{hint}", parameters=(CLUSTER,),
+          native="GET /clusters/{cluster}/primary"),
+    _list("masters", "The writable primary of each cluster", "masters", native="GET /primaries"),
+    _list("instance", "One server", "instance/{host}/{port}", parameters=(SERVER,), native="GET /servers/{server}"),
+    _list("instance-replicas", "Direct replicas of a server", "instance-replicas/{host}/{port}", parameters=(SERVER,),
+          native="GET /servers/{server}/replicas"),
+    _list("all-instances", "All servers", "all-instances", native="GET /servers"),
+    _list("bulk-instances", "Addresses of all servers", "bulk-instances"),
+    _list("search", "Servers whose address, alias or version contains a text", "search", "search/{s}",
+          parameters=(Parameter(name="s", required=False, help="text to look for"),)),
+    _row("topology", "A cluster as a text tree", "topology/{hint}", "topology/{host}/{port}", parameters=(CLUSTER,),
+         native="GET /clusters/{cluster}/topology"),
+    _row("topology-tabulated", "A cluster as a text table", "topology-tabulated/{hint}",
+         "topology-tabulated/{host}/{port}", parameters=(CLUSTER,)),
+    _row("replication-analysis", "What is wrong, server by server", "replication-analysis",
+         "replication-analysis/{hint}", "replication-analysis/instance/{host}/{port}",
+         parameters=(MAYBE_CLUSTER, MAYBE_SERVER), native="GET /problems"),
+    _list("problems", "Servers with problems", "problems", "problems/{hint}", parameters=(MAYBE_CLUSTER,)),
+    _list("downtimed", "Servers in downtime", "downtimed", "downtimed/{hint}", parameters=(MAYBE_CLUSTER,),
+          native="GET /downtimes"),
+    _list("maintenance", "Maintenance locks (this product needs none)", "maintenance"),
+    _list("audit", "The audit trail, newest first", "audit", "audit/{page}", "audit/instance/{host}/{port}",
+          "audit/instance/{host}/{port}/{page}", parameters=(MAYBE_SERVER, PAGE), native="GET /audit"),
+    _list("audit-recovery", "Recoveries, newest first", "audit-recovery", "audit-recovery/{page}",
+          "audit-recovery/id/{id}", "audit-recovery/uid/{id}", "audit-recovery/cluster/{name}",
+          "audit-recovery/cluster/{name}/{page}", "audit-recovery/alias/{alias}", "audit-recovery/alias/{alias}/{page}",
+          parameters=(
+              Parameter(name="id", required=False, help="number or UID"),
+              Parameter(name="name", required=False, help="exact cluster name at the time"),
+              ALIAS, PAGE,
+              Parameter(name="unacknowledged", kind=Kind.FLAG, required=False, help="only those nobody acknowledged"),
+          ), native="GET /recoveries"),
+    _list("audit-recovery-steps", "The timeline of one recovery", "audit-recovery-steps/{uid}",
+          parameters=(Parameter(name="uid", help="UID of a recovery"),), native="GET /recoveries/{uid}"),
+    _list("audit-failure-detection", "Detected failures, newest first", "audit-failure-detection",
+          "audit-failure-detection/{page}", "audit-failure-detection/id/{id}", "audit-failure-detection/alias/{alias}",
+          "audit-failure-detection/alias/{alias}/{page}",
+          parameters=(Parameter(name="id", required=False, help="number"), ALIAS, PAGE), native="GET /detections"),
+    _list("active-cluster-recovery", "Running recoveries of a cluster", "active-cluster-recovery/{name}",
+          parameters=(Parameter(name="name", help="exact cluster name"),)),
+    _list("blocked-recoveries", "Recoveries that did not start, and why", "blocked-recoveries",
+          "blocked-recoveries/cluster/{name}",
+          parameters=(Parameter(name="name", required=False, help="exact cluster name"),),
+          native="GET /blocked-recoveries"),
+    _row("check-global-recoveries", "Whether automatic recoveries are enabled", "check-global-recoveries"),
+    _row("automated-recovery-filters", "Which clusters are recovered automatically", "automated-recovery-filters"),
+)  # fmt: skip
+
+WRITE_ROWS: tuple[Operation, ...] = (
+    _act("discover", "Probe a server and watch it from now on", "discover/{host}/{port}", parameters=(SERVER,),
+         native="POST /servers/{server}/discover"),
+    _act("async-discover", "The same, without waiting for the probe", "async-discover/{host}/{port}",
+         parameters=(SERVER,)),
+    _act("refresh", "Probe a known server now", "refresh/{host}/{port}", parameters=(SERVER,),
+         native="POST /servers/{server}/refresh"),
+    _act("forget", "Stop watching a server", "forget/{host}/{port}", parameters=(SERVER,),
+         native="DELETE /servers/{server}"),
+    _act("forget-cluster", "Stop watching a whole cluster", "forget-cluster/{hint}", parameters=(CLUSTER,),
+         native="DELETE /clusters/{cluster}"),
+    _act("begin-downtime", "Take a server out of automatic recovery for a while",
+         "begin-downtime/{host}/{port}/{owner}/{reason}", "begin-downtime/{host}/{port}/{owner}/{reason}/{duration}",
+         parameters=(SERVER, Parameter(name="owner", help="who"), Parameter(name="reason", help="why"),
+                     Parameter(name="duration", kind=Kind.DURATION, required=False, help="30s, 10m, 2h; default 10m")),
+         native="POST /servers/{server}/downtime"),
+    _act("end-downtime", "End a downtime", "end-downtime/{host}/{port}", parameters=(SERVER,),
+         native="DELETE /servers/{server}/downtime"),
+    _act("set-read-only", "Refuse writes on a server", "set-read-only/{host}/{port}", parameters=(SERVER,),
+         native="POST /servers/{server}/set-read-only"),
+    _act("set-writeable", "Accept writes on a server", "set-writeable/{host}/{port}", parameters=(SERVER,),
+         native="POST /servers/{server}/set-writable"),
+    _act("start-replica", "Start replication on a server", "start-slave/{host}/{port}", "start-replica/{host}/{port}",
+         parameters=(SERVER,), native="POST /servers/{server}/start-replica"),
+    _act("stop-replica", "Stop replication on a server", "stop-slave/{host}/{port}", "stop-replica/{host}/{port}",
+         parameters=(SERVER,), native="POST /servers/{server}/stop-replica"),
+    _act("recover", "Recover a server that analysis reports as failed", "recover/{host}/{port}",
+         "recover/{host}/{port}/{targetHost}/{targetPort}", takes_long=True,
+         parameters=(SERVER, MAYBE_TARGET,
+                     Parameter(name="skipProcesses", kind=Kind.FLAG, required=False, help="run no hooks")),
+         native="POST /servers/{server}/recover"),
+    _act("recover-lite", "The same without hooks", "recover-lite/{host}/{port}",
+         "recover-lite/{host}/{port}/{targetHost}/{targetPort}", takes_long=True, parameters=(SERVER, MAYBE_TARGET)),
+    _act("force-master-failover", "Treat the primary as dead and fail over now", "force-master-failover/{host}/{port}",
+         "force-master-failover/{hint}", takes_long=True, parameters=(CLUSTER,),
+         native="POST /clusters/{cluster}/failover"),
+    _act("force-master-takeover", "Treat the primary as dead and promote this replica",
+         "force-master-takeover/{hint}/{targetHost}/{targetPort}",
+         "force-master-takeover/{host}/{port}/{targetHost}/{targetPort}", takes_long=True,
+         parameters=(CLUSTER, TARGET)),
+    _act("graceful-master-takeover", "Hand the primary role to a replica; the old primary is left stopped",
+         *_takeover_paths("graceful-master-takeover"), takes_long=True, parameters=(CLUSTER, MAYBE_TARGET)),
+    _act("graceful-master-takeover-auto", "Hand the primary role to a replica, the best if none is named",
+         *_takeover_paths("graceful-master-takeover-auto"), takes_long=True, parameters=(CLUSTER, MAYBE_TARGET),
+         native="POST /clusters/{cluster}/takeover"),
+    _act("ack-recovery", "Acknowledge one recovery", "ack-recovery/{id}", "ack-recovery/uid/{id}",
+         parameters=(Parameter(name="id", help="number or UID"), COMMENT), native="POST /recoveries/{id}/acknowledge"),
+    _act("ack-recovery-cluster", "Acknowledge the recoveries of a cluster", "ack-recovery/cluster/{hint}",
+         "ack-recovery/cluster/alias/{hint}", parameters=(CLUSTER, COMMENT),
+         native="POST /clusters/{cluster}/acknowledge"),
+    _act("ack-recovery-instance", "Acknowledge the recoveries of a server", "ack-recovery/instance/{host}/{port}",
+         parameters=(SERVER, COMMENT), native="POST /servers/{server}/acknowledge"),
+    _act("ack-all-recoveries", "Acknowledge all recoveries", "ack-all-recoveries", parameters=(COMMENT,),
+         native="POST /recoveries/acknowledge"),
+    _act("disable-global-recoveries", "Stop automatic recoveries; manual ones still run", "disable-global-recoveries",
+         native="POST /recoveries/disable"),
+    _act("enable-global-recoveries", "Allow automatic recoveries", "enable-global-recoveries",
+         native="POST /recoveries/enable"),
+)  # fmt: skip
+
+OPERATIONS: tuple[Operation, ...] = (*NODE_ROWS, *READ_ROWS, *WRITE_ROWS)
+OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}

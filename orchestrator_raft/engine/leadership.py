@@ -8,7 +8,7 @@ wants to act asks for authority and does not act.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
@@ -37,10 +37,12 @@ class EngineSettings:
     """Plain values from the configuration."""
 
     policy: Policy
-    paces: Paces = Paces()
+    paces: Paces = field(default_factory=Paces)
     concurrency_max: int = 300
     witness_timeout_s: float = 0.4
     credentials_query: str = ""
+    seeds: tuple[InstanceKey, ...] = ()
+    """Servers to begin with (DiscoverySeeds)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +85,11 @@ class Leader:
             term, consensus, clock, self.tasks,
             prober=outside.prober, hands=self.hands, discovery=self.discovery, proposals=self.proposals,
         )  # fmt: skip
+        self.pacing = Pacing(settings.paces, settings.seeds)
         self.watch = Watch(
             consensus, self.viewer, self.tasks,
             discovery=self.discovery, witnesses=self.witnesses, recorder=self.recorder, claims=self.claims,
-            pacing=Pacing(settings.paces), housekeeping=Housekeeping(self.proposals),
+            pacing=self.pacing, housekeeping=Housekeeping(self.proposals),
             authority_since_s=clock.monotonic_s(), on_look=self.look,
         )  # fmt: skip
 

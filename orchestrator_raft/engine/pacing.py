@@ -7,6 +7,7 @@ cost).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator_raft.core.instance import InstanceKey, Observation
@@ -17,6 +18,8 @@ from orchestrator_raft.engine.view import Moment
 SUSPECT_INTERVAL_S = 0.04
 SUSPECT_PERIOD_S = 5.0
 DEAD_INTERVAL_MAX_S = 30.0
+FORGET_POLLS = 3
+"""A server that was forgotten is not found again through its neighbours for so many poll intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +35,29 @@ class Paces:
 class Pacing:
     """Paces for all servers that have to be probed: the recorded ones and those asked for."""
 
-    def __init__(self, paces: Paces) -> None:
+    def __init__(self, paces: Paces, seeds: tuple[InstanceKey, ...] = ()) -> None:
         self._paces = paces
+        self._seeds = set(seeds)
+        self._forgotten: set[InstanceKey] = set()
+        self._forgotten_until_s: dict[InstanceKey, float] = {}
         self._down_since_s: dict[InstanceKey, float] = {}
+
+    def forget(self, keys: Iterable[InstanceKey]) -> None:
+        """Do not find these again at once through their neighbours, who may still name them for a while."""
+        self._seeds -= set(keys)
+        self._forgotten |= set(keys)
+
+    def remember(self, key: InstanceKey) -> None:
+        """Somebody asks for this server, so a recent ``forget`` counts no more."""
+        self._forgotten.discard(key)
+        self._forgotten_until_s.pop(key, None)
 
     def paces(self, moment: Moment) -> dict[InstanceKey, Pace]:
         """The pace of every recorded server, and of neighbours that servers name and nobody knows yet."""
         found: dict[InstanceKey, Pace] = {}
         for server in moment.topology.servers.values():
             found[server.key] = self._pace(server, moment)
-        for address in self._neighbours(moment):
+        for address in self._wanted(moment):
             found.setdefault(address, Pace(interval_s=self._paces.poll_s, timeout_s=self._paces.timeout_s))
         for key in [key for key in self._down_since_s if key not in found]:
             del self._down_since_s[key]
@@ -69,6 +85,16 @@ class Pacing:
             self._down_since_s.pop(server.key, None)
             return 0.0
         return now_s - self._down_since_s.setdefault(server.key, observation.at_s)
+
+    def _wanted(self, moment: Moment) -> set[InstanceKey]:
+        """Addresses that are not recorded and ought to be tried: neighbours, and seeds nobody has reached yet."""
+        for key in self._forgotten:
+            self._forgotten_until_s[key] = moment.now_s + FORGET_POLLS * self._paces.poll_s
+        self._forgotten.clear()
+        self._seeds -= {address for record in moment.state.servers.values() for address in record.addresses}
+        self._seeds -= set(moment.state.servers)
+        hidden = {key for key, until_s in self._forgotten_until_s.items() if until_s > moment.now_s}
+        return (self._neighbours(moment) | self._seeds) - hidden
 
     def _neighbours(self, moment: Moment) -> set[InstanceKey]:
         """Sources and replicas that a server names and that are not recorded, less those that people exclude."""

@@ -27,6 +27,10 @@ class Proposals:
         self._consensus = consensus
         self._clock = clock
 
+    @property
+    def node_id(self) -> str:
+        return self._consensus.node_id
+
     def make(self, kind: type[C], *, by: str = "", request_id: str = "", **fields: Any) -> C:
         """A command of this kind with a fresh id, now."""
         return kind(

@@ -1,9 +1,9 @@
 """What is wrong? Rules, structure warnings, and who has to agree before anything is done about it."""
 
-from orchestrator_raft.core.analysis.analyze import Diagnosis, Problem, analyze
+from orchestrator_raft.core.analysis.analyze import Diagnosis, Problem, analyze, diagnose
 from orchestrator_raft.core.analysis.confirm import Confirmed, Eyes, Refuted, Unconfirmed, WitnessAnswer, confirm
 from orchestrator_raft.core.analysis.rules import NO_PROBLEM, RULE_BY_CODE, RULES, Confirmation, Rule, Severity
-from orchestrator_raft.core.analysis.situation import Situation, situate
+from orchestrator_raft.core.analysis.situation import Situation, is_lagging, situate
 from orchestrator_raft.core.analysis.warnings import STRUCTURE_WARNINGS, structure_warnings
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "WitnessAnswer",
     "analyze",
     "confirm",
+    "diagnose",
+    "is_lagging",
     "situate",
     "structure_warnings",
 ]

@@ -102,7 +102,7 @@ def situate(topology: Topology, server: Server, policy: Policy) -> Situation:
         valid=valid,
         replicating=tuple(replica for replica in valid if is_replicating(replica)),
         failing_to_connect=tuple(replica for replica in valid if is_failing_to_connect(replica)),
-        lagging=tuple(replica for replica in replicas if _lag(replica) > policy.lag_reasonable_s),
+        lagging=tuple(replica for replica in replicas if is_lagging(replica, policy)),
         delayed=tuple(replica for replica in replicas if (c := channel_of(replica)) is not None and c.delay_s > 0),
         downtimed=tuple(replica for replica in replicas if replica.downtime is not None),
         logging=tuple(replica for replica in valid if logs_updates(replica)),
@@ -110,6 +110,7 @@ def situate(topology: Topology, server: Server, policy: Policy) -> Situation:
     )
 
 
-def _lag(server: Server) -> float:
+def is_lagging(server: Server, policy: Policy) -> bool:
+    """It is further behind than ReasonableReplicationLagSeconds allows; unknown lag is none."""
     lag = server.facts.lag_s if server.facts else None
-    return lag if lag is not None else 0.0
+    return lag is not None and lag > policy.lag_reasonable_s

@@ -1,0 +1,68 @@
+"""``Service.call``: from an operation's name to its handler.
+
+Any node has a service. Reading works from any node's own replicated state; what needs the leader's eyes or hands raises
+Unavailable elsewhere, and ``api`` forwards such calls before they get here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from orchestrator_raft.core.errors import Refused, Unavailable
+from orchestrator_raft.engine.inventory import Inventory
+from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside
+from orchestrator_raft.engine.service import reads, recoveries, servers
+from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.view import Moment, Viewer
+from orchestrator_raft.operations import OPERATION_BY_NAME
+
+Handler = Callable[[Call, "Desk"], Awaitable[Reply]]
+
+
+class Desk:
+    """What handlers work with."""
+
+    def __init__(self, outside: Outside, settings: EngineSettings, engine: Engine) -> None:
+        self.outside = outside
+        self.settings = settings
+        self._engine = engine
+        self._bystander = Viewer(outside.consensus, Inventory(), settings.policy, outside.clock)
+
+    @property
+    def leads(self) -> bool:
+        return self._engine.leader is not None
+
+    def leader(self) -> Leader:
+        """The leader's parts. Raises Unavailable on a node that does not lead or may not act now."""
+        leader = self._engine.leader
+        authority = self.outside.consensus.authority()
+        if leader is None or authority is None or authority.term != leader.term:
+            raise Unavailable("this node does not lead: ask the leader, or ask again when one is elected")
+        return leader
+
+    def moment(self) -> Moment:
+        """The leader's view, or on another node the replicated one, without observations."""
+        leader = self._engine.leader
+        return leader.viewer.moment() if leader is not None else self._bystander.moment()
+
+
+class Service:
+    """All operations of a node."""
+
+    def __init__(self, outside: Outside, settings: EngineSettings, engine: Engine) -> None:
+        self.desk = Desk(outside, settings, engine)
+
+    async def call(self, call: Call) -> Reply:
+        """Carry out one operation. Raises the errors of ``core.errors``."""
+        if call.operation.writes and not call.person.may_write:
+            raise Refused("Unauthorized")
+        handler = HANDLERS.get(call.operation.name)
+        if handler is None:
+            raise Refused(f"{call.operation.name} is answered elsewhere")
+        return await handler(call, self.desk)
+
+
+HANDLERS: dict[str, Handler] = {**reads.HANDLERS, **servers.HANDLERS, **recoveries.HANDLERS}
+UNBOUND = sorted(name for name in HANDLERS if name not in OPERATION_BY_NAME)
+if UNBOUND:
+    raise AssertionError(f"handlers without a row in operations.py: {UNBOUND}")

@@ -1,0 +1,258 @@
+"""Operations that only read: each answers from one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from orchestrator_raft.core.analysis import Diagnosis, analyze, is_lagging
+from orchestrator_raft.core.errors import InvalidInput
+from orchestrator_raft.core.recovery.kinds import KINDS
+from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.topology import Cluster, Server
+from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.service.names import require_cluster, require_server
+from orchestrator_raft.engine.view import Moment
+
+if TYPE_CHECKING:
+    from orchestrator_raft.engine.service.dispatch import Desk
+
+PAGE_SIZE = 20
+Read = Callable[[Call, Moment], Reply]
+
+
+def _reading(read: Read) -> Callable[[Call, Desk], Awaitable[Reply]]:
+    """A handler that takes a moment and answers from it."""
+
+    async def handler(call: Call, desk: Desk) -> Reply:
+        return read(call, desk.moment())
+
+    return handler
+
+
+def _clusters_sorted(moment: Moment) -> list[Cluster]:
+    return sorted(moment.topology.clusters.values(), key=lambda cluster: cluster.name)
+
+
+def clusters(call: Call, moment: Moment) -> Reply:
+    return Reply(value=[cluster.name for cluster in _clusters_sorted(moment)], moment=moment)
+
+
+def clusters_info(call: Call, moment: Moment) -> Reply:
+    return Reply(value=_clusters_sorted(moment), moment=moment)
+
+
+def _members(moment: Moment, cluster: Cluster) -> list[Server]:
+    return list(moment.topology.members(cluster.id))
+
+
+def cluster(call: Call, moment: Moment) -> Reply:
+    found = require_cluster(moment.topology, call.text("cluster"), guess=True)
+    return Reply(value=_members(moment, found), moment=moment)
+
+
+def _by_alias(moment: Moment, alias: str) -> Cluster:
+    for candidate in _clusters_sorted(moment):
+        if candidate.alias == alias:
+            return candidate
+    raise InvalidInput(f"No cluster found for alias {alias}")
+
+
+def cluster_by_alias(call: Call, moment: Moment) -> Reply:
+    return Reply(value=_members(moment, _by_alias(moment, call.text("alias"))), moment=moment)
+
+
+def cluster_info(call: Call, moment: Moment) -> Reply:
+    return Reply(value=require_cluster(moment.topology, call.text("cluster"), guess=True), moment=moment)
+
+
+def cluster_info_by_alias(call: Call, moment: Moment) -> Reply:
+    return Reply(value=_by_alias(moment, call.text("alias")), moment=moment)
+
+
+def master(call: Call, moment: Moment) -> Reply:
+    found = require_cluster(moment.topology, call.text("cluster"), guess=True)
+    primary = moment.topology.primary_of(found.id)
+    if primary is None:
+        raise InvalidInput(f"No masters found for {call.text('cluster')}")
+    return Reply(value=primary, moment=moment)
+
+
+def masters(call: Call, moment: Moment) -> Reply:
+    primaries = (moment.topology.primary_of(each.id) for each in _clusters_sorted(moment))
+    writable = [each for each in primaries if each is not None and each.facts is not None and each.facts.is_writable]
+    return Reply(value=writable, moment=moment)
+
+
+def instance(call: Call, moment: Moment) -> Reply:
+    return Reply(value=require_server(moment.topology, call.arguments["server"], guess=True), moment=moment)
+
+
+def instance_replicas(call: Call, moment: Moment) -> Reply:
+    server = require_server(moment.topology, call.arguments["server"], guess=True)
+    return Reply(value=list(moment.topology.replicas_of(server.key)), moment=moment)
+
+
+def all_instances(call: Call, moment: Moment) -> Reply:
+    return Reply(value=[server for _, server in sorted(moment.topology.servers.items())], moment=moment)
+
+
+def bulk_instances(call: Call, moment: Moment) -> Reply:
+    return Reply(value=sorted(moment.topology.servers), moment=moment)
+
+
+def search(call: Call, moment: Moment) -> Reply:
+    text = call.text("s").lower()
+    found = [server for _, server in sorted(moment.topology.servers.items()) if text in _searchable(server)]
+    return Reply(value=found, moment=moment)
+
+
+def _searchable(server: Server) -> str:
+    facts = server.facts
+    described = (facts.alias, facts.version, facts.version_comment, str(facts.server_id)) if facts else ()
+    return " ".join((str(server.key), *described)).lower()
+
+
+def topology(call: Call, moment: Moment) -> Reply:
+    found = require_cluster(moment.topology, call.text("cluster"), guess=True)
+    return Reply(message=f"Topology for cluster {found.name}", value=found, moment=moment)
+
+
+def replication_analysis(call: Call, moment: Moment) -> Reply:
+    diagnoses: list[Diagnosis] = [each for each in analyze(moment.topology, moment.policy) if each.is_interesting]
+    if "cluster" in call.arguments:
+        wanted = require_cluster(moment.topology, call.text("cluster"))
+        diagnoses = [each for each in diagnoses if each.situation.server.cluster_id == wanted.id]
+    if "server" in call.arguments:
+        server = require_server(moment.topology, call.arguments["server"], guess=True)
+        diagnoses = [each for each in diagnoses if each.situation.key == server.key]
+    return Reply(message="Analysis", value=diagnoses, moment=moment)
+
+
+def problems(call: Call, moment: Moment) -> Reply:
+    servers = [server for _, server in sorted(moment.topology.servers.items()) if has_problem(server, moment)]
+    if "cluster" in call.arguments:
+        name = call.text("cluster")
+        ids = {each.id for each in moment.topology.clusters.values() if each.name == name}
+        servers = [server for server in servers if server.cluster_id in ids]
+    return Reply(value=servers, moment=moment)
+
+
+def has_problem(server: Server, moment: Moment) -> bool:
+    """Out of reach, not replicating or lagging; downtimed servers are left in peace."""
+    if server.downtime is not None or moment.policy.problem_ignore.match(server.key):
+        return False
+    channel = server.facts.channel if server.facts else None
+    replicates = channel is None or channel.replicates
+    return not server.reached or not replicates or is_lagging(server, moment.policy)
+
+
+def downtimed(call: Call, moment: Moment) -> Reply:
+    servers = [server for _, server in sorted(moment.topology.servers.items()) if server.downtime or server.stale]
+    if "cluster" in call.arguments:
+        wanted = require_cluster(moment.topology, call.text("cluster"), guess=True)
+        servers = [server for server in servers if server.cluster_id == wanted.id]
+    return Reply(value=servers, moment=moment)
+
+
+def maintenance(call: Call, moment: Moment) -> Reply:
+    return Reply(value=[], moment=moment)
+
+
+def _page(items: list[object], call: Call) -> list[object]:
+    start = call.number("page") * PAGE_SIZE
+    return items[start : start + PAGE_SIZE]
+
+
+def audit(call: Call, moment: Moment) -> Reply:
+    entries = list(reversed(moment.state.audit))
+    if "server" in call.arguments:
+        entries = [entry for entry in entries if entry.key == call.arguments["server"]]
+    return Reply(value=_page([*entries], call), moment=moment)
+
+
+def audit_recovery(call: Call, moment: Moment) -> Reply:
+    found = [each for each in reversed(tuple(moment.state.recoveries.values())) if KINDS[each.kind].counts]
+    wanted: list[Callable[[Recovery], bool]] = []
+    if "id" in call.arguments:
+        wanted.append(lambda each: call.text("id") in (each.id, str(each.number)))
+    if "name" in call.arguments:
+        wanted.append(lambda each: each.subject.cluster_name == call.text("name"))
+    if "alias" in call.arguments:
+        wanted.append(lambda each: each.subject.cluster_alias == call.text("alias"))
+    if call.flag("unacknowledged"):
+        wanted.append(lambda each: each.acknowledged is None)
+    return Reply(value=_page([each for each in found if all(test(each) for test in wanted)], call), moment=moment)
+
+
+def audit_recovery_steps(call: Call, moment: Moment) -> Reply:
+    recovery = moment.state.recoveries.get(call.text("uid"))
+    return Reply(value=recovery if recovery is not None else [], moment=moment)
+
+
+def audit_failure_detection(call: Call, moment: Moment) -> Reply:
+    found = list(reversed(moment.state.detections))
+    if "id" in call.arguments:
+        found = [each for each in found if str(each.number) == call.text("id")]
+    if "alias" in call.arguments:
+        found = [each for each in found if each.subject.cluster_alias == call.text("alias")]
+    return Reply(value=_page([*found], call), moment=moment)
+
+
+def active_cluster_recovery(call: Call, moment: Moment) -> Reply:
+    active = moment.state.active_recoveries
+    return Reply(value=[each for each in active if each.subject.cluster_name == call.text("name")], moment=moment)
+
+
+def blocked_recoveries(call: Call, moment: Moment) -> Reply:
+    blocked = list(moment.state.blocked)
+    if "name" in call.arguments:
+        blocked = [each for each in blocked if each.cluster_name == call.text("name")]
+    return Reply(value=blocked, moment=moment)
+
+
+def check_global_recoveries(call: Call, moment: Moment) -> Reply:
+    word = "disabled" if moment.state.recoveries_disabled else "enabled"
+    return Reply(message=f"Global recoveries {word}", value=word, moment=moment)
+
+
+def automated_recovery_filters(call: Call, moment: Moment) -> Reply:
+    policy = moment.policy
+    filters = {
+        "RecoverIntermediateMasterClusterFilters": list(policy.recover_intermediate.entries),
+        "RecoverMasterClusterFilters": list(policy.recover_primary.entries),
+        "RecoveryIgnoreHostnameFilters": list(policy.recovery_ignore.patterns),
+    }
+    return Reply(message="Automated recovery configuration details", value=filters, moment=moment)
+
+
+READS: dict[str, Read] = {
+    "clusters": clusters,
+    "clusters-info": clusters_info,
+    "cluster": cluster,
+    "cluster-by-alias": cluster_by_alias,
+    "cluster-info": cluster_info,
+    "cluster-info-by-alias": cluster_info_by_alias,
+    "master": master,
+    "masters": masters,
+    "instance": instance,
+    "instance-replicas": instance_replicas,
+    "all-instances": all_instances,
+    "bulk-instances": bulk_instances,
+    "search": search,
+    "topology": topology,
+    "topology-tabulated": topology,
+    "replication-analysis": replication_analysis,
+    "problems": problems,
+    "downtimed": downtimed,
+    "maintenance": maintenance,
+    "audit": audit,
+    "audit-recovery": audit_recovery,
+    "audit-recovery-steps": audit_recovery_steps,
+    "audit-failure-detection": audit_failure_detection,
+    "active-cluster-recovery": active_cluster_recovery,
+    "blocked-recoveries": blocked_recoveries,
+    "check-global-recoveries": check_global_recoveries,
+    "automated-recovery-filters": automated_recovery_filters,
+}
+HANDLERS = {name: _reading(read) for name, read in READS.items()}

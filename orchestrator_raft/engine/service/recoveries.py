@@ -1,0 +1,182 @@
+"""Operations that start, switch or acknowledge recoveries, by the path of automatic ones: a claim in Raft."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orchestrator_raft.core.analysis import diagnose, situate
+from orchestrator_raft.core.errors import InvalidInput, Refused, Unavailable
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.model import EndState, Recovery, Request
+from orchestrator_raft.core.recovery.takeover import refusal
+from orchestrator_raft.core.replicated.commands import AcknowledgeRecoveries, ClaimRecovery, SwitchRecoveries
+from orchestrator_raft.core.topology import Server
+from orchestrator_raft.engine.leadership import Leader
+from orchestrator_raft.engine.proposals import new_id
+from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.service.names import require_cluster, require_server
+from orchestrator_raft.engine.service.servers import probe, propose
+from orchestrator_raft.engine.subjects import new_recovery, subject_of
+from orchestrator_raft.engine.view import Moment
+
+if TYPE_CHECKING:
+    from orchestrator_raft.engine.service.dispatch import Desk
+
+WAIT_S = 900.0
+POLL_S = 0.02
+
+
+async def claim_and_wait(call: Call, desk: Desk, recovery: Recovery) -> tuple[Recovery, Moment]:
+    """Claim, and wait until the recovery has ended on whichever node. Raises Refused with the reason of a refusal."""
+    leader = desk.leader()
+    await propose(leader, call, ClaimRecovery, recovery=recovery, block_ms=0)
+    leader.look()
+    clock = desk.outside.clock
+    give_up_s = clock.monotonic_s() + WAIT_S
+    while clock.monotonic_s() < give_up_s:
+        recorded = desk.outside.consensus.state.recoveries.get(recovery.id)
+        if recorded is not None and not recorded.is_active:
+            return recorded, desk.moment()
+        await clock.sleep(POLL_S)
+    raise Unavailable(f"recovery {recovery.id} is still running after {WAIT_S:g} s: raftctl recoveries shows it")
+
+
+def _recovery(
+    leader: Leader, moment: Moment, server: Server, request: Request, *, kind: str, code: str, text: str
+) -> Recovery:
+    cluster = moment.topology.clusters.get(server.cluster_id)
+    subject = subject_of(server, cluster, moment, code=code, text=text, evidence=(f"asked for by {request.by}",))
+    return new_recovery(
+        kind, subject, server.cluster_id, moment,
+        recovery_id=new_id(), holder=leader.proposals.node_id, term=leader.term, request=request,
+    )  # fmt: skip
+
+
+def _primary(moment: Moment, hint: str) -> Server:
+    cluster = require_cluster(moment.topology, hint)
+    primary = moment.topology.primary_of(cluster.id)
+    if primary is None:
+        raise InvalidInput(f"Cannot deduce cluster master for {hint}")
+    return primary
+
+
+def _target(call: Call, moment: Moment) -> InstanceKey | None:
+    asked = call.arguments.get("target")
+    return require_server(moment.topology, asked).key if asked is not None else None
+
+
+def _failover_reply(word: str, recovery: Recovery, moment: Moment) -> Reply:
+    if not recovery.promoted:
+        reasons = "; ".join(recovery.errors) or recovery.end.value
+        raise Refused(f"{word}: recovery {recovery.id} ended, yet no replica was promoted: {reasons}")
+    return Reply(message=f"{word}: successor promoted", value=recovery, moment=moment)
+
+
+async def force_failover(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    moment = leader.viewer.moment()
+    primary = _primary(moment, call.text("cluster"))
+    word = call.operation.name
+    target = _target(call, moment)
+    if target is not None and target not in primary.replicas:
+        raise InvalidInput(f"You may only promote a direct child of the master {primary.key}: {target} is none")
+    request = Request(by=call.person.name, command=word, designated=target, forced=True)
+    text = "A person declared the primary dead"
+    recovery = _recovery(leader, moment, primary, request, kind="dead_primary", code="DeadMaster", text=text)
+    return _failover_reply(word, *await claim_and_wait(call, desk, recovery))
+
+
+async def recover(call: Call, desk: Desk) -> Reply:
+    """Act on what the analysis reports, at once and without regard to blocks; not on a healthy server."""
+    leader = desk.leader()
+    moment = leader.viewer.moment()
+    server = require_server(moment.topology, call.arguments["server"])
+    diagnosis = diagnose(situate(moment.topology, server, moment.policy), moment.policy)
+    problem = diagnosis.problem
+    if problem is None or not problem.rule.recovery:
+        raise Refused(f"Recovery on {server.key} not attempted: analysis reports {diagnosis.code}, nothing to recover")
+    skip = call.flag("skipProcesses") or call.operation.name == "recover-lite"
+    target = _target(call, moment)
+    request = Request(by=call.person.name, command="recover", designated=target, forced=True, skip_hooks=skip)
+    recovery = _recovery(
+        leader, moment, server, request, kind=problem.rule.recovery, code=problem.code, text=problem.rule.text
+    )
+    ended, then = await claim_and_wait(call, desk, recovery)
+    reply = _failover_reply("recover", ended, then)
+    return replace(reply, message=f"Recovery executed on {server.key}", value=ended.successor)
+
+
+async def takeover(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    moment = leader.viewer.moment()
+    primary = _primary(moment, call.text("cluster"))
+    automatic = call.operation.name.endswith("-auto")
+    target = _target(call, moment)
+    if target is None and not automatic and len(primary.replicas) > 1:
+        raise InvalidInput(
+            f"GracefulMasterTakeover: target instance not indicated, auto=false, and master {primary.key} has "
+            f"{len(primary.replicas)} replicas: name one, or use the -auto form"
+        )
+    if target is not None and target not in primary.replicas:
+        raise InvalidInput(
+            f"GracefulMasterTakeover: designated instance {target} must be directly replicating from the master "
+            f"{primary.key}"
+        )
+    await probe(leader, primary.key)
+    moment = leader.viewer.moment()
+    why_not = refusal(moment.topology, moment.topology.server(primary.key), target, moment.policy)
+    if why_not:
+        raise Refused(f"graceful-master-takeover: nothing was changed: {why_not}")
+    request = Request(
+        by=call.person.name, command="graceful-master-takeover", designated=target, forced=True,
+        start_old_primary=automatic,
+    )  # fmt: skip
+    text = "A person asked for a planned change of primary"
+    recovery = _recovery(leader, moment, primary, request, kind="takeover", code="DeadMaster", text=text)
+    ended, then = await claim_and_wait(call, desk, recovery)
+    if ended.end is not EndState.SUCCEEDED:
+        reasons = "; ".join(ended.errors) or ended.end.value
+        raise Refused(f"graceful-master-takeover: {ended.end.value}: {reasons}")
+    return Reply(message="graceful-master-takeover: successor promoted", value=ended, moment=then)
+
+
+async def acknowledge(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    topology = leader.viewer.moment().topology
+    selector: dict[str, object] = {"every": True}
+    value: object = call.text("comment")
+    if call.operation.name == "ack-recovery":
+        selector, value = {"recovery_id": call.text("id")}, call.text("id")
+    elif call.operation.name == "ack-recovery-cluster":
+        cluster = require_cluster(topology, call.text("cluster"))
+        selector, value = {"cluster_id": cluster.id}, cluster.name
+    elif call.operation.name == "ack-recovery-instance":
+        server = call.arguments["server"]
+        selector, value = {"key": server}, server
+    result = await propose(leader, call, AcknowledgeRecoveries, comment=call.text("comment"), **selector)
+    return Reply(message=f"Acknowledged {result.value} recoveries", value=value)
+
+
+async def switch(call: Call, desk: Desk) -> Reply:
+    enabled = call.operation.name.startswith("enable")
+    await propose(desk.leader(), call, SwitchRecoveries, enabled=enabled)
+    word = "enabled" if enabled else "disabled"
+    return Reply(message=f"Globally {word} recoveries", value=word)
+
+
+HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
+    "force-master-failover": force_failover,
+    "force-master-takeover": force_failover,
+    "recover": recover,
+    "recover-lite": recover,
+    "graceful-master-takeover": takeover,
+    "graceful-master-takeover-auto": takeover,
+    "ack-recovery": acknowledge,
+    "ack-recovery-cluster": acknowledge,
+    "ack-recovery-instance": acknowledge,
+    "ack-all-recoveries": acknowledge,
+    "disable-global-recoveries": switch,
+    "enable-global-recoveries": switch,
+}

@@ -1,0 +1,196 @@
+"""Operations on servers: discover, forget, downtime, read-only, start and stop replication."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from orchestrator_raft.core.errors import InvalidInput, Refused, ServerError
+from orchestrator_raft.core.instance import Facts, InstanceKey, Unreachable
+from orchestrator_raft.core.recovery.steps import (
+    ServerStep,
+    SetReadOnly,
+    SetWritable,
+    StartReplication,
+    StopReplication,
+)
+from orchestrator_raft.core.replicated import Command, Result
+from orchestrator_raft.core.replicated.commands import BeginDowntime, EndDowntime, ForgetServers, RecordAudit
+from orchestrator_raft.core.topology import Server
+from orchestrator_raft.engine.leadership import Leader
+from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.service.names import find_server, require_cluster, require_server
+from orchestrator_raft.engine.view import Moment
+
+if TYPE_CHECKING:
+    from orchestrator_raft.engine.service.dispatch import Desk
+
+DISCOVER_TIMEOUT_S = 5.0
+STEP_DEADLINE_S = 10.0
+DOWNTIME_DEFAULT_S = 600
+
+
+async def propose(leader: Leader, call: Call, kind: type[Command], **fields: Any) -> Result:
+    """Propose in the name of the person who asked. Raises Refused with apply's reason."""
+    result = await leader.proposals.propose(kind, by=call.person.name, request_id=call.request_id, **fields)
+    if not result.ok:
+        raise Refused(result.reason)
+    return result
+
+
+async def probe(leader: Leader, asked: InstanceKey) -> tuple[Server, Moment]:
+    """Probe now and record what was found. Raises ServerError when the server does not answer."""
+    observation = await leader.discovery.probe_now(asked, timeout_s=DISCOVER_TIMEOUT_S)
+    if isinstance(observation.result, Unreachable):
+        raise ServerError(f"{asked}: {observation.result.detail}")
+    await leader.recorder.flush()
+    leader.watch.changed()
+    moment = leader.viewer.moment()
+    return moment.topology.server(observation.key), moment
+
+
+async def discover(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    asked = call.arguments["server"]
+    leader.pacing.remember(asked)
+    try:
+        server, moment = await probe(leader, asked)
+    except ServerError:
+        if asked not in desk.outside.consensus.state.servers:
+            leader.inventory.forget(asked)
+        raise
+    return Reply(message=f"Instance discovered: {server.key}", value=server, moment=moment)
+
+
+async def async_discover(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    leader.tasks.start(f"discover {call.arguments['server']}", _discover_quietly(call, desk))
+    return Reply(message=f"Asynchronous discovery initiated for: {call.arguments['server']}")
+
+
+async def _discover_quietly(call: Call, desk: Desk) -> None:
+    try:
+        await discover(call, desk)
+    except ServerError as error:
+        text = f"discovery failed: {error}"
+        await propose(desk.leader(), call, RecordAudit, type="discover", message=text, key=call.arguments["server"])
+
+
+async def refresh(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    known = require_server(leader.viewer.moment().topology, call.arguments["server"])
+    server, moment = await probe(leader, known.key)
+    return Reply(message=f"Instance refreshed: {server.key}", value=server.key, moment=moment)
+
+
+async def forget(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    asked = call.arguments["server"]
+    known = find_server(leader.viewer.moment().topology, asked, guess=False)
+    if known is None:
+        raise InvalidInput(f"ForgetInstance(): instance {asked} not found")
+    await _forget(leader, call, (known.key,))
+    return Reply(message=f"Instance forgotten: {known.key}", value=known.key)
+
+
+async def forget_cluster(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    cluster = require_cluster(leader.viewer.moment().topology, call.text("cluster"))
+    await _forget(leader, call, cluster.members)
+    return Reply(message=f"Cluster forgotten: {cluster.name}")
+
+
+async def _forget(leader: Leader, call: Call, keys: tuple[InstanceKey, ...]) -> None:
+    leader.pacing.forget(keys)
+    await propose(leader, call, ForgetServers, keys=keys)
+    for key in keys:
+        leader.inventory.forget(key)
+    leader.watch.changed()
+
+
+async def begin_downtime(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    moment = leader.viewer.moment()
+    server = require_server(moment.topology, call.arguments["server"])
+    ends_ms = moment.now_ms + 1000 * call.number("duration", DOWNTIME_DEFAULT_S)
+    await propose(
+        leader, call, BeginDowntime,
+        key=server.key, owner=call.text("owner"), reason=call.text("reason"), ends_ms=ends_ms,
+    )  # fmt: skip
+    return Reply(message=f"Downtime begun: {server.key}", value=server.key)
+
+
+async def end_downtime(call: Call, desk: Desk) -> Reply:
+    leader = desk.leader()
+    server = require_server(leader.viewer.moment().topology, call.arguments["server"])
+    await propose(leader, call, EndDowntime, key=server.key)
+    return Reply(message=f"Downtime ended: {server.key}", value=server.key)
+
+
+async def act(call: Call, desk: Desk, step: type[ServerStep], audit: tuple[str, str], message: str) -> Reply:
+    """Perform one step on one server that nobody is recovering, read it again, and note it in the audit trail."""
+    leader = desk.leader()
+    moment = leader.viewer.moment()
+    server = require_server(moment.topology, call.arguments["server"])
+    running = moment.state.active_recovery(server.cluster_id)
+    if running is not None:
+        raise Refused(f"{server.key} belongs to a cluster that recovery {running.id} is working on: wait until it ends")
+    facts: Facts | None = server.fresh
+    if facts is None:
+        raise ServerError(f"{server.key} does not answer, so nothing was changed there")
+    try:
+        await leader.hands.perform(step(key=server.key, deadline_s=STEP_DEADLINE_S), facts, term=leader.term)
+    except TimeoutError as error:
+        raise ServerError(f"{server.key}: not done within {STEP_DEADLINE_S:g} s") from error
+    finally:
+        await leader.hands.let_go()
+    await propose(leader, call, RecordAudit, type=audit[0], message=audit[1], key=server.key)
+    after, then = await probe(leader, server.key)
+    return Reply(message=message, value=after, moment=then)
+
+
+async def set_read_only(call: Call, desk: Desk) -> Reply:
+    return await act(call, desk, SetReadOnly, ("read-only", "set as true"), "Server set as read-only")
+
+
+async def set_writable(call: Call, desk: Desk) -> Reply:
+    moment = desk.leader().viewer.moment()
+    server = require_server(moment.topology, call.arguments["server"])
+    why_not = second_writer(server, moment)
+    if why_not:
+        raise Refused(why_not)
+    return await act(call, desk, SetWritable, ("read-only", "set as false"), "Server set as writeable")
+
+
+def second_writer(server: Server, moment: Moment) -> str:
+    """Why opening this server could give its cluster a second writable server; empty when it could not."""
+    if server.stale is not None:
+        return f"{server.key} is a stale primary ({server.stale.status.value}): it must not take writes"
+    primary = moment.topology.primary_of(server.cluster_id)
+    if primary is None or primary.key == server.key:
+        return ""
+    name = f"{primary.key} is the primary of this cluster"
+    return f"{name}: to make {server.key} the primary use raftctl takeover, or forget {primary.key} if it is gone"
+
+
+async def start_replica(call: Call, desk: Desk) -> Reply:
+    return await act(call, desk, StartReplication, ("start-replica", "success"), "Replica started")
+
+
+async def stop_replica(call: Call, desk: Desk) -> Reply:
+    return await act(call, desk, StopReplication, ("stop-replica", "success"), "Replica stopped")
+
+
+HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
+    "discover": discover,
+    "async-discover": async_discover,
+    "refresh": refresh,
+    "forget": forget,
+    "forget-cluster": forget_cluster,
+    "begin-downtime": begin_downtime,
+    "end-downtime": end_downtime,
+    "set-read-only": set_read_only,
+    "set-writeable": set_writable,
+    "start-replica": start_replica,
+    "stop-replica": stop_replica,
+}
