@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ import pymysql.cursors
 from sandbox import dialects, spawn
 from sandbox.binaries import Flavor, ServerBinary, Version
 from sandbox.errors import SandboxError
+from sandbox.ports import is_free
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
@@ -118,7 +118,8 @@ class Server:
         if self.is_running():
             return
         self.prepare()
-        self._check_port()
+        if not is_free(self.port):
+            raise SandboxError(f"{self} is in use by another process: end that one or choose another port")
         for lock in self.data.glob("mysqld.sock*"):
             lock.unlink()
         command = [str(self.binary.path), self._marker]
@@ -249,14 +250,6 @@ class Server:
                 raise self._failure("does not know root: the data is not of this sandbox") from error
             return False
         return True
-
-    def _check_port(self) -> None:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(self.key)
-            except OSError as error:
-                raise SandboxError(f"{self} cannot be used by {self.flavor.title}: {error.strerror}") from error
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None or self._process.poll() is not None:
