@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from orchestrator_raft.config.findings import Findings, error, shown, total, warning
-from orchestrator_raft.config.registry import KEYS, is_remark
+from orchestrator_raft.config.registry import KEYS, find, is_remark
 
 FILE_BYTES_MAX = 4_000_000
 EXCERPT_LENGTH = 24
 SECRET_REACH = 300
-"""Characters after the name of a secret key in which an excerpt might show the secret."""
+"""Characters after the name of a secret key in which no excerpt is shown, whatever other names stand between."""
 DIGITS_MAX = 40
-_SECRET_NAMES = tuple(f'"{row.name.lower()}"' for row in KEYS.values() if row.secret)
+_KEY_NAME = re.compile("|".join(sorted(KEYS, key=len, reverse=True)), re.IGNORECASE)
 _HINTS = (
     ("}]", "a comma too many before it?"),
     ("/#", "JSON knows no comments"),
@@ -35,6 +36,8 @@ class Document:
 
     path: Path
     values: Mapping[str, Any]
+    wrong: frozenset[str] = frozenset()
+    """Names whose value must not be used."""
 
 
 class _Unusable(ValueError):
@@ -45,40 +48,39 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object with its keys in order, repeated ones included."""
 
 
-def read_document(path: Path) -> tuple[Document, Findings]:
-    """Read one file. On any error the document is empty and the findings say why; nothing is raised."""
-    nothing = Document(path, {})
+def read_document(path: Path) -> tuple[Document | None, Findings]:
+    """Read one file. Nothing is raised: without a document the findings say why."""
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX + 1)
     except FileNotFoundError:
-        return nothing, error(f"{path}: no such file: name yours with --config")
+        return None, error(f"{path}: no such file: name yours with --config")
     except (OSError, ValueError) as problem:
         reason = os.strerror(problem.errno) if isinstance(problem, OSError) and problem.errno else str(problem)
-        return nothing, error(f"{path}: cannot be read: {reason}")
+        return None, error(f"{path}: cannot be read: {reason}")
     if len(content) > FILE_BYTES_MAX:
-        return nothing, error(f"{path}: more than {FILE_BYTES_MAX} bytes: this is no configuration file")
+        return None, error(f"{path}: more than {FILE_BYTES_MAX} bytes: this is no configuration file")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        return nothing, error(f"{path}: byte {problem.start + 1} is not UTF-8: save the file as UTF-8")
+        return None, error(f"{path}: byte {problem.start + 1} is not UTF-8: save the file as UTF-8")
     return _parse(path, text)
 
 
-def _parse(path: Path, text: str) -> tuple[Document, Findings]:
-    nothing = Document(path, {})
+def _parse(path: Path, text: str) -> tuple[Document | None, Findings]:
     try:
         content = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_no_constant, parse_int=_whole_number)
     except json.JSONDecodeError as problem:
-        return nothing, error(f"{path}: {_json_problem(text, problem)}")
+        return None, error(f"{path}: {_json_problem(text, problem)}")
     except _Unusable as problem:
-        return nothing, error(f"{path}: {problem}")
+        return None, error(f"{path}: {problem}")
     except RecursionError:
-        return nothing, error(f"{path}: brackets are nested too deep: this is no configuration file")
+        return None, error(f"{path}: brackets are nested too deep: this is no configuration file")
     if not isinstance(content, _Pairs):
-        return nothing, error(f"{path}: holds no JSON object: the whole file has to be one {{ ... }}")
+        return None, error(f"{path}: holds no JSON object: the whole file has to be one {{ ... }}")
     findings = total(_repeated(path, content)) + total(_unprintable(path, content))
-    return Document(path, {name: _plain(value) for name, value in content}), findings
+    wrong = frozenset(name for name, value in content if _is_unprintable(name, value))
+    return Document(path, {name: _plain(value) for name, value in content}, wrong), findings
 
 
 def _no_constant(text: str) -> NoReturn:
@@ -99,16 +101,27 @@ def _plain(value: Any) -> Any:
 
 def _json_problem(text: str, problem: json.JSONDecodeError) -> str:
     excerpt = text[problem.pos : problem.pos + EXCERPT_LENGTH].split("\n", 1)[0].rstrip()
-    reach = text[max(0, problem.pos - SECRET_REACH) : problem.pos + EXCERPT_LENGTH].lower()
     if problem.pos >= len(text):
         there = "at the end of the file"
-    elif any(name in reach for name in _SECRET_NAMES):
+    elif _is_near_secret(text, problem.pos):
         there = "(the text there is not shown, it is near a password)"
     else:
         there = f"at {shown(excerpt)}"
     hint = next((f" ({words})" for signs, words in _HINTS if excerpt and excerpt[0] in signs), "")
     what = problem.msg.removesuffix(" at").removesuffix(" starting")
     return f"line {problem.lineno}, column {problem.colno}: not JSON: {what} {there}{hint}"
+
+
+def _is_near_secret(text: str, position: int) -> bool:
+    """Does the text at this place belong to a secret key: is the last name before it one, or one close before it?"""
+    secret = False
+    for match in _KEY_NAME.finditer(text, 0, position + EXCERPT_LENGTH):
+        key = find(match[0])
+        is_secret = key is not None and key.secret
+        if is_secret and match.end() > position - SECRET_REACH:
+            return True
+        secret = is_secret
+    return secret
 
 
 def _repeated(path: Path, pairs: _Pairs) -> Iterator[Findings]:
@@ -130,8 +143,12 @@ def _repeated(path: Path, pairs: _Pairs) -> Iterator[Findings]:
 
 def _unprintable(path: Path, pairs: _Pairs) -> Iterator[Findings]:
     for name, value in pairs:
-        if any(_is_broken(text) for text in (name, *_texts(value))):
+        if not is_remark(name) and _is_unprintable(name, value):
             yield error(f"{path}: {shown(name)}: holds a character that no text can hold (NUL or half a character)")
+
+
+def _is_unprintable(name: str, value: Any) -> bool:
+    return any(sign == "\0" or "\ud800" <= sign <= "\udfff" for text in (name, *_texts(value)) for sign in text)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -140,7 +157,3 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _texts(inner)
-
-
-def _is_broken(text: str) -> bool:
-    return any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text)

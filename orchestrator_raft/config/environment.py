@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator_raft.config.findings import Findings, shown, warning
+from orchestrator_raft.config.findings import Findings, error, total, warning
 from orchestrator_raft.config.registry import KnownKey
 
 _VARIABLE = re.compile(r"(?P<literal>\$)?\$\{(?P<name>[^{}]*)\}")
@@ -57,12 +57,10 @@ def expand_secret(where: str, text: str, environ: Mapping[str, str]) -> tuple[st
 
 def undefined(where: str, missing: tuple[str, ...]) -> Findings:
     """One error for each variable that is not defined; ``where`` names the key."""
-    lines = tuple(
-        f"{where}: the environment variable {shown(name)[1:-1]} is not defined: define it, or write $${{...}} if the "
-        f"text is meant as it stands"
-        for name in dict.fromkeys(missing)
+    advice = "define it, or write $${...} if the text is meant as it stands"
+    return total(
+        error(f"{where}: the environment variable {name} is not defined: {advice}") for name in dict.fromkeys(missing)
     )
-    return Findings(errors=lines)
 
 
 def _left_alone(key: KnownKey, value: Any) -> Findings:

@@ -16,6 +16,7 @@ from typing import Any
 from orchestrator_raft.config.findings import Findings, shown
 from orchestrator_raft.config.keys import Kind
 from orchestrator_raft.config.load import SEARCH_PATHS, read
+from orchestrator_raft.config.other_keys import RETIRED
 from orchestrator_raft.config.registry import KEYS, KnownKey, Use, find, is_retired, nearest
 from orchestrator_raft.core.errors import InvalidInput
 
@@ -102,7 +103,11 @@ def schema() -> dict[str, Any]:
         "title": "orchestrator.conf.json as orchestrator_raft reads it",
         "description": "Keys may also be written in other letter cases; an unknown key is a warning, not an error.",
         "type": "object",
-        "properties": {key.name: _property(key) for key in KEYS.values()},
+        "properties": {key.name: _property(key) for key in KEYS.values()}
+        | {
+            name: {"description": "Without effect, in orchestrator as here.", "deprecated": True}
+            for name in sorted(RETIRED)
+        },
         "patternProperties": {"^(_|//|#|\\$schema$)": {"description": "A remark; not read."}},
         "additionalProperties": False,
     }

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 SHOWN_LENGTH_MAX = 60
-_URL_CREDENTIALS = re.compile(r"//[^/\s]*@")
+_URL_CREDENTIALS = re.compile(r"""//[^\s"]*@""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,20 @@ def total(parts: Iterable[Findings]) -> Findings:
 
 
 def error(line: str) -> Findings:
-    return Findings(errors=(line,))
+    return Findings(errors=(printable(line),))
 
 
 def warning(line: str) -> Findings:
-    return Findings(warnings=(line,))
+    return Findings(warnings=(printable(line),))
 
 
 def note(line: str) -> Findings:
-    return Findings(notes=(line,))
+    return Findings(notes=(printable(line),))
+
+
+def printable(text: str) -> str:
+    """The text in one line, other signs than printable ones as escapes."""
+    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
 
 
 def without_credentials(text: str) -> str:
@@ -55,6 +60,5 @@ def without_credentials(text: str) -> str:
 
 def shown(value: object, length_max: int = SHOWN_LENGTH_MAX) -> str:
     """A JSON value as one short printable line. Not for secrets."""
-    text = without_credentials(json.dumps(value, ensure_ascii=False, default=str))
-    text = "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
+    text = printable(without_credentials(json.dumps(value, ensure_ascii=False, default=str)))
     return text if len(text) <= length_max else text[: length_max - 3] + "..."

@@ -68,9 +68,7 @@ class _Values:
         self.wrong.add(name)
 
 
-def load(
-    paths: Sequence[Path], environ: Mapping[str, str], search_paths: Sequence[Path] = SEARCH_PATHS
-) -> Loaded:  # fmt: skip
+def load(paths: Sequence[Path], environ: Mapping[str, str], search_paths: Sequence[Path] = SEARCH_PATHS) -> Loaded:
     """Read the files named, or those of ``search_paths`` that exist if none is named.
 
     Raises StartupError with every problem, one per line.
@@ -81,9 +79,7 @@ def load(
     return Loaded(outcome.settings, outcome.findings.warnings, outcome.findings.notes, outcome.files)
 
 
-def read(
-    paths: Sequence[Path], environ: Mapping[str, str], search_paths: Sequence[Path] = SEARCH_PATHS
-) -> Outcome:  # fmt: skip
+def read(paths: Sequence[Path], environ: Mapping[str, str], search_paths: Sequence[Path] = SEARCH_PATHS) -> Outcome:
     """The same without raising: for ``config check``, which shows errors, warnings and notes together."""
     files = tuple(paths) or tuple(path for path in search_paths if path.exists())
     if not files:
@@ -91,10 +87,11 @@ def read(
         return Outcome(Settings(), error(f"no configuration file: name one with --config; looked for {names}"), ())
     parts = [read_document(path) for path in files]
     found = total(findings for _, findings in parts)
-    if found.errors:
+    documents = [document for document, _ in parts if document is not None]
+    if len(documents) < len(parts):
         return Outcome(Settings(), found, files)
     values = _Values()
-    found += total(_known(document, values) for document, _ in parts)
+    found += total(_known(document, values) for document in documents)
     values.of, merging = merge_old_names(values.of)
     found += merging + _expanded(values, environ)
     settings, refused = _settings(values)
@@ -109,7 +106,9 @@ def _known(document: Document, values: _Values) -> Findings:
     retired: list[str] = []
     for name, value in document.values.items():
         key = find(name)
-        if key is not None:
+        if key is not None and name in document.wrong:
+            values.drop(key.name)
+        elif key is not None:
             found += _take(document.path, key, value, values)
         elif is_retired(name):
             retired.append(name)
@@ -170,11 +169,11 @@ def _settings(values: _Values) -> tuple[Settings, Findings]:
         return Settings.model_validate(given), Findings()
     except ValidationError as problem:
         refused = {str(part["loc"][0]): part for part in problem.errors(include_url=False)}
-    lines = tuple(_refusal(KEYS[name], values.of[name], refused[name]) for name in given if name in refused)
+    found = total(error(_refusal(KEYS[name], values.of[name], refused[name])) for name in given if name in refused)
     for name in refused:
         values.drop(name)
     settings = Settings.model_validate({name: value for name, value in given.items() if name not in refused})
-    return settings, Findings(errors=lines)
+    return settings, found
 
 
 def _frozen(value: Any) -> Any:
@@ -190,9 +189,7 @@ def _refusal(key: KnownKey, value: Any, problem: Mapping[str, Any]) -> str:
     return f"{key.name}: is {said}, must be {key.allowed}"
 
 
-def _with_credentials(
-    settings: Settings, values: _Values, environ: Mapping[str, str]
-) -> tuple[Settings, Findings]:  # fmt: skip
+def _with_credentials(settings: Settings, values: _Values, environ: Mapping[str, str]) -> tuple[Settings, Findings]:
     """The credentials file wins over the plain keys, name by name; a password there may be ``${NAME}``, too."""
     path = settings.mysql_topology_credentials_config_file
     if not path:

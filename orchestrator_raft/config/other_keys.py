@@ -235,11 +235,10 @@ NOT_YET = (
         ),
     ),
     NotYet(
-        "discovery follows every server that it finds",
+        "only DiscoveryIgnoreHostnameFilters keeps servers out, silently",
         (
-            "DiscoveryIgnoreHostnameFilters", "DiscoveryIgnoreReplicaHostnameFilters",
-            "DiscoveryIgnoreMasterHostnameFilters", "DiscoveryIgnoreReplicationUsernameFilters",
-            "EnableDiscoveryFiltersLogs",
+            "DiscoveryIgnoreReplicaHostnameFilters", "DiscoveryIgnoreMasterHostnameFilters",
+            "DiscoveryIgnoreReplicationUsernameFilters", "EnableDiscoveryFiltersLogs",
         ),
     ),
     NotYet(
@@ -278,7 +277,6 @@ NOT_YET = (
             "MaxConcurrentReplicaOperations", "PostTakeMasterProcesses",
         ),
     ),
-    NotYet("every server counts in the list of problems", ("ProblemIgnoreHostnameFilters",)),
 )  # fmt: skip
 
 OLD = (

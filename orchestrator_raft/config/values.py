@@ -91,8 +91,10 @@ def _server_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
     for text in texts:
         try:
             parse_key(text)
-        except InvalidInput as problem:
-            raise ValueError(f"has a wrong entry: {problem}") from None
+        except InvalidInput:
+            raise ValueError(
+                f"has the entry {shown(text)}, which is no server address: write host:port, [address]:port for IPv6"
+            ) from None
     return texts
 
 
@@ -104,8 +106,8 @@ def _advertised_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         host, port, user = parts.hostname, parts.port, parts.username
-    except ValueError as problem:
-        raise ValueError(f"is no URL ({problem}): {example}") from None
+    except ValueError:
+        raise ValueError(f"is no URL with a port of 1 to {PORT_MAX}: {example}") from None
     if user is not None:
         raise ValueError(f"must not hold credentials, every node sees it: {example}")
     missing = [name for name, part in (("scheme", parts.scheme), ("host", host), ("port", port)) if not part]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator_raft.config import load
 from orchestrator_raft.config.credentials import BadCredentials, parse_credentials
+from orchestrator_raft.config.keys import Kind
 from orchestrator_raft.config.registry import KEYS
 from orchestrator_raft.config.values import parse_address
 from orchestrator_raft.core.errors import StartupError
@@ -43,11 +45,11 @@ def read(content: bytes) -> None:
 
 @FEW
 @given(st.dictionaries(NAMES, VALUES, max_size=6))
-def test_any_values_for_any_keys(values):
+def test_any_values_for_any_keys(values: Any) -> None:
     read(json.dumps(values).encode())
 
 
-def values_of(kind):
+def values_of(kind: Kind) -> st.SearchStrategy[Any]:
     return {
         "FLAG": st.booleans(), "WHOLE": st.integers(-2, 10**12), "NUMBER": st.floats() | st.integers(), "TEXT": TEXTS,
         "TEXTS": st.lists(TEXTS, max_size=3), "TEXT_MAP": st.dictionaries(TEXTS, TEXTS, max_size=3),
@@ -56,26 +58,26 @@ def values_of(kind):
 
 @FEW
 @given(st.data())
-def test_any_values_of_the_right_type(data):
+def test_any_values_of_the_right_type(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(KEYS)), max_size=6, unique=True))
     read(json.dumps({name: data.draw(values_of(KEYS[name].kind)) for name in names}).encode())
 
 
 @FEW
 @given(st.text() | st.lists(st.sampled_from('{}[]",:\\ \n1a'), max_size=30).map("".join))
-def test_any_text(text):
+def test_any_text(text: str) -> None:
     read(text.encode("utf-8", "surrogatepass"))
 
 
 @FEW
 @given(st.binary())
-def test_any_bytes(content):
+def test_any_bytes(content: bytes) -> None:
     read(content)
 
 
 @FEW
 @given(st.text() | st.lists(st.sampled_from(["[client]\n", "user", "=", '"', "\\", "#", "a", " ", "\n"])).map("".join))
-def test_any_credentials(text):
+def test_any_credentials(text: str) -> None:
     try:
         parse_credentials(text)
     except BadCredentials as problem:
@@ -84,7 +86,7 @@ def test_any_credentials(text):
 
 @FEW
 @given(TEXTS, st.none() | st.integers(1, 65535))
-def test_an_address_that_is_accepted_survives_being_printed(text, port):
+def test_an_address_that_is_accepted_survives_being_printed(text: str, port: int | None) -> None:
     try:
         address = parse_address(text, port)
     except ValueError:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from orchestrator_raft.config import Loaded
 from orchestrator_raft.config.credentials import BadCredentials, Credentials, parse_credentials, read_credentials
 from orchestrator_raft.config.environment import expand_text
+
+Load = Callable[..., Loaded]
+Problems = Callable[..., list[str]]
 
 FILE_KEY = "MySQLTopologyCredentialsConfigFile"
 
@@ -24,11 +32,11 @@ FILE_KEY = "MySQLTopologyCredentialsConfigFile"
         ("${EMPTY}", "", ()),
     ],
 )
-def test_variables(text, expected, missing):
+def test_variables(text: str, expected: Any, missing: Any) -> None:
     assert (expected, missing) == expand_text(text, {"A": "one", "B": "${A}", "EMPTY": ""})
 
 
-def test_credentials_addresses_and_paths_are_expanded(load_values):
+def test_credentials_addresses_and_paths_are_expanded(load_values: Load) -> None:
     environ = {"U": "orc", "P": "p$ss", "H": "db-1", "D": "/data", "N": "db-2:1"}
     settings = load_values(
         {"MySQLTopologyUser": "${U}", "MySQLTopologyPassword": "${P}", "RaftBind": "${H}:5", "RaftDataDir": "${D}/raft",
@@ -44,7 +52,7 @@ def test_credentials_addresses_and_paths_are_expanded(load_values):
     assert ("db-1:3000", "http://db-1:3000") == (settings.listen_address, settings.http_advertise)
 
 
-def test_an_undefined_variable_is_an_error_that_names_key_and_variable(problems):
+def test_an_undefined_variable_is_an_error_that_names_key_and_variable(problems: Problems) -> None:
     advice = "is not defined: define it, or write $${...} if the text is meant as it stands"
     assert [
         f"MySQLTopologyPassword: the environment variable DB_PASSWORD {advice}",
@@ -52,13 +60,13 @@ def test_an_undefined_variable_is_an_error_that_names_key_and_variable(problems)
     ] == problems({"MySQLTopologyPassword": "${DB_PASSWORD}", "RaftNodes": ["a", "${B}", "${B}"]})
 
 
-def test_an_expanded_value_is_checked_like_any_other(problems):
+def test_an_expanded_value_is_checked_like_any_other(problems: Problems) -> None:
     assert ['ListenAddress: "nowhere" has no port: write host:port or :port'] == problems(
         {"ListenAddress": "${A}"}, {"A": "nowhere"}
     )
 
 
-def test_hooks_queries_patterns_and_filters_are_never_expanded(load_values):
+def test_hooks_queries_patterns_and_filters_are_never_expanded(load_values: Load) -> None:
     values = {
         "PreFailoverProcesses": ["echo ${A}"],
         "DetectClusterAliasQuery": "SELECT '${A}'",
@@ -76,7 +84,7 @@ def test_hooks_queries_patterns_and_filters_are_never_expanded(load_values):
     )
 
 
-def test_a_variable_in_another_key_is_left_alone_with_a_warning(load_values):
+def test_a_variable_in_another_key_is_left_alone_with_a_warning(load_values: Load) -> None:
     loaded = load_values(
         {"AuthUserHeader": "X-Forwarded-User", "ProcessesShellCommand": "${SHELL}"}, environ={"SHELL": "x"}
     )
@@ -85,7 +93,7 @@ def test_a_variable_in_another_key_is_left_alone_with_a_warning(load_values):
     assert line.startswith("ProcessesShellCommand: ${...} is not replaced in this key")
 
 
-def test_text_around_a_variable_in_the_password_is_kept_with_a_warning(load_values):
+def test_text_around_a_variable_in_the_password_is_kept_with_a_warning(load_values: Load) -> None:
     loaded = load_values({"MySQLTopologyPassword": "a-${A}"}, environ={"A": "x"})
     assert "a-x" == loaded.settings.mysql_topology_password.get_secret_value()
     assert 1 == len(loaded.warnings)
@@ -105,7 +113,7 @@ def test_text_around_a_variable_in_the_password_is_kept_with_a_warning(load_valu
         ("[client]\npassword=first\npassword=second", None, "second"),
     ],
 )
-def test_a_credentials_file(text, user, password):
+def test_a_credentials_file(text: str, user: Any, password: Any) -> None:
     assert Credentials(user, password) == parse_credentials(text)
 
 
@@ -122,13 +130,13 @@ def test_a_credentials_file(text, user, password):
         ("[client]\npassword=hu\\sh", "line 2: only .* may follow a backslash"),
     ],
 )
-def test_a_malformed_credentials_file_names_the_line_but_not_its_text(text, message):
+def test_a_malformed_credentials_file_names_the_line_but_not_its_text(text: str, message: str) -> None:
     with pytest.raises(BadCredentials, match=message) as caught:
         parse_credentials(text)
     assert "hush" not in str(caught.value)
 
 
-def test_the_credentials_file_wins_over_the_plain_keys_for_what_it_names(load_values, tmp_path):
+def test_the_credentials_file_wins_over_the_plain_keys_for_what_it_names(load_values: Load, tmp_path: Path) -> None:
     path = tmp_path / "c.cnf"
     path.write_text('[client]\npassword = "${P}"\n')
     loaded = load_values(
@@ -141,7 +149,7 @@ def test_the_credentials_file_wins_over_the_plain_keys_for_what_it_names(load_va
     assert () == loaded.warnings
 
 
-def test_an_unusable_credentials_file_is_an_error_that_names_it(problems, tmp_path):
+def test_an_unusable_credentials_file_is_an_error_that_names_it(problems: Problems, tmp_path: Path) -> None:
     assert [f'{FILE_KEY}: "{tmp_path}/none.cnf" cannot be read: No such file or directory'] == problems(
         {FILE_KEY: f"{tmp_path}/none.cnf"}
     )
@@ -155,7 +163,7 @@ def test_an_unusable_credentials_file_is_an_error_that_names_it(problems, tmp_pa
     assert "has more than 100000 bytes" in line
 
 
-def test_credentials_do_not_show_the_password(tmp_path):
+def test_credentials_do_not_show_the_password(tmp_path: Path) -> None:
     path = tmp_path / "c.cnf"
     path.write_text("[client]\nuser=a\npassword=hush")
     assert "Credentials(user='a', password='***')" == repr(read_credentials(path))

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+
+from orchestrator_raft.config import Loaded
+
+Load = Callable[..., Loaded]
+Problems = Callable[..., list[str]]
 
 BROKEN = [
     (
@@ -80,20 +88,20 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize(("values", "line"), BROKEN)
-def test_what_the_peers_refuse_is_refused_with_the_way_out(problems, values, line):
+def test_what_the_peers_refuse_is_refused_with_the_way_out(problems: Problems, values: Any, line: str) -> None:
     assert [line] == problems(values)
 
 
 @pytest.mark.parametrize("values", ALLOWED)
-def test_the_neighbours_of_these_are_allowed(load_values, values):
-    assert load_values(values).settings
+def test_the_neighbours_of_these_are_allowed(load_values: Load, values: Any) -> None:
+    load_values(values)
 
 
-def test_a_rule_about_a_wrong_key_is_not_told_as_well(problems):
+def test_a_rule_about_a_wrong_key_is_not_told_as_well(problems: Problems) -> None:
     assert ["RaftDataDir: is 5, must be a text"] == problems({"RaftEnabled": True, "RaftDataDir": 5})
 
 
-def test_other_rules_are_told_beside_a_wrong_key(problems):
+def test_other_rules_are_told_beside_a_wrong_key(problems: Problems) -> None:
     lines = problems({"RaftEnabled": True, "ListenAddress": "x"})
     assert ["ListenAddress", "RaftEnabled, RaftDataDir"] == [line.partition(":")[0] for line in lines]
 
@@ -107,9 +115,19 @@ def test_other_rules_are_told_beside_a_wrong_key(problems):
         ({}, "detach_lost_replicas_after_master_failover", True, 0),
         ({"DetachLostReplicasAfterMasterFailover": False}, "detach_lost_replicas_after_master_failover", False, 1),
         ({"DetachLostSlavesAfterMasterFailover": False}, "detach_lost_replicas_after_master_failover", False, 1),
-        ({"DetachLostSlavesAfterMasterFailover": True, "DetachLostReplicasAfterMasterFailover": False},
-         "detach_lost_replicas_after_master_failover", True, 1),
+        (
+            {"DetachLostSlavesAfterMasterFailover": True, "DetachLostReplicasAfterMasterFailover": False},
+            "detach_lost_replicas_after_master_failover",
+            True,
+            1,
+        ),
         ({"MasterFailoverDetachSlaveMasterHost": True}, "master_failover_detach_replica_master_host", True, 1),
+        (
+            {"MasterFailoverDetachSlaveMasterHost": False, "MasterFailoverDetachReplicaMasterHost": True},
+            "master_failover_detach_replica_master_host",
+            True,
+            2,
+        ),
         ({"MasterFailoverDetachSlaveMasterHost": False}, "master_failover_detach_replica_master_host", False, 0),
         ({"RecoveryPeriodBlockSeconds": 5}, "recovery_period_block_seconds", 5, 0),
         ({"RecoveryPeriodBlockSeconds": 5, "RecoveryPeriodBlockMinutes": 2}, "recovery_period_block_seconds", 5, 0),
@@ -119,14 +137,16 @@ def test_other_rules_are_told_beside_a_wrong_key(problems):
         ({"RecoveryPeriodBlockMinutes": 2}, "recovery_period_block_seconds", 3600, 1),
         ({"RecoveryPeriodBlockMinutes": 60}, "recovery_period_block_seconds", 3600, 0),
     ],
-)  # fmt: skip
-def test_old_names_become_the_new_ones_as_with_the_peers(load_values, values, field, expected, warnings):
+)
+def test_old_names_become_the_new_ones_as_with_the_peers(
+    load_values: Load, values: Any, field: str, expected: Any, warnings: int
+) -> None:
     loaded = load_values(values)
     assert expected == getattr(loaded.settings, field)
     assert warnings == len(loaded.warnings), loaded.warnings
 
 
-def test_a_block_period_of_nothing_says_what_it_takes(load_values):
+def test_a_block_period_of_nothing_says_what_it_takes(load_values: Load) -> None:
     (line,) = load_values({"RecoveryPeriodBlockSeconds": 0}).notes
     assert line.startswith("RecoveryPeriodBlockSeconds: 0 takes RecoveryPeriodBlockMinutes, which is 60")
 
@@ -138,11 +158,11 @@ def test_a_block_period_of_nothing_says_what_it_takes(load_values):
         ({"RaftNodes": ["a", "a:10008"]}, "RaftNodes: names the same node twice"),
     ],
 )
-def test_what_is_odd_but_works_is_a_warning(load_values, values, start):
+def test_what_is_odd_but_works_is_a_warning(load_values: Load, values: Any, start: str) -> None:
     (line,) = load_values(values).warnings
     assert line.startswith(start)
 
 
-def test_nobody_promoted_without_a_person_is_worth_a_note(load_values):
+def test_nobody_promoted_without_a_person_is_worth_a_note(load_values: Load) -> None:
     (line,) = load_values({"RecoverMasterClusterFilters": []}).notes
     assert line.startswith("RecoverMasterClusterFilters: is empty: no dead primary is replaced by itself")

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from orchestrator_raft.config import check
+from orchestrator_raft.config import Loaded, check
 from orchestrator_raft.config.registry import KEYS
 from orchestrator_raft.core.errors import StartupError
+
+Load = Callable[..., Loaded]
+Problems = Callable[..., list[str]]
 
 MARK = "hush5717"
 TEXT_SECRETS = [key.name for key in KEYS.values() if key.secret and not key.name.endswith("Processes")]
 HOOKS = [key.name for key in KEYS.values() if key.name.endswith("Processes")]
 
 
-def everything(tmp_path):
+def everything(tmp_path: Path) -> dict[str, Any]:
     """Each secret set in clear, by environment, or in a file."""
     (tmp_path / "c.cnf").write_text(f'[client]\nuser=orc\npassword="{MARK}-file"')
     values = {name: f"{MARK}-{name}" for name in TEXT_SECRETS} | {name: [f"notify --token {MARK}"] for name in HOOKS}
@@ -24,7 +30,7 @@ def everything(tmp_path):
     return values | {"ConsulAddress": f"http://user:{MARK}@consul:8500", "HTTPAuthUser": "u"}
 
 
-def test_passwords_tokens_and_hooks_are_marked():
+def test_passwords_tokens_and_hooks_are_marked() -> None:
     assert {
         "MySQLTopologyPassword", "MySQLOrchestratorPassword", "HTTPAuthPassword", "ConsulAclToken", "OAuthClientSecret",
         "ReplicationCredentialsQuery",
@@ -33,7 +39,7 @@ def test_passwords_tokens_and_hooks_are_marked():
     assert all(KEYS[name].secret for name in HOOKS)
 
 
-def test_settings_show_no_secret(load_values, tmp_path):
+def test_settings_show_no_secret(load_values: Load, tmp_path: Path) -> None:
     loaded = load_values(everything(tmp_path), environ={"PW": MARK})
     settings = loaded.settings
     assert f"{MARK}-file" == settings.mysql_topology_password.get_secret_value(), "they are there, only not shown"
@@ -44,7 +50,7 @@ def test_settings_show_no_secret(load_values, tmp_path):
     assert [] == [view for view in views if MARK in view]
 
 
-def test_masked_says_what_is_set_and_is_json(load_values, tmp_path):
+def test_masked_says_what_is_set_and_is_json(load_values: Load, tmp_path: Path) -> None:
     masked = load_values(everything(tmp_path), environ={"PW": "x"}).settings.masked()
     assert ("********", "********", [f"(hidden, {len(f'notify --token {MARK}')} characters)"]) == (
         masked["MySQLTopologyPassword"],
@@ -61,14 +67,14 @@ def test_masked_says_what_is_set_and_is_json(load_values, tmp_path):
 
 @pytest.mark.parametrize("name", TEXT_SECRETS + HOOKS)
 @pytest.mark.parametrize("value", [[MARK, 1], {"a": MARK}, 57175717])
-def test_a_secret_of_a_wrong_type_is_not_shown(load_values, name, value):
+def test_a_secret_of_a_wrong_type_is_not_shown(load_values: Load, name: str, value: Any) -> None:
     with pytest.raises(StartupError, match=f"{name}: is a value that is not shown, must be a ") as caught:
         load_values({name: value})
     text = "".join(traceback.format_exception(caught.value))
     assert MARK not in text and "57175717" not in text
 
 
-def test_a_password_that_looks_like_a_variable_is_not_shown(problems, tmp_path):
+def test_a_password_that_looks_like_a_variable_is_not_shown(problems: Problems, tmp_path: Path) -> None:
     (line,) = problems({"MySQLTopologyPassword": f"x${{{MARK}}}y"})
     assert MARK not in line and "MySQLTopologyPassword" in line
     (tmp_path / "c.cnf").write_text(f'[client]\npassword="x${{{MARK}}}y"')
@@ -84,20 +90,30 @@ def test_a_password_that_looks_like_a_variable_is_not_shown(problems, tmp_path):
         f'{{"HTTPAuthPassword": "a"{MARK}"}}',
         f'{{"ConsulAclToken" = "{MARK}"}}',
         f'{{"PreFailoverProcesses": ["a" "{MARK}"]}}',
+        '{"PreFailoverProcesses": ["' + "x" * 400 + f'" "{MARK}"]}}',
+        f"{{mysqlTopologyPassword: {MARK}}}",
+        f'{{"HTTPAuthPassword": "{MARK}" "RaftBind": {MARK}}}',
     ],
 )
-def test_a_syntax_error_near_a_secret_does_not_quote_it(problems, text):
+def test_a_syntax_error_near_a_secret_does_not_quote_it(problems: Problems, text: str) -> None:
     (line,) = problems(text)
     assert MARK not in line
     assert "not JSON" in line and "is not shown" in line
 
 
-def test_a_password_written_into_a_url_is_not_shown(problems):
-    (line,) = problems({"HTTPAdvertise": f"http://orc:{MARK}@db:3000"})
-    assert MARK not in line
+def test_a_syntax_error_elsewhere_is_quoted(problems: Problems) -> None:
+    (line,) = problems('{"HTTPAuthPassword": "a",\n"RaftNodes": ["' + "x" * 400 + '", here]}')
+    assert 'at "here]}"' in line
 
 
-def test_the_report_of_a_check_shows_no_secret(tmp_path):
+def test_a_password_written_into_a_url_is_not_shown(problems: Problems) -> None:
+    for host in ("db:3000", "db:99999", "[db:1", "d\u212eb:1", "d℀b:1", "", "a b:1"):
+        for password in (MARK, f"{MARK}/{MARK}", f"@{MARK}"):
+            (line,) = problems({"HTTPAdvertise": f"http://orc:{password}@{host}"})
+            assert MARK not in line
+
+
+def test_the_report_of_a_check_shows_no_secret(tmp_path: Path) -> None:
     path = tmp_path / "orchestrator.conf.json"
     path.write_text(json.dumps(everything(tmp_path) | {"RaftBind": 5, "Unknown": MARK, "SSLCAFile": "x"}))
     report = check(path, strict=True, environ={"PW": MARK})

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from orchestrator_raft.config import Address
+from orchestrator_raft.config import Address, Loaded
 from orchestrator_raft.config.values import parse_address
 from orchestrator_raft.core.instance import InstanceKey
+
+Load = Callable[..., Loaded]
+Problems = Callable[..., list[str]]
 
 WRONG = [
     ("InstancePollSeconds", "5", 'is "5", must be a whole number from 1 to 3600000000, without quotes'),
@@ -45,10 +51,7 @@ WRONG = [
     (
         "DiscoverySeeds",
         ["a:x"],
-        (
-            "[\"a:x\"] has a wrong entry: 'a:x' is no server address: write host:port (an IPv6 "
-            "address as [address]:port)"
-        ),
+        '["a:x"] has the entry "a:x", which is no server address: write host:port, [address]:port for IPv6',
     ),
     ("HTTPAdvertise", "node:3000", '"node:3000" has no host and no port: write http://host:port without a path'),
     ("HTTPAdvertise", "//node:3000", '"//node:3000" has no scheme: write http://host:port without a path'),
@@ -67,7 +70,7 @@ WRONG = [
     (
         "HTTPAdvertise",
         "http://node:99999",
-        ('"http://node:99999" is no URL (Port out of range 0-65535): write http://host:port without a path'),
+        '"http://node:99999" is no URL with a port of 1 to 65535: write http://host:port without a path',
     ),
     (
         "HTTPAdvertise",
@@ -130,22 +133,30 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value", "line"), WRONG)
-def test_a_wrong_value_is_one_line_with_key_value_and_what_is_allowed(problems, name, value, line):
+def test_a_wrong_value_is_one_line_with_key_value_and_what_is_allowed(
+    problems: Problems, name: str, value: Any, line: str
+) -> None:
     assert [f"{name}: {line}"] == problems({name: value})
 
 
-def test_all_wrong_values_are_told_at_once(problems):
+def test_all_wrong_values_are_told_at_once(problems: Problems) -> None:
     lines = problems({"InstancePollSeconds": "5", "RaftBind": 1, "ListenAddress": "x", "DataCenterPattern": "("})
     assert ["InstancePollSeconds", "RaftBind", "ListenAddress", "DataCenterPattern"] == [
         line.partition(":")[0] for line in lines
     ]
 
 
-def test_the_key_is_named_as_it_is_known_not_as_it_was_typed(problems):
+def test_a_value_that_is_not_printable_or_very_long_stays_one_short_line(problems: Problems) -> None:
+    (line,) = problems({"ListenAddress": "a\x1b[31m\u2028\u202e" + "x" * 500})
+    assert line.startswith('ListenAddress: "a\\u001b[31m\\u2028\\u202exxx') and "xxx... is no address" in line
+    assert line.isprintable() and len(line) < 200
+
+
+def test_the_key_is_named_as_it_is_known_not_as_it_was_typed(problems: Problems) -> None:
     assert problems({"instancepollseconds": -1})[0].startswith("InstancePollSeconds: is -1")
 
 
-def test_a_wrong_type_in_a_key_without_effect_is_an_error_too(problems):
+def test_a_wrong_type_in_a_key_without_effect_is_an_error_too(problems: Problems) -> None:
     assert ["AgentPollMinutes: is true, must be a whole number"] == problems({"AgentPollMinutes": True})
     assert ['SlaveLagQuery: is 5, must be a text'] == problems({"SlaveLagQuery": 5})  # fmt: skip
 
@@ -167,7 +178,7 @@ def test_a_wrong_type_in_a_key_without_effect_is_an_error_too(problems):
         ("db:٣", None, None),
     ],
 )
-def test_addresses(text, default_port, expected):
+def test_addresses(text: str, default_port: int | None, expected: Any) -> None:
     if expected is None:
         with pytest.raises(ValueError, match="is no address"):
             parse_address(text, default_port)
@@ -175,11 +186,11 @@ def test_addresses(text, default_port, expected):
         assert expected == parse_address(text, default_port)
 
 
-def test_an_address_prints_as_it_is_dialled():
+def test_an_address_prints_as_it_is_dialled() -> None:
     assert [":3000", "db:1", "[::1]:2"] == [str(Address(None, 3000)), str(Address("db", 1)), str(Address("::1", 2))]
 
 
-def test_parsed_values_know_their_default_ports(load_values):
+def test_parsed_values_know_their_default_ports(load_values: Load) -> None:
     settings = load_values(
         ListenAddress="127.0.0.2:3001", RaftBind="a", RaftNodes=["a", "b:5", "::1"], DefaultRaftPort=7,
         DiscoverySeeds=["db1", "db2:3307", "[::1]:1"], DefaultInstancePort=3310,
@@ -210,11 +221,13 @@ def test_parsed_values_know_their_default_ports(load_values):
          ["*", "alias=a(", "alias~=^b", "c:3306", ".*"], ("*", "alias=a(", "alias~=^b", "c:3306", ".*")),
     ],
 )  # fmt: skip
-def test_spellings_that_the_peers_accept_mean_the_same(load_values, name, field, given, meant):
+def test_spellings_that_the_peers_accept_mean_the_same(
+    load_values: Load, name: str, field: str, given: Any, meant: Any
+) -> None:
     assert meant == getattr(load_values({name: given}).settings, field)
 
 
-def test_settings_do_not_change(load_values):
+def test_settings_do_not_change(load_values: Load) -> None:
     settings = load_values().settings
     with pytest.raises(ValueError, match="frozen"):
         settings.debug = True
