@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return start(options) if options.command == "start" else servers(options)
     except KeyboardInterrupt:
         return 130
-    except SandboxError as error:
+    except (SandboxError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -128,12 +129,12 @@ def install(flavor: Flavor, cache: Path, refused: list[str], *, say: Say = silen
         if found is not None:
             return found
         say(f"installing {flavor.title} into {cache / 'servers'} (once; needs a package mirror)")
-        work = cache / "servers" / f".{flavor.value}.new"
-        shutil.rmtree(work, ignore_errors=True)
-        try:
-            return build(flavor, release, work, refused)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+        with work_folder(cache / "servers", flavor.value) as work:
+            try:
+                return build(flavor, release, work)
+            except SandboxError as error:
+                reason = f"it cannot be installed here ({error})"
+                raise SandboxError(what_to_install(flavor, reason, refused)) from error
 
 
 def why_not_here(release: Mapping[str, str], *, is_root: bool, has_apt: bool) -> str:
@@ -153,21 +154,20 @@ def what_to_install(flavor: Flavor, reason: str, refused: list[str]) -> str:
     )
 
 
-def build(flavor: Flavor, release: dict[str, str], work: Path, refused: list[str]) -> ServerBinary:
-    """Download, unpack, try, rename."""
+def build(flavor: Flavor, release: dict[str, str], work: Path) -> ServerBinary:
+    """Download, unpack, try, rename. Raises SandboxError with the bare reason."""
     own, sid = apt.host_archives(release)
     from_sid = flavor is Flavor.MYSQL and release["ID"] == "debian"
     source = apt.PrivateApt(work / "apt", sid if from_sid else own)
     source.update()
     package = choose_package(flavor, source)
     if package is None:
-        reason = f"{release.get('PRETTY_NAME', 'this release')} has none that is new enough"
-        raise SandboxError(what_to_install(flavor, reason, refused))
+        raise SandboxError(f"{release.get('PRETTY_NAME', 'this release')} has no package that is new enough")
     apt.unpack(source.download(source.closure(package)), work / "tree")
     shutil.rmtree(work / "apt")
     binary = inspect(apt.write_launcher(work, PROGRAM_IN_PREFIX[flavor]))
     if binary.flavor is not flavor or not binary.is_supported:
-        raise SandboxError(what_to_install(flavor, f"the package brought {binary}", refused))
+        raise SandboxError(f"package {package} brought {binary}")
     final = work.parent / f"{flavor.value}-{version_text(binary.version)}"
     work.rename(final)
     return inspect(final / "bin" / binary.path.name)
@@ -181,6 +181,22 @@ def choose_package(flavor: Flavor, source: apt.PrivateApt) -> str | None:
         if parsed is not None and parsed[1] >= LEAST_VERSION[flavor]:
             return package
     return None
+
+
+@contextmanager
+def work_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A new empty folder for something unfinished, deleted afterwards, as are those of callers that were killed.
+
+    Never the same one twice: a child process of a killed caller may still write into its own.
+    """
+    for old in parent.glob(f".{name}.new-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}.new-", dir=parent))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

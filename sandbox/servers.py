@@ -101,7 +101,7 @@ class Server:
         ``afresh`` deletes the data of an earlier run.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        spawn.end_stale(self.directory / "server.pid", self._marker)
+        self._end_leftovers()
         if afresh:
             shutil.rmtree(self.data, ignore_errors=True)
             self.error_log.unlink(missing_ok=True)
@@ -176,8 +176,9 @@ class Server:
         return self.pid is not None
 
     def discard(self) -> None:
-        """Kill it and delete its data; configuration and error log stay for the reader."""
+        """Kill it, also if somebody else has started it again, and delete its data; the error log stays."""
         self.kill()
+        self._end_leftovers()
         shutil.rmtree(self.data, ignore_errors=True)
 
     # -- questions ----------------------------------------------------------------------------------------------------
@@ -230,6 +231,11 @@ class Server:
     @property
     def _marker(self) -> str:
         return f"--defaults-file={self.configuration}"
+
+    def _end_leftovers(self) -> None:
+        """By our own pid file, and by the server's for one that somebody started by hand."""
+        for pid_file in (self.directory / "server.pid", self.data / "mysqld.pid"):
+            spawn.end_stale(pid_file, self._marker)
 
     def _binary_options(self) -> dict[str, object]:
         options = dialects.place_options(self.flavor, self.binary.prefix)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from sandbox import dialects
 from sandbox.accounts import template_statements
 from sandbox.binaries import ASK_TIMEOUT_S, Flavor, ServerBinary, version_text
 from sandbox.errors import SandboxError
-from sandbox.install import Say, file_lock, silent
+from sandbox.install import Say, file_lock, silent, work_folder
 
 BUILD_TIMEOUT_S = 300.0
 
@@ -52,14 +51,9 @@ def template(binary: ServerBinary, cache: Path, *, say: Say = silent) -> Path:
         if final.is_dir():
             return final
         say(f"making a data directory for {binary} (once)")
-        work = final.with_name(f".{name}.new")
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        try:
+        with work_folder(final.parent, name) as work:
             (initialize_mysql if binary.flavor is Flavor.MYSQL else bootstrap_mariadb)(binary, work, statements)
             (work / "data").rename(final)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     return final
 
 
