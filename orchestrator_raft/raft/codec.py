@@ -1,0 +1,250 @@
+"""Commands and state as bytes: cattrs and msgpack under a versioned envelope, and never a pickle.
+
+Rules
+- A command travels and is stored as ``{"v": 1, "t": "ClassName", "b": {...}}``; only classes named to the codec exist.
+- A field that this version does not know is ignored (a newer node wrote it), a field that is missing takes its default.
+- A type or an envelope that this version does not know is refused with its name: to guess would let nodes diverge.
+- The same value gives the same bytes on every node: sets are sorted, mappings become lists of pairs in their order.
+- The types come from the composition root, this file knows none of them; what cattrs cannot know is given as ``Hook``.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, is_dataclass
+from enum import Enum
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin
+
+import cattrs
+import msgpack
+
+from orchestrator_raft.core.errors import InvalidInput
+
+S = TypeVar("S")
+C = TypeVar("C")
+
+ENVELOPE_VERSION = 1
+PRIMITIVES = (str, int, float, bool, bytes)
+Plain = Any
+"""What msgpack can hold: None, bool, int, float, str, bytes, and lists and str-keyed maps of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """How one type becomes a plain value and comes back; it takes part wherever the type stands in a field."""
+
+    type: type[Any]
+    encode: Callable[[Any], Plain]
+    decode: Callable[[Plain], Any]
+
+
+class Codec(Generic[S, C]):
+    """Bytes for the commands and the state of one machine. Raises InvalidInput for what it cannot carry or read."""
+
+    def __init__(self, *, commands: Sequence[type[Any]], state_type: type[S], hooks: Sequence[Hook] = ()) -> None:
+        self._converter = _converter(hooks)
+        self._state_type = state_type
+        self._types = {command.__name__: command for command in commands}
+        if len(self._types) != len(commands):
+            raise ValueError("two command classes share one name, and the name is what is stored")
+
+    def encode_command(self, command: C) -> bytes:
+        name = type(command).__name__
+        if self._types.get(name) is not type(command):
+            raise InvalidInput(
+                f"'{name}' is no command that this node knows; known are: {', '.join(sorted(self._types))}"
+            )
+        return self._pack(name, command)
+
+    def decode_command(self, data: bytes) -> C:
+        name, body = _unpack(data)
+        known = self._types.get(name)
+        if known is None:
+            raise InvalidInput(
+                f"this version does not know the command '{name}': a newer node wrote it; upgrade this node"
+            )
+        command: C = self._structure(body, known)
+        return command
+
+    def encode_state(self, state: S) -> bytes:
+        return self._pack("state", state)
+
+    def decode_state(self, data: bytes) -> S:
+        name, body = _unpack(data)
+        if name != "state":
+            raise InvalidInput(f"a state was expected, but '{name}' was found")
+        state: S = self._structure(body, self._state_type)
+        return state
+
+    def _pack(self, name: str, value: Any) -> bytes:
+        try:
+            plain = self._converter.unstructure(value)
+            return _packb({"v": ENVELOPE_VERSION, "t": name, "b": plain})
+        except (TypeError, ValueError, OverflowError, AttributeError, cattrs.errors.BaseValidationError) as error:
+            raise InvalidInput(f"'{name}' cannot be encoded: {type(error).__name__}: {error}") from error
+
+    def _structure(self, body: Plain, wanted: type[Any]) -> Any:
+        try:
+            return self._converter.structure(body, wanted)
+        except (TypeError, ValueError, KeyError, AttributeError, LookupError, cattrs.errors.BaseValidationError,
+                cattrs.errors.StructureHandlerNotFoundError) as error:  # fmt: skip
+            raise InvalidInput(f"'{wanted.__name__}' cannot be decoded: {type(error).__name__}: {error}") from error
+
+
+def _packb(plain: Plain) -> bytes:
+    packed: bytes = msgpack.packb(plain, use_bin_type=True)
+    return packed
+
+
+def _unpack(data: bytes) -> tuple[str, Plain]:
+    """The name and the body in an envelope. Raises InvalidInput for anything that is no envelope of this version."""
+    try:
+        envelope = msgpack.unpackb(data, raw=False, strict_map_key=False)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise InvalidInput(f"{len(data)} bytes are no encoded command or state: {type(error).__name__}") from error
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("t"), str) or "b" not in envelope:
+        raise InvalidInput(f"{len(data)} bytes are no encoded command or state: the envelope is missing")
+    version = envelope.get("v")
+    if version != ENVELOPE_VERSION:
+        raise InvalidInput(
+            f"'{envelope['t']}' is in format {version!r}, this version reads format {ENVELOPE_VERSION}: upgrade it"
+        )
+    return envelope["t"], envelope["b"]
+
+
+def _converter(hooks: Sequence[Hook]) -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=False, detailed_validation=False)
+    converter.register_unstructure_hook_factory(_is_mapping, lambda kind: _mapping_encoder(converter, kind))
+    converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping_decoder(converter, kind))
+    converter.register_unstructure_hook_factory(_is_set, lambda kind: _set_encoder(converter, kind))
+    converter.register_unstructure_hook_factory(_is_sequence, lambda kind: _sequence_encoder(converter, kind))
+    converter.register_unstructure_hook_factory(_is_class_union, lambda kind: _union_encoder(converter, kind))
+    converter.register_structure_hook_factory(_is_class_union, lambda kind: _union_decoder(converter, kind))
+    converter.register_unstructure_hook_func(_is_primitive_union, lambda value: value)
+    converter.register_structure_hook_func(_is_primitive_union, _primitive)
+    for kind in (str, bytes, bool, int, float):
+        converter.register_structure_hook(kind, _strict(kind))
+    converter.register_unstructure_hook(Enum, lambda member: member.value)
+    for hook in hooks:
+        converter.register_unstructure_hook(hook.type, hook.encode)
+        converter.register_structure_hook(hook.type, _decoder(hook))
+    return converter
+
+
+def _decoder(hook: Hook) -> Callable[[Plain, Any], Any]:
+    return lambda value, _: hook.decode(value)
+
+
+def _is_mapping(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _is_set(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, Set)
+
+
+def _is_sequence(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return origin is Sequence or (isinstance(origin, type) and issubclass(origin, (list, tuple)))
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """The members of a union without None; empty for anything else."""
+    if get_origin(kind) not in (Union, types.UnionType):
+        return ()
+    return tuple(member for member in get_args(kind) if member is not types.NoneType)
+
+
+def _is_class_union(kind: Any) -> bool:
+    members = _members(kind)
+    return len(members) > 1 and all(isinstance(member, type) and is_dataclass(member) for member in members)
+
+
+def _is_primitive_union(kind: Any) -> bool:
+    members = _members(kind)
+    return len(members) > 1 and all(member in PRIMITIVES for member in members)
+
+
+def _arguments(kind: Any, count: int) -> tuple[Any, ...]:
+    found = get_args(kind)
+    return found if len(found) == count else (Any,) * count
+
+
+def _mapping_encoder(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Plain]:
+    key_type, value_type = _arguments(kind, 2)
+    encode_key, encode_value = _encoder(converter, key_type), _encoder(converter, value_type)
+    return lambda mapping: [[encode_key(key), encode_value(value)] for key, value in mapping.items()]
+
+
+def _mapping_decoder(converter: cattrs.Converter, kind: Any) -> Callable[[Plain, Any], Any]:
+    key_type, value_type = _arguments(kind, 2)
+
+    def decode(pairs: Plain, _: Any) -> Any:
+        return {converter.structure(key, key_type): converter.structure(value, value_type) for key, value in pairs}
+
+    return decode
+
+
+def _set_encoder(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Plain]:
+    encode = _encoder(converter, _arguments(kind, 1)[0])
+    return lambda members: sorted((encode(member) for member in members), key=_packb)
+
+
+def _sequence_encoder(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Plain]:
+    arguments = get_args(kind)
+    if arguments and (len(arguments) == 1 or arguments[-1] is Ellipsis):
+        encode = _encoder(converter, arguments[0])
+        return lambda items: [encode(item) for item in items]
+    if arguments:
+        encoders = [_encoder(converter, argument) for argument in arguments]
+        return lambda items: [encode(item) for encode, item in zip(encoders, items, strict=True)]
+    return lambda items: [converter.unstructure(item) for item in items]
+
+
+def _encoder(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Plain]:
+    """By the declared type, so that a union inside a container is tagged like one in a field."""
+    if kind is Any or isinstance(kind, TypeVar):
+        return converter.unstructure
+    return lambda value: converter.unstructure(value, unstructure_as=kind)
+
+
+def _union_encoder(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Plain]:
+    del kind
+    return lambda value: None if value is None else [type(value).__name__, converter.unstructure(value)]
+
+
+def _union_decoder(converter: cattrs.Converter, kind: Any) -> Callable[[Plain, Any], Any]:
+    by_name = {member.__name__: member for member in _members(kind)}
+
+    def decode(pair: Plain, _: Any) -> Any:
+        if pair is None:
+            return None
+        name, body = pair
+        if name not in by_name:
+            raise ValueError(f"'{name}' is none of {', '.join(sorted(by_name))}")
+        return converter.structure(body, by_name[name])
+
+    return decode
+
+
+def _primitive(value: Plain, kind: Any) -> Plain:
+    allowed = get_args(kind)
+    if type(value) not in allowed and not (value is None and types.NoneType in allowed):
+        raise ValueError(f"{value!r} is none of {kind}")
+    return value
+
+
+def _strict(kind: type[Any]) -> Callable[[Plain, Any], Any]:
+    """No silent conversion: a text is not an int that happens to look like one. An int may stand for a float."""
+
+    def decode(value: Plain, _: Any) -> Any:
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is not kind:
+            raise ValueError(f"{value!r} is no {kind.__name__}")
+        return value
+
+    return decode

@@ -1,0 +1,355 @@
+"""One participant of the cluster: messages and ticks in, messages and applied commands out. No socket, no thread.
+
+This is the whole of Raft here, in the order in which a message passes: the checks of ``elections`` and ``appends``,
+then PySyncObj behind ``seam``, then the ``journal``, whose changes go to the store at the end of every step, then the
+``outbox``, which lets answers go when the store has synced. ``RaftNode`` drives it from asyncio, the simulator from
+virtual time.
+
+Rules
+- Every entry point ends with ``_finish``: what a step changed is one group for the store, never less, never more.
+- An exception is a broken promise of somebody (a bug, a full disk, diverged logs): it is let through, and the owner
+  must stop the node; nothing is called again after it.
+- A single voter does not tick while its disk is behind, because the library would commit at once what only memory has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from orchestrator_raft.raft import appends, lease
+from orchestrator_raft.raft.clock import Clock, JumpWatch
+from orchestrator_raft.raft.elections import Elections
+from orchestrator_raft.raft.frames import ProtocolError
+from orchestrator_raft.raft.journal import Journal
+from orchestrator_raft.raft.lease import NEVER, Authority, Office
+from orchestrator_raft.raft.machine import Replicated
+from orchestrator_raft.raft.messages import (
+    Ack,
+    Append,
+    Heartbeat,
+    LeaseAck,
+    NewerTerm,
+    PreVoteGrant,
+    PreVoteRequest,
+    RaftMessage,
+    SnapshotPart,
+    SnapshotProgress,
+    TransferRequest,
+    Vote,
+    VoteRequest,
+)
+from orchestrator_raft.raft.outbox import Deliver, Outbox
+from orchestrator_raft.raft.replication import Replication
+from orchestrator_raft.raft.seam import Library
+from orchestrator_raft.raft.settings import Limits, Timing
+from orchestrator_raft.raft.snapshots import Compaction, Incoming
+from orchestrator_raft.raft.store import Store, choose
+
+
+class Replica:
+    """``deliver`` sends a message to a peer, or loses it. ``wall`` is the wall clock, used only to notice jumps."""
+
+    def __init__(self, me: str, others: Sequence[str], *, store: Store, replicated: Replicated[Any, Any, Any],
+                 deliver: Deliver, clock: Clock, wall: Clock, timing: Timing, limits: Limits) -> None:  # fmt: skip
+        self.me = me
+        self.others = frozenset(others)
+        self.voters = self.others | {me}
+        self._store = store
+        self._clock = clock
+        self._timing = timing
+        self._limits = limits
+        self._office: Office | None = None
+        self._first_of_term = 0
+        self._jumps = JumpWatch(clock, wall, timing.drift_margin_s)
+        image = store.load()
+        self.facts: Mapping[str, str] = dict(image.facts)
+        loaded = choose(image, store.where, limits.snapshot_bytes)
+        self.warnings = loaded.unreadable
+        self.journal = Journal(image, loaded, limits.retained_entries)
+        self._outbox = Outbox(self.journal, deliver)
+        self._replication = Replication(self.journal, limits)
+        self._incoming = Incoming(limits.snapshot_bytes)
+        self._compaction = Compaction(self.journal, replicated, self._replication, self._incoming)
+        self._library = Library(
+            me, sorted(others), timing=timing, journal=self.journal, snapshots=self._compaction.face,
+            send=self._from_library, apply=replicated.apply, clock=clock,
+        )  # fmt: skip
+        self._elections = Elections(
+            me, self.others, timing=timing, journal=self.journal, library=self._library,
+            send=self._outbox.send, clock=clock, lease_live=self._lease_live,
+        )  # fmt: skip
+        self._compaction.restore(loaded, self._library)
+        self._finish()
+
+    # reading
+
+    @property
+    def term(self) -> int:
+        return self._library.term
+
+    @property
+    def is_leader(self) -> bool:
+        return self._office is not None
+
+    @property
+    def leader(self) -> str | None:
+        """Who leads, as far as this node knows: nobody, when the leader has not been heard for a while."""
+        leader = self._library.leader
+        if leader is None or leader == self.me:
+            return leader
+        silent_s = self._clock() - self._elections.ear.heard_s
+        return leader if silent_s < self._timing.election_max_s else None
+
+    @property
+    def applied_index(self) -> int:
+        return self._library.applied_index
+
+    @property
+    def commit_index(self) -> int:
+        return self._library.commit_index
+
+    @property
+    def heard_s(self) -> float:
+        """When a leader was heard last."""
+        return self._elections.ear.heard_s
+
+    def match_index(self, peer: str) -> int | None:
+        return self._replication.match_index(peer)
+
+    def snapshot(self) -> tuple[int, int] | None:
+        """(index, bytes) of the newest snapshot."""
+        newest = self._replication.snapshot
+        return None if newest is None else (newest[0], len(newest[1]))
+
+    def authority(self) -> Authority | None:
+        """The right to act, now. Reads both clocks, so that a jump is noticed at the latest here."""
+        self._watch_clock()
+        return lease.authority(
+            self._office,
+            first_entry_applied=self.applied_index >= self._first_of_term,
+            term_stored=self.journal.is_synced(self.journal.term_mark),
+            until_s=self._lease_until_s(),
+            now_s=self._clock(),
+        )
+
+    # entry points
+
+    def tick(self) -> None:
+        """To be called every few milliseconds, and after anything happened."""
+        if self.others or self.journal.all_synced:
+            self._watch_clock()
+            self._check_quorum()
+            self._elections.before_tick(self._replication.connections)
+            self._compact()
+            self._library.tick()
+        self._finish()
+
+    def received(self, peer: str, messages: Sequence[RaftMessage]) -> None:
+        """Raises ProtocolError if ``peer`` says what no node says: drop its connection. Any other error is final."""
+        try:
+            for message in messages:
+                self._handlers[type(message)](self, peer, message)
+                self._notice_role()
+        except ProtocolError:
+            self.tick()
+            raise
+        self.tick()
+
+    def connected(self, peer: str) -> None:
+        self._library.connection(peer, True)
+        self._replication.connected(peer)
+        self.tick()
+
+    def disconnected(self, peer: str) -> None:
+        self._library.connection(peer, False)
+        self._replication.disconnected(peer)
+        self._outbox.forget(peer)
+        self._incoming.forget(peer)
+        if peer == self._library.leader:
+            self._elections.leader_gone()
+        self.tick()
+
+    def synced(self) -> None:
+        """The store has synced more."""
+        self._absorb_sync()
+        self.tick()
+
+    def submit(self, command: bytes) -> bool:
+        """Append a command to the log, if this node leads and hands over to nobody. It is committed later, or never."""
+        office = self._office
+        full = self.journal.last_index - self.commit_index >= self._limits.uncommitted_entries
+        if office is None or office.given_up or full:
+            return False
+        self._library.submit(command)
+        self.tick()
+        return self.is_leader
+
+    def hand_over(self) -> None:
+        """Give authority up for the rest of this term; the leader steps down if nobody takes over in time."""
+        if self._office is not None and not self._office.given_up:
+            self._office = self._office.handing_over(self._clock())
+
+    def ask_to_take_over(self, peer: str | None) -> str | None:
+        """Ask ``peer``, or whoever has most, to campaign, if it has everything. Gives the one that was asked."""
+        chosen = peer or self._replication.best_follower()
+        if self._office is None or not self._office.given_up or chosen is None:
+            return None
+        if chosen not in self._replication.connections or not self._replication.all_match(chosen):
+            return None
+        self._outbox.send(chosen, TransferRequest(self.term))
+        return chosen
+
+    def save_fact(self, name: str, value: str) -> None:
+        self.journal.save_fact(name, value)
+        self._finish()
+
+    def compact(self) -> None:
+        """Take a snapshot soon, whatever the size of the journal."""
+        self._library.compact()
+
+    def close(self) -> None:
+        self._library.close()
+
+    # from the library
+
+    def _from_library(self, peer: str, message: Mapping[str, Any]) -> None:
+        """Its appends only say that it is time; its acks are replaced by ours; its forwarding is not used."""
+        match message["type"]:
+            case "append_entries":
+                self._replication.heartbeat_due(peer)
+            case "request_vote":
+                self._elections.request_vote(peer, message["term"])
+            case "response_vote":
+                self._outbox.send(peer, Vote(message["term"]))
+            case "next_node_idx" | "apply_command" | "apply_command_response":
+                pass
+            case kind:
+                raise RuntimeError(f"PySyncObj wants to send '{kind}', which it never does in our use")
+
+    # messages
+
+    def _accept_leader(self, peer: str, term: int) -> bool:
+        """Whether ``peer`` leads in ``term`` for all this node knows. A leader of an older term is told so."""
+        if term < self.term:
+            self._outbox.send(peer, NewerTerm(self.term))
+            return False
+        if term == self.term and self._office is not None:
+            raise appends.Diverged(f"{peer} and this node both lead in term {term}")
+        self._elections.heard()
+        return True
+
+    def _on_append(self, peer: str, message: Append) -> None:
+        if not self._accept_leader(peer, message.term):
+            return
+        asked = appends.Append(message.prev_index, message.prev_term, message.entries, message.commit_index)
+        plan = appends.plan(self.journal, self.commit_index, asked)
+        self._library.append(peer, message.term, plan.shown)
+        self._outbox.send(peer, LeaseAck(message.term, message.sent_s))
+        answer = plan.answer
+        self._outbox.send(peer, Ack(message.term, message.prev_index, answer.next_index, answer.success))
+
+    def _on_heartbeat(self, peer: str, message: Heartbeat) -> None:
+        if self._accept_leader(peer, message.term):
+            self._library.append(peer, message.term, appends.heartbeat(self.journal))
+            self._outbox.send(peer, LeaseAck(message.term, message.sent_s))
+
+    def _on_snapshot_part(self, peer: str, message: SnapshotPart) -> None:
+        if not self._accept_leader(peer, message.term):
+            return
+        offset, data = self._incoming.add(peer, message)
+        if data is not None:
+            next_index = self._compaction.install(peer, message.term, data, self._library)
+            self._outbox.send(peer, Ack(message.term, message.index, next_index, success=True))
+        self._outbox.send(peer, SnapshotProgress(message.term, message.index, offset))
+
+    def _on_lease_ack(self, peer: str, message: LeaseAck) -> None:
+        if self._office is not None:
+            self._office = self._office.echoed(peer, message.term, message.sent_s, self._clock())
+
+    def _on_ack(self, peer: str, message: Ack) -> None:
+        if message.term > self.term:
+            self._elections.newer_term(peer, message.term)
+        elif message.term == self.term and self._office is not None:
+            self._replication.answered(peer, message)
+            self._report_matches()
+
+    def _on_snapshot_progress(self, peer: str, message: SnapshotProgress) -> None:
+        if message.term == self.term:
+            self._replication.taken(peer, message)
+
+    def _on_newer_term(self, peer: str, message: NewerTerm) -> None:
+        self._elections.newer_term(peer, message.term)
+
+    _handlers: Mapping[type[Any], Callable[[Replica, str, Any], None]] = {
+        Append: _on_append,
+        Heartbeat: _on_heartbeat,
+        SnapshotPart: _on_snapshot_part,
+        LeaseAck: _on_lease_ack,
+        Ack: _on_ack,
+        SnapshotProgress: _on_snapshot_progress,
+        NewerTerm: _on_newer_term,
+        VoteRequest: lambda self, peer, message: self._elections.vote_requested(peer, message),
+        Vote: lambda self, peer, message: self._elections.voted(peer, message),
+        PreVoteRequest: lambda self, peer, message: self._elections.pre_vote_requested(peer, message),
+        PreVoteGrant: lambda self, peer, message: self._elections.pre_vote_granted(peer, message),
+        TransferRequest: lambda self, peer, message: self._elections.transfer_requested(peer, message),
+    }
+
+    # inside
+
+    def _lease_until_s(self) -> float:
+        if self._office is None:
+            return NEVER
+        return self._office.lease_until_s(self.voters, self.me, self._clock(), self._timing)
+
+    def _lease_live(self) -> bool:
+        return self._clock() < self._lease_until_s()
+
+    def _watch_clock(self) -> None:
+        if self._jumps.jumped() and self._office is not None:
+            self._office = self._office.forgotten()
+
+    def _check_quorum(self) -> None:
+        office = self._office
+        if office is None or not self.others:
+            return
+        if lease.must_step_down(office, until_s=self._lease_until_s(), now_s=self._clock(), timing=self._timing):
+            self._library.step_down()
+            self._notice_role()
+
+    def _compact(self) -> None:
+        if len(self.journal) > self._limits.journal_entries or self.journal.bytes > self._limits.journal_bytes:
+            self._library.compact()
+
+    def _notice_role(self) -> None:
+        """The library became leader, or is it no longer."""
+        if not self._library.is_leader:
+            if self._office is not None:
+                self._office = None
+                self._replication.end()
+            return
+        if self._office is None or self._office.term != self.term:
+            self._office = Office(term=self.term, since_s=self._clock())
+            self._first_of_term = self.journal.first_of_term(self.term) or self.journal.last_index
+            self._replication.begin(self.others)
+
+    def _finish(self) -> None:
+        self._notice_role()
+        operations, mark = self.journal.take()
+        if operations:
+            self._store.write(operations, mark)
+        self._absorb_sync()
+        if self._office is not None:
+            outgoing = self._replication.outgoing(term=self.term, commit_index=self.commit_index, now_s=self._clock())
+            for peer, message in outgoing:
+                self._outbox.send(peer, message)
+
+    def _absorb_sync(self) -> None:
+        self.journal.synced(self._store.synced_mark)
+        self._outbox.release()
+        self._report_matches()
+
+    def _report_matches(self) -> None:
+        for peer, index in self._replication.provable():
+            self._library.matched(peer, index)

@@ -1,0 +1,117 @@
+"""Snapshots on one node: taking them, starting from one, and receiving one in pieces.
+
+Rules
+- A snapshot and the trimming of the journal are one transaction of the store; the library trims its memory only after
+  that has been synced. So there is no moment in which entries are gone and no snapshot holds them.
+- A snapshot is encoded in the store's thread, from immutable values, so that a large state delays no heartbeat.
+- A received snapshot is checked whole before anything is replaced, and it is refused where this node already has what
+  is in it, because the library would clear a longer log for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.frames import ProtocolError
+from orchestrator_raft.raft.journal import Journal
+from orchestrator_raft.raft.machine import Replicated
+from orchestrator_raft.raft.messages import SnapshotPart
+from orchestrator_raft.raft.replication import Replication
+from orchestrator_raft.raft.seam import Library, Snapshots
+from orchestrator_raft.raft.store import Loaded, SaveSnapshot, Snapshot, decode_snapshot
+
+
+class Incoming:
+    """A snapshot that arrives in pieces from one peer."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self._from = ""
+        self._index = 0
+        self._data = bytearray()
+
+    def add(self, peer: str, part: SnapshotPart) -> tuple[int, bytes | None]:
+        """(bytes so far, everything if it is complete). A piece out of place changes nothing. Raises ProtocolError."""
+        if not 0 < part.size <= self.limit_bytes or part.offset + len(part.data) > part.size:
+            raise ProtocolError(f"a snapshot of {part.size} bytes, at most {self.limit_bytes} are allowed")
+        if part.offset == 0:
+            self._from, self._index, self._data = peer, part.index, bytearray()
+        if (peer, part.index, part.offset) != (self._from, self._index, len(self._data)):
+            return len(self._data), None
+        self._data += part.data
+        if len(self._data) < part.size:
+            return len(self._data), None
+        whole = bytes(self._data)
+        self.forget(peer)
+        return len(whole), whole
+
+    def forget(self, peer: str) -> None:
+        if peer == self._from:
+            self._from, self._index, self._data = "", 0, bytearray()
+
+
+class Compaction:
+    """Stands between the library's idea of snapshots (``face``) and the journal, the state and the store."""
+
+    def __init__(
+        self, journal: Journal, replicated: Replicated[Any, Any, Any], replication: Replication, incoming: Incoming
+    ) -> None:
+        self._journal = journal
+        self._replicated = replicated
+        self._replication = replication
+        self._limit_bytes = incoming.limit_bytes
+        self._taking: tuple[SaveSnapshot, int] | None = None
+        self._restoring: Snapshot | None = None
+        self.face = Snapshots()
+        self.face.take = self._take
+        self.face.is_saved = self._is_saved
+        self.face.restore = self._restore
+
+    def restore(self, loaded: Loaded, library: Library) -> None:
+        """At the start: the newest snapshot of the store, if there is one."""
+        if loaded.snapshot is not None:
+            self._replication.snapshot = (loaded.snapshot.index, loaded.encoded)
+            self._restoring = loaded.snapshot
+            library.restore(loaded.snapshot.index)
+
+    def install(self, peer: str, term: int, data: bytes, library: Library) -> int:
+        """Take a leader's snapshot, unless everything in it is here. Gives the next index wanted from the leader.
+
+        Raises ProtocolError for a damaged one; an error of the machine's codec goes through and stops the node.
+        """
+        try:
+            snapshot = decode_snapshot(data, self._limit_bytes)
+        except ValueError as error:
+            raise ProtocolError(f"a snapshot arrived damaged: {error}") from error
+        index, term_there = snapshot.index, snapshot.last[2]
+        if index <= library.applied_index:
+            return library.commit_index + 1
+        if index <= self._journal.last_index and self._journal.term_at(index) == term_there:
+            return index + 1
+        self._journal.save_snapshot(SaveSnapshot(index, lambda: data))
+        self._restoring = snapshot
+        library.install(peer, term, index)
+        self._replication.snapshot = (index, data)
+        return index + 1
+
+    def _take(self, previous: Entry, last: Entry, slots: tuple[str, ...]) -> None:
+        operation = SaveSnapshot(last[1], self._replicated.snapshot(previous, last, slots))
+        self._taking = operation, self._journal.save_snapshot(operation)
+
+    def _is_saved(self) -> bool:
+        if self._taking is None or not self._journal.is_synced(self._taking[1]):
+            return False
+        (operation, _), self._taking = self._taking, None
+        newest = self._replication.snapshot
+        if newest is None or operation.index > newest[0]:
+            self._replication.snapshot = (operation.index, operation.built())
+        return True
+
+    def _restore(self) -> tuple[Entry, Entry, tuple[str, ...]]:
+        snapshot = self._restoring
+        if snapshot is None:
+            raise RuntimeError("PySyncObj wants to load a snapshot that nobody gave it")
+        self._restoring = None
+        self._replicated.restore(snapshot)
+        return snapshot.previous, snapshot.last, snapshot.slots

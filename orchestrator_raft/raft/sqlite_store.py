@@ -1,0 +1,242 @@
+"""The store on disk: one SQLite file, one thread that writes it, one fsync for everything that waits (design D5).
+
+Rules
+- WAL with synchronous=FULL: a group is committed by one transaction, and it counts as synced when COMMIT has returned.
+- The thread takes all groups that wait into one transaction, so under load many commands share an fsync. It is the
+  only thread of a node; an fsync therefore never delays a heartbeat.
+- Each entry has a checksum, each snapshot its own; SQLite checks its pages at the start. Damaged, foreign or newer
+  files are refused with the file's name and the way out, and never touched.
+- An error while writing (disk full, failed fsync) is final: nothing is marked synced any more, the owner is told once.
+- A new file is made under another name and renamed when it is whole, so a file that is there is never half made.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from orchestrator_raft.core.errors import StartupError
+from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.store import (
+    SNAPSHOTS_KEPT,
+    AddEntry,
+    ClearEntries,
+    CutEntries,
+    Image,
+    Operation,
+    SaveSnapshot,
+    SetCommit,
+    SetFact,
+    SetTerm,
+    damaged,
+)  # fmt: skip
+
+APPLICATION_ID = 0x6F726166
+FORMAT = 1
+CLOSE_TIMEOUT_S = 10.0
+SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE vote (one INTEGER PRIMARY KEY, term INTEGER NOT NULL, vote TEXT, commit_index INTEGER NOT NULL);
+CREATE TABLE journal (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, data BLOB NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE snapshot (idx INTEGER PRIMARY KEY, data BLOB NOT NULL);
+INSERT INTO vote VALUES (1, 0, NULL, 1);
+"""
+Notify = Callable[[Callable[[], None]], object]
+Group = tuple[Sequence[Operation], int]
+
+
+class SqliteStore:
+    """One file. ``notify`` carries calls from the writing thread to the owner's loop: ``call_soon_threadsafe``."""
+
+    def __init__(
+        self, path: Path, *, notify: Notify, on_synced: Callable[[], None], on_failure: Callable[[BaseException], None]
+    ) -> None:
+        self.where = str(path)
+        self.synced_mark = 0
+        self._path = path
+        self._notify = notify
+        self._on_synced = on_synced
+        self._on_failure = on_failure
+        self._groups: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
+        self._connection: sqlite3.Connection | None = None
+        self._thread: threading.Thread | None = None
+
+    def load(self) -> Image:
+        """Open or create the file, check it, read it, and start the thread. Raises StartupError."""
+        try:
+            self._connection = _open(self._path)
+            image = _read(self._connection, self.where)
+        except sqlite3.DatabaseError as error:
+            raise _refusal(self._path, error) from error
+        self._thread = threading.Thread(target=self._run, name="raft-store", daemon=True)
+        self._thread.start()
+        return image
+
+    def write(self, operations: Sequence[Operation], mark: int) -> None:
+        self._groups.put((operations, mark))
+
+    def size_bytes(self) -> int:
+        """Of the file and its write-ahead log."""
+        parts = [self._path, self._path.with_name(self._path.name + "-wal")]
+        return sum(part.stat().st_size for part in parts if part.exists())
+
+    def close(self) -> None:
+        """Write what was given and close the file; waits for that at most ``CLOSE_TIMEOUT_S``."""
+        if self._thread is not None:
+            self._groups.put(None)
+            self._thread.join(CLOSE_TIMEOUT_S)
+            if self._thread.is_alive():
+                return
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _run(self) -> None:
+        assert self._connection is not None
+        closing = False
+        while not closing:
+            groups, closing = self._waiting()
+            if not groups:
+                continue
+            try:
+                _write(self._connection, groups)
+            except Exception as error:  # noqa: BLE001 - handed to the owner, who stops the node
+                self._notify(lambda failure=error: self._on_failure(failure))  # type: ignore[misc]
+                return
+            self._notify(lambda mark=groups[-1][1]: self._synced(mark))  # type: ignore[misc]
+
+    def _waiting(self) -> tuple[list[Group], bool]:
+        """All groups that wait, at least one unless the store is closing."""
+        groups: list[Group] = []
+        group = self._groups.get()
+        while group is not None:
+            groups.append(group)
+            try:
+                group = self._groups.get_nowait()
+            except queue.Empty:
+                return groups, False
+        return groups, True
+
+    def _synced(self, mark: int) -> None:
+        self.synced_mark = mark
+        self._on_synced()
+
+
+def _refusal(path: Path, error: sqlite3.DatabaseError) -> StartupError:
+    if isinstance(error, sqlite3.OperationalError):
+        return StartupError(
+            f"{path} cannot be opened ({error}): check its rights and the space on its disk, then start again"
+        )
+    return damaged(str(path), str(error))
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        _create(path)
+    if path.stat().st_size == 0:
+        raise damaged(str(path), "it is empty")
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    _check_format(connection, str(path))
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+def _create(path: Path) -> None:
+    unfinished = path.with_name(path.name + ".new")
+    for suffix in (".new", "-wal", "-shm"):
+        # a write-ahead log whose file was moved away would be replayed into the new file
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    connection = sqlite3.connect(unfinished, isolation_level=None)
+    unfinished.chmod(0o600)
+    connection.executescript(
+        f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
+    )
+    connection.close()
+    unfinished.rename(path)
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_format(connection: sqlite3.Connection, where: str) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise StartupError(f"{where} is a database of another program: give this node another RaftDataDir")
+    if version > FORMAT:
+        raise StartupError(
+            f"{where} is in format {version}, this version reads up to {FORMAT}: start the newer version"
+        )
+
+
+def _read(connection: sqlite3.Connection, where: str) -> Image:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise damaged(where, verdict)
+    term, vote, commit_index = connection.execute("SELECT term, vote, commit_index FROM vote").fetchone()
+    return Image(
+        term=term,
+        vote=vote,
+        commit_index=commit_index,
+        entries=_read_entries(connection, where),
+        snapshots=list(connection.execute("SELECT idx, data FROM snapshot ORDER BY idx")),
+        facts=dict(connection.execute("SELECT name, value FROM facts")),
+    )
+
+
+def _read_entries(connection: sqlite3.Connection, where: str) -> list[Entry]:
+    entries: list[Entry] = []
+    for index, term, data, checksum in connection.execute("SELECT idx, term, data, checksum FROM journal ORDER BY idx"):
+        entry = (data, index, term)
+        if checksum != _checksum(entry):
+            raise damaged(where, f"the checksum of entry {index} is wrong")
+        entries.append(entry)
+    return entries
+
+
+def _checksum(entry: Entry) -> int:
+    data, index, term = entry
+    return zlib.crc32(data, zlib.crc32(b"%d/%d" % (index, term)))
+
+
+def _write(connection: sqlite3.Connection, groups: Sequence[Group]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for operations, _ in groups:
+        for operation in operations:
+            _execute(connection, operation)
+    connection.execute("COMMIT")
+
+
+def _execute(connection: sqlite3.Connection, operation: Operation) -> None:
+    execute = connection.execute
+    match operation:
+        case AddEntry((data, index, term) as entry):
+            execute("INSERT INTO journal VALUES (?, ?, ?, ?)", (index, term, data, _checksum(entry)))
+        case CutEntries(first_index):
+            execute("DELETE FROM journal WHERE idx >= ?", (first_index,))
+        case ClearEntries():
+            execute("DELETE FROM journal")
+            execute("DELETE FROM snapshot WHERE idx < (SELECT max(idx) FROM snapshot)")
+        case SetTerm(term, vote):
+            execute("UPDATE vote SET term = ?, vote = ?", (term, vote))
+        case SetCommit(index):
+            execute("UPDATE vote SET commit_index = ?", (index,))
+        case SetFact(name, value):
+            execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        case SaveSnapshot(index=index):
+            _save(connection, index, operation.built())
+
+
+def _save(connection: sqlite3.Connection, index: int, data: bytes) -> None:
+    connection.execute("INSERT OR REPLACE INTO snapshot VALUES (?, ?)", (index, data))
+    kept = "SELECT idx FROM snapshot ORDER BY idx DESC LIMIT ?"
+    connection.execute(f"DELETE FROM snapshot WHERE idx NOT IN ({kept})", (SNAPSHOTS_KEPT,))
+    connection.execute("DELETE FROM journal WHERE idx < (SELECT min(idx) FROM snapshot) - 1")
