@@ -31,6 +31,7 @@ class Situation:
     delayed: tuple[Server, ...]
     downtimed: tuple[Server, ...]
     logging: tuple[Server, ...]
+    """Replicas that could be sources, by their last known facts: structure does not depend on who answers now."""
     semi_sync: tuple[Server, ...]
 
     @property
@@ -105,7 +106,7 @@ def situate(topology: Topology, server: Server, policy: Policy) -> Situation:
         lagging=tuple(replica for replica in replicas if is_lagging(replica, policy)),
         delayed=tuple(replica for replica in replicas if (c := channel_of(replica)) is not None and c.delay_s > 0),
         downtimed=tuple(replica for replica in replicas if replica.downtime is not None),
-        logging=tuple(replica for replica in valid if logs_updates(replica)),
+        logging=tuple(replica for replica in replicas if logs_updates(replica)),
         semi_sync=tuple(replica for replica in valid if replica.facts and replica.facts.semi_sync.replica_enabled),
     )
 
