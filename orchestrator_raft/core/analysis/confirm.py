@@ -2,8 +2,9 @@
 
 The eyes on a primary are its own probe, what its replicas say, and witnesses: other nodes that tried the server by a
 new connection. Silence is no opinion, and a replica that was stopped on purpose has none. A primary that any witness
-or any replica still reaches is out of *our* reach, not dead. Where there are other nodes, at least one must have
-answered.
+or any replica still reaches is out of *our* reach, not dead; a receiver that runs reaches it, whatever the applier
+does. Where there are other nodes, at least one must have answered; where there are none, at least one replica must have
+an opinion, since a single node's own probe is no second eye.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 
 from orchestrator_raft.core.analysis.analyze import Problem
 from orchestrator_raft.core.analysis.rules import Confirmation
-from orchestrator_raft.core.analysis.situation import is_replicating
-from orchestrator_raft.core.topology import Topology
+from orchestrator_raft.core.analysis.situation import channel_of
+from orchestrator_raft.core.instance import ThreadState
+from orchestrator_raft.core.topology import Server, Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,27 +66,40 @@ def confirm(problem: Problem, topology: Topology, eyes: Eyes) -> Confirmed | Unc
     server = topology.server(problem.key)
     if server.reached or server.answers:
         return Refuted(f"{problem.key} answers this node")
-    still = [replica for replica in topology.replicas_of(problem.key) if is_replicating(replica)]
+    replicas = topology.replicas_of(problem.key)
+    still = [replica for replica in replicas if _receiver(replica) is ThreadState.RUNNING]
     if still:
-        return Refuted(f"{still[0].key} still replicates from {problem.key}")
+        return Refuted(f"{still[0].key} is still connected to {problem.key}")
     reaching = [answer for answer in eyes.answers if answer.reached]
     if reaching:
         return Refuted(f"node {reaching[0].node_id} still reaches {problem.key}")
     if eyes.witnesses and not eyes.answers:
         return Unconfirmed(f"none of {eyes.witnesses} other nodes has said yet whether it reaches {problem.key}")
+    if not eyes.answers and not any(_has_opinion(replica) for replica in replicas):
+        return Unconfirmed(
+            f"nobody else has an opinion: all replicas of {problem.key} were stopped, and there is no other node"
+        )
     agreed = tuple(f"node {answer.node_id} does not reach it either ({answer.detail})" for answer in eyes.answers)
     return Confirmed((*problem.evidence, *_opinions(problem, topology), *agreed))
+
+
+def _receiver(replica: Server) -> ThreadState:
+    """As the newest probe found it; absent where that failed."""
+    channel = channel_of(replica)
+    return channel.receiver if replica.reached and channel is not None else ThreadState.ABSENT
+
+
+def _has_opinion(replica: Server) -> bool:
+    channel = channel_of(replica)
+    return replica.reached and channel is not None and not channel.stopped_on_purpose
 
 
 def _opinions(problem: Problem, topology: Topology) -> tuple[str, ...]:
     """What the replicas say, for the record."""
     said = []
     for replica in topology.replicas_of(problem.key):
-        channel = replica.facts.channel if replica.facts else None
-        if not replica.reached or channel is None:
-            continue
-        if channel.stopped_on_purpose:
+        if _has_opinion(replica):
+            said.append(f"{replica.key} lost its connection to the primary ({_receiver(replica).name.lower()})")
+        elif replica.reached and channel_of(replica) is not None:
             said.append(f"{replica.key} has no opinion: its receiver was stopped")
-        else:
-            said.append(f"{replica.key} lost its connection to the primary ({channel.receiver.name.lower()})")
     return tuple(said)
