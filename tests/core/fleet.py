@@ -74,6 +74,7 @@ class Database:
     gtid_mode: str = "ON"
     source: InstanceKey | None = None
     extra_channels: int = 0
+    unnamed_channel: bool = True
     receiver_on: bool = False
     applier_on: bool = False
     applier_stuck: bool = False
@@ -233,6 +234,7 @@ class Fleet:
             return ()
         source = self.by_key.get(server.source)
         own = Channel(
+            name="" if server.unnamed_channel else "first",
             source=server.source,
             source_uuid=source.uuid if source is not None and source.flavor is Flavor.MYSQL else "",
             receiver=self._receiver(server),

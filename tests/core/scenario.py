@@ -222,6 +222,11 @@ def _received(world: World, database: Database, value: str) -> None:
     database.retrieved, database.applier_stuck = world.gtids(value), True
 
 
+def _channels(world: World, database: Database, value: str) -> None:
+    database.extra_channels = 1 if value == "named" else int(value) - 1
+    database.unnamed_channel = value != "named"
+
+
 def _location(part: str) -> Option:
     def change(world: World, database: Database, value: str) -> None:
         database.location = replace(database.location, **{part: value})
@@ -274,7 +279,7 @@ _OPTIONS: dict[str, Option] = {
     "no-gtid-sets": _sets("has_gtids", lambda _: False),
     "gtid-mode": _sets("gtid_mode", str),
     "filters": _sets("has_filters", lambda _: True),
-    "channels": _sets("extra_channels", lambda value: int(value) - 1),
+    "channels": _channels,
     "mariadb": _sets("flavor", lambda _: Flavor.MARIADB),
     "version": _sets("version", str),
     "format": _sets("format", str),

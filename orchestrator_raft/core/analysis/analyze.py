@@ -84,10 +84,17 @@ def _skipped(rule: Rule, situation: Situation, policy: Policy) -> str:
     replicas = situation.replicas
     if rule.hidden_by_downtimed_replicas and replicas and len(situation.downtimed) == len(replicas):
         return f"all replicas of {situation.key} are in downtime"
-    if not rule.recovery:
-        return ""
-    cluster = situation.cluster
+    return _left_alone(situation, policy) if rule.recovery else ""
+
+
+def _left_alone(situation: Situation, policy: Policy) -> str:
+    """Why this server is nothing that we repair by ourselves; empty when it is."""
+    key, cluster = situation.key, situation.cluster
     if cluster is None or not policy.recover_primary.match(cluster.name, cluster.alias):
-        name = cluster.name if cluster else str(situation.key)
+        name = cluster.name if cluster else str(key)
         return f"automatic recovery is off for cluster {name}: RecoverMasterClusterFilters does not match it"
+    if situation.facts is None:
+        return f"nobody has ever reached {key}: fail it over by hand if it is lost (raftctl failover)"
+    if cluster.primary != key:
+        return f"the recorded primary of this cluster is {cluster.name}, not {key}: repair or forget {key} by hand"
     return ""

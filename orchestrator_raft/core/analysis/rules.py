@@ -68,18 +68,13 @@ def _silent_replicas(s: Situation) -> Evidence:
     return (*said, f"not reachable either: {_names(dead)}") if dead else said
 
 
-def _known(s: Situation) -> bool:
-    """Somebody has reached this server before; one that nobody ever saw is never failed over."""
-    return s.facts is not None
-
-
 def dead_without_replicas(s: Situation) -> Evidence | None:
     holds = s.is_primary and not s.is_valid and not s.replicas
     return (_unreached(s), "it has no replicas") if holds else None
 
 
 def dead_primary(s: Situation) -> Evidence | None:
-    holds = s.is_primary and _known(s) and not s.is_valid and not s.replicating
+    holds = s.is_primary and not s.is_valid and not s.replicating
     holds = holds and len(s.valid) == len(s.replicas) > 0
     return (_unreached(s), *_silent_replicas(s)) if holds else None
 
@@ -90,7 +85,7 @@ def dead_primary_and_replicas(s: Situation) -> Evidence | None:
 
 
 def dead_primary_and_some_replicas(s: Situation) -> Evidence | None:
-    holds = s.is_primary and _known(s) and not s.is_valid and not s.replicating
+    holds = s.is_primary and not s.is_valid and not s.replicating
     holds = holds and 0 < len(s.valid) < len(s.replicas)
     return (_unreached(s), *_silent_replicas(s)) if holds else None
 

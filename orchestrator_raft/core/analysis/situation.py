@@ -44,8 +44,8 @@ class Situation:
 
     @property
     def is_primary(self) -> bool:
-        """Replicates from nobody (a detached replica counts, as with the peers)."""
-        return self.facts is None or self.facts.source is None
+        """Replicates from nobody. A detached replica counts, as with the peers; one with several channels does not."""
+        return self.facts is None or all(channel.source.is_detached for channel in self.facts.channels)
 
     @property
     def is_valid(self) -> bool:
