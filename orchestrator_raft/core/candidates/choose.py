@@ -4,8 +4,8 @@ Rules
 - Data first. What a replica has is executed ∪ retrieved; the union over all replicas is what must be saved. A replica
   that holds all of it goes before any that does not, whatever people prefer; a preferred one that lacks some may still
   be named by a person, and then it first catches up from a holder.
-- A transaction that was written on a replica itself and that no other server has is errant: nobody was promised it, so
-  it neither counts as data to be saved nor makes its owner a better choice.
+- A transaction that was written on a replica itself and that no other server has, nor the failed one as last seen, is
+  errant: nobody was promised it, so it neither counts as data to be saved nor makes its owner a better choice.
 - Every refused server is reported with its reason; a verdict without a successor says what would have to change.
 """
 
@@ -57,7 +57,7 @@ def choose(
     """Pick the successor of ``failed`` among ``candidates`` (its replicas, freshly probed, receivers stopped)."""
     every = tuple(server for server in candidates if server.key != failed.key)
     servers = tuple(server for server in every if _same_dialect(server, failed))
-    needed = data_to_save(servers)
+    needed = data_to_save(servers, failed)
     refused = [
         Refusal(server.key, "it speaks another dialect") for server in every if not _same_dialect(server, failed)
     ]
@@ -87,17 +87,21 @@ def _same_dialect(server: Server, failed: Server) -> bool:
     return server.facts is None or failed.facts is None or server.facts.flavor is failed.facts.flavor
 
 
-def data_to_save(servers: Iterable[Server]) -> GtidSet | None:
+def data_to_save(servers: tuple[Server, ...], failed: Server) -> GtidSet | None:
     """Union of what the reachable replicas have, without errant transactions; None without any GTID set."""
-    received = {server.key: server.fresh.received for server in servers if server.fresh and server.fresh.received}
-    cleaned = []
-    for server in servers:
-        own = received.get(server.key)
-        if own is not None and server.fresh is not None:
-            cleaned.append(
-                own.minus(errant(server.fresh, [each for key, each in received.items() if key != server.key]))
-            )
+    cleaned = [
+        server.fresh.received.minus(errant(server.fresh, _sets_of_others(server, servers, failed)))
+        for server in servers
+        if server.fresh is not None and server.fresh.received is not None
+    ]
     return reduce(lambda one, other: one.union(other), cleaned) if cleaned else None
+
+
+def _sets_of_others(server: Server, servers: tuple[Server, ...], failed: Server) -> list[GtidSet]:
+    """What the other replicas have, and what the failed primary had when it was last seen."""
+    received = [other.fresh.received for other in servers if other.key != server.key and other.fresh]
+    last_seen = failed.facts.executed if failed.facts is not None else None
+    return [each for each in (*received, last_seen) if each is not None]
 
 
 def errant(facts: Facts, others: Iterable[GtidSet]) -> GtidSet:
@@ -181,11 +185,11 @@ def _rank(server: Server, failed: Server, servers: tuple[Server, ...], needed: G
         raise ValueError(f"{server.key} was ranked without facts")
     others = [other.facts for other in servers if other.key != server.key and other.fresh and other.facts]
     cut_off = sum(1 for other in others if not can_replicate_from(other, facts))
-    errant_count = errant(facts, [each.received for each in others if each.received]).count() if facts.received else 0
+    own = errant(facts, _sets_of_others(server, servers, failed)) if facts.received is not None else None
     same_place = failed.facts is not None and facts.location == failed.facts.location
     return (
         not holds_all(server, needed),
-        errant_count > 0,
+        bool(own),
         cut_off,
         PROMOTION_ORDER[facts.promotion_rule],
         not same_place,
