@@ -77,9 +77,9 @@ def channel_of(server: Server) -> Channel | None:
     return server.facts.channel if server.facts else None
 
 
-def logs_updates(server: Server) -> bool:
+def logs_updates(facts: Facts | None) -> bool:
     """Has a binary log that contains what it replicates: can be a source of others."""
-    return server.facts is not None and server.facts.binlog.enabled and server.facts.binlog.logs_replica_updates
+    return facts is not None and facts.binlog.enabled and facts.binlog.logs_replica_updates
 
 
 def uses_gtid(server: Server) -> bool:
@@ -106,7 +106,7 @@ def situate(topology: Topology, server: Server, policy: Policy) -> Situation:
         lagging=tuple(replica for replica in replicas if is_lagging(replica, policy)),
         delayed=tuple(replica for replica in replicas if (c := channel_of(replica)) is not None and c.delay_s > 0),
         downtimed=tuple(replica for replica in replicas if replica.downtime is not None),
-        logging=tuple(replica for replica in replicas if logs_updates(replica)),
+        logging=tuple(replica for replica in replicas if logs_updates(replica.facts)),
         semi_sync=tuple(replica for replica in valid if replica.facts and replica.facts.semi_sync.replica_enabled),
     )
 

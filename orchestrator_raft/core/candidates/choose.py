@@ -56,11 +56,10 @@ def choose(
 ) -> Verdict:
     """Pick the successor of ``failed`` among ``candidates`` (its replicas, freshly probed, receivers stopped)."""
     every = tuple(server for server in candidates if server.key != failed.key)
-    servers = tuple(server for server in every if _same_dialect(server, failed))
+    reasons = {server.key: _no_word(server, failed, every) for server in every}
+    servers = tuple(server for server in every if not reasons[server.key])
     needed = data_to_save(servers, failed)
-    refused = [
-        Refusal(server.key, "it speaks another dialect") for server in every if not _same_dialect(server, failed)
-    ]
+    refused = [Refusal(key, reason) for key, reason in reasons.items() if reason]
     fit: list[Server] = []
     for server in servers:
         reason = unfit(server, failed, policy) or _not_designated(server, designated)
@@ -82,9 +81,14 @@ def choose(
     )
 
 
-def _same_dialect(server: Server, failed: Server) -> bool:
-    """GTID sets of different dialects cannot be compared, so such a replica is left out of every comparison."""
-    return server.facts is None or failed.facts is None or server.facts.flavor is failed.facts.flavor
+def _no_word(server: Server, failed: Server, every: tuple[Server, ...]) -> str:
+    """Why a server is left out altogether: neither chosen nor counted when it comes to what has to be saved."""
+    if server.stale is not None:
+        return "it is a stale primary or in quarantine"
+    facts = [each.facts for each in (failed, *every) if each.facts is not None]
+    if server.facts is not None and server.facts.flavor is not facts[0].flavor:
+        return "it speaks another dialect"
+    return ""
 
 
 def data_to_save(servers: tuple[Server, ...], failed: Server) -> GtidSet | None:
@@ -124,14 +128,13 @@ def unfit(server: Server, failed: Server, policy: Policy) -> str:
     facts = server.fresh
     if facts is None:
         return "it does not answer"
-    return _cannot_serve(server, facts) or _must_not(server, facts, failed, policy)
+    return _cannot_serve(facts) or _must_not(server, facts, failed, policy)
 
 
-def _cannot_serve(server: Server, facts: Facts) -> str:
+def _cannot_serve(facts: Facts) -> str:
     channel = facts.channel
     checks = (
-        (server.stale is not None, "it is a stale primary or in quarantine"),
-        (not logs_updates(server), "it has no binary log of what it replicates (log_bin, log_replica_updates)"),
+        (not logs_updates(facts), "it has no binary log of what it replicates (log_bin, log_replica_updates)"),
         (channel is None, "it is no replica"),
         (facts.executed is None, "it has no GTIDs, so it cannot be compared with the others"),
         (channel is not None and channel.delay_s > 0, "it is delayed on purpose"),
@@ -219,7 +222,7 @@ def _holder(servers: tuple[Server, ...], best: Server, needed: GtidSet | None) -
     offers = [
         (-server.fresh.received.intersection(lacking).count(), server.key)
         for server in servers
-        if server.key != best.key and server.fresh and server.fresh.received and logs_updates(server)
+        if server.key != best.key and server.fresh and server.fresh.received and logs_updates(server.fresh)
     ]
     offers = [offer for offer in offers if offer[0] < 0]
     return min(offers)[1] if offers else None
