@@ -133,15 +133,16 @@ def unfit(server: Server, failed: Server, policy: Policy) -> str:
 
 def _cannot_serve(facts: Facts) -> str:
     channel = facts.channel
+    if channel is None or len(facts.channels) > 1:
+        return "it replicates over several channels" if facts.channels else "it is no replica"
+    is_stopped = channel.applier is not ThreadState.RUNNING
     checks = (
         (not logs_updates(facts), "it has no binary log of what it replicates (log_bin, log_replica_updates)"),
-        (channel is None, "it is no replica"),
         (facts.executed is None, "it has no GTIDs, so it cannot be compared with the others"),
-        (channel is not None and channel.delay_s > 0, "it is delayed on purpose"),
-        (
-            channel is not None and channel.applier is ThreadState.STOPPED and channel.applier_error_number != 0,
-            f"its applier is broken: {channel.applier_error if channel else ''}",
-        ),
+        (channel.has_filters, "it has replication filters, so it lacks data that its GTIDs do not show"),
+        (channel.delay_s > 0, "it is delayed on purpose"),
+        (is_stopped and channel.applier_error_number != 0, f"its applier is broken: {channel.applier_error}"),
+        (is_stopped and backlog(facts) > 0, "its applier is stopped and has not applied all that was received"),
     )
     return next((reason for holds, reason in checks if holds), "")
 
@@ -214,6 +215,11 @@ def _beaten(server: Server, best: Server, needed: GtidSet | None) -> str:
     return f"{best.key} is preferred"
 
 
+def _can_give(facts: Facts) -> bool:
+    """Others can fetch from it all that it has received."""
+    return logs_updates(facts) and not (facts.channel is not None and facts.channel.has_filters)
+
+
 def _holder(servers: tuple[Server, ...], best: Server, needed: GtidSet | None) -> InstanceKey | None:
     """The server that has most of what ``best`` lacks and can serve it."""
     if needed is None or best.fresh is None or best.fresh.received is None:
@@ -222,7 +228,7 @@ def _holder(servers: tuple[Server, ...], best: Server, needed: GtidSet | None) -
     offers = [
         (-server.fresh.received.intersection(lacking).count(), server.key)
         for server in servers
-        if server.key != best.key and server.fresh and server.fresh.received and logs_updates(server.fresh)
+        if server.key != best.key and server.fresh and server.fresh.received and _can_give(server.fresh)
     ]
     offers = [offer for offer in offers if offer[0] < 0]
     return min(offers)[1] if offers else None
