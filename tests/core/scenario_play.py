@@ -89,6 +89,8 @@ def _choose(world: World, words: list[str], lines: Lines) -> Lines:
         said.append(f"catches up from {world.name(verdict.catch_up_from)}")
     if verdict.needed is not None:
         said.append(f"to be saved: {world.said(str(verdict.needed))}")
+    if verdict.unsaved:
+        said.append(f"cannot be saved: {world.said(str(verdict.unsaved))}")
     return said + [f"refused {world.name(each.key)}: {world.said(each.reason)}" for each in verdict.refused]
 
 

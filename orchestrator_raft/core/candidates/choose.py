@@ -45,7 +45,16 @@ class Verdict:
     needed: GtidSet | None = None
     """Everything that some replica has and that must be saved."""
     catch_up_from: InstanceKey | None = None
-    """A server that holds what ``best`` lacks; None when it lacks nothing."""
+    """A server that can give what ``best`` lacks; None when it lacks nothing, or nobody can."""
+    unsaved: GtidSet | None = None
+    """What is needed and cannot be had: its owners have received it and cannot apply it, or do not log it."""
+
+    @property
+    def target(self) -> GtidSet | None:
+        """What the successor can and has to have executed before it is opened for writes."""
+        if self.needed is None or self.unsaved is None:
+            return self.needed
+        return self.needed.minus(self.unsaved)
 
 
 def choose(
@@ -72,12 +81,14 @@ def choose(
         return Verdict(best=None, refused=tuple(refused), needed=needed)
     best = ranking[0]
     refused.extend(Refusal(server.key, _beaten(server, best, needed)) for server in ranking[1:])
+    holder, unsaved = _holder(servers, best, needed)
     return Verdict(
         best=best.key,
         ranking=tuple(server.key for server in ranking),
         refused=tuple(refused),
         needed=needed,
-        catch_up_from=None if holds_all(best, needed) else _holder(servers, best, needed),
+        catch_up_from=holder,
+        unsaved=unsaved,
     )
 
 
@@ -215,20 +226,25 @@ def _beaten(server: Server, best: Server, needed: GtidSet | None) -> str:
     return f"{best.key} is preferred"
 
 
-def _can_give(facts: Facts) -> bool:
-    """Others can fetch from it all that it has received."""
-    return logs_updates(facts) and not (facts.channel is not None and facts.channel.has_filters)
-
-
-def _holder(servers: tuple[Server, ...], best: Server, needed: GtidSet | None) -> InstanceKey | None:
-    """The server that has most of what ``best`` lacks and can serve it."""
-    if needed is None or best.fresh is None or best.fresh.received is None:
+def _can_give(facts: Facts) -> GtidSet | None:
+    """What others can fetch from this server: what its binary log holds, or will when its applier is through."""
+    channel = facts.channel
+    if not logs_updates(facts) or (channel is not None and channel.has_filters):
         return None
+    drains = channel is not None and channel.applier is ThreadState.RUNNING and channel.delay_s == 0
+    return facts.received if drains else facts.executed
+
+
+def _holder(
+    servers: tuple[Server, ...], best: Server, needed: GtidSet | None
+) -> tuple[InstanceKey | None, GtidSet | None]:
+    """The server that can give most of what ``best`` lacks, and what nobody can give."""
+    if needed is None or best.fresh is None or best.fresh.received is None:
+        return None, None
     lacking = needed.minus(best.fresh.received)
-    offers = [
-        (-server.fresh.received.intersection(lacking).count(), server.key)
-        for server in servers
-        if server.key != best.key and server.fresh and server.fresh.received and _can_give(server.fresh)
-    ]
-    offers = [offer for offer in offers if offer[0] < 0]
-    return min(offers)[1] if offers else None
+    givable = [(server.key, _can_give(server.fresh)) for server in servers if server.key != best.key and server.fresh]
+    offers = [(lacking.intersection(gtids), key) for key, gtids in givable if gtids is not None]
+    offer, holder = min(offers, key=lambda each: (-each[0].count(), each[1]), default=(None, None))
+    if offer is None or offer.is_empty:
+        return None, lacking
+    return holder, lacking.minus(offer)

@@ -98,7 +98,7 @@ def loss_obstacle(context: Context, failed: Server, stopped: list[InstanceKey]) 
     if cluster is None or failed.facts is None:
         return ""
     able = semi_sync_promises(failed.facts)
-    if context.policy.loss_policy(able.holds) is LossPolicy.ANY:
+    if _loss_policy(context, failed) is LossPolicy.ANY:
         return ""
     if not able.holds:
         return (
@@ -114,6 +114,10 @@ def loss_obstacle(context: Context, failed: Server, stopped: list[InstanceKey]) 
     )
 
 
+def _loss_policy(context: Context, failed: Server) -> LossPolicy:
+    return context.policy.loss_policy(semi_sync_promises(failed.facts).holds)
+
+
 def chosen(context: Context, recovery: Recovery, failed: Server, verdict: Verdict) -> Recovery:
     """Put the verdict, and the old primary if it is not fenced, into the record."""
     refused = tuple(RefusedServer(refusal.key, refusal.reason) for refusal in verdict.refused)
@@ -121,15 +125,20 @@ def chosen(context: Context, recovery: Recovery, failed: Server, verdict: Verdic
     if verdict.best is None:
         text = "no replica can be promoted: " + ("; ".join(str(each) for each in verdict.refused) or "there is none")
         return recovery.with_errors((text,)).goto("release", context.now_ms)
+    if verdict.unsaved and _loss_policy(context, failed) is not LossPolicy.ANY:
+        text = (
+            f"only replicas that can neither be promoted nor give them to others hold {verdict.unsaved.describe(200)}: "
+            "make one of them fit (the reasons are listed), or set DataLossPolicy to 'any'"
+        )
+        return recovery.with_errors((text,)).goto("release", context.now_ms)
     facts = context.topology.server(verdict.best).facts
-    lost = _known_lost(failed.facts, verdict)
     decided = replace(
         with_role(recovery, failed.facts, facts),
         successor=verdict.best,
         catch_up_from=verdict.catch_up_from,
-        target_gtids=str(verdict.needed) if verdict.needed is not None else "",
+        target_gtids=str(verdict.target) if verdict.target is not None else "",
         stale=recovery.stale if recovery.fenced else tuple(sorted({*recovery.stale, failed.key})),
-        lost_gtids=lost,
+        lost_gtids=_known_lost(failed.facts, facts, verdict),
     )
     decided = decided.marked("chosen", context.now_ms, str(verdict.best))
     return decided.goto("catch_up" if verdict.catch_up_from else "promote", context.now_ms)
@@ -147,11 +156,14 @@ def with_role(recovery: Recovery, old: Facts | None, new: Facts | None) -> Recov
     )
 
 
-def _known_lost(old: Facts | None, verdict: Verdict) -> str:
-    """Transactions seen on the old primary that no reachable replica has; nobody may have been promised them."""
-    if old is None or old.executed is None or verdict.needed is None:
+def _known_lost(old: Facts | None, new: Facts | None, verdict: Verdict) -> str:
+    """What the old primary or a replica had and the successor will not have; nobody may have been promised it."""
+    if new is None or new.received is None or verdict.target is None:
         return ""
-    lost = old.executed.minus(verdict.needed)
+    had = verdict.needed if verdict.needed is not None else verdict.target
+    if old is not None and old.executed is not None:
+        had = had.union(old.executed)
+    lost = had.minus(new.received.union(verdict.target))
     return "" if lost.is_empty else lost.describe(200)
 
 
