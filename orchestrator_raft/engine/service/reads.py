@@ -172,7 +172,8 @@ def audit(call: Call, moment: Moment) -> Reply:
 
 
 def audit_recovery(call: Call, moment: Moment) -> Reply:
-    found = [each for each in reversed(tuple(moment.state.recoveries.values())) if KINDS[each.kind].counts]
+    every = call.flag("every")
+    found = [each for each in reversed(tuple(moment.state.recoveries.values())) if every or KINDS[each.kind].counts]
     wanted: list[Callable[[Recovery], bool]] = []
     if "id" in call.arguments:
         wanted.append(lambda each: call.text("id") in (each.id, str(each.number)))
