@@ -44,14 +44,16 @@ from orchestrator_raft.raft.replication import Replication
 from orchestrator_raft.raft.seam import Library
 from orchestrator_raft.raft.settings import Limits, Timing
 from orchestrator_raft.raft.snapshots import Compaction, Incoming
-from orchestrator_raft.raft.store import Store, choose
+from orchestrator_raft.raft.store import Image, Store, choose
 
 
 class Replica:
     """``deliver`` sends a message to a peer, or loses it. ``wall`` is the wall clock, used only to notice jumps."""
 
-    def __init__(self, me: str, others: Sequence[str], *, store: Store, replicated: Replicated[Any, Any, Any],
-                 deliver: Deliver, clock: Clock, wall: Clock, timing: Timing, limits: Limits) -> None:  # fmt: skip
+    def __init__(
+        self, me: str, others: Sequence[str], *, store: Store, image: Image, replicated: Replicated[Any, Any, Any],
+        deliver: Deliver, clock: Clock, wall: Clock, timing: Timing, limits: Limits,
+    ) -> None:  # fmt: skip
         self.me = me
         self.others = frozenset(others)
         self.voters = self.others | {me}
@@ -62,8 +64,6 @@ class Replica:
         self._office: Office | None = None
         self._first_of_term = 0
         self._jumps = JumpWatch(clock, wall, timing.drift_margin_s)
-        image = store.load()
-        self.facts: Mapping[str, str] = dict(image.facts)
         loaded = choose(image, store.where, limits.snapshot_bytes)
         self.warnings = loaded.unreadable
         self.journal = Journal(image, loaded, limits.retained_entries)

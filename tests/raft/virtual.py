@@ -151,9 +151,9 @@ class World:
         site = self.sites[name]
         site.replicated = Replicated(Counter(), CODEC, lambda index, command, _: self._applied(site, index, command))
         site.replica = Replica(
-            name, [other for other in self.sites if other != name], store=site.disk, replicated=site.replicated,
-            deliver=lambda peer, message: self._send(name, peer, message), clock=lambda: self.clock(site),
-            wall=lambda: self.clock(site), timing=self.timing, limits=self.limits,
+            name, [other for other in self.sites if other != name], store=site.disk, image=site.disk.load(),
+            replicated=site.replicated, deliver=lambda peer, message: self._send(name, peer, message),
+            clock=lambda: self.clock(site), wall=lambda: self.clock(site), timing=self.timing, limits=self.limits,
         )  # fmt: skip
         self._sync_later(site)
 

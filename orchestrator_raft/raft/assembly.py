@@ -1,0 +1,94 @@
+"""What a node is made of, put together at its start and taken apart at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator_raft.core.errors import StartupError
+from orchestrator_raft.raft.clock import boot_time_s
+from orchestrator_raft.raft.data_dir import DataDir
+from orchestrator_raft.raft.driver import Driver
+from orchestrator_raft.raft.identity import Identity, identify
+from orchestrator_raft.raft.machine import Replicated
+from orchestrator_raft.raft.replica import Replica
+from orchestrator_raft.raft.secret import own_secret
+from orchestrator_raft.raft.settings import Address, RaftSettings
+from orchestrator_raft.raft.sqlite_store import SqliteStore
+from orchestrator_raft.raft.store import MemoryStore, Store
+from orchestrator_raft.raft.transport import Security, TlsContexts, Transport
+
+log = logging.getLogger("orchestrator_raft.raft")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that a running node holds."""
+
+    identity: Identity
+    replica: Replica
+    store: Store
+    transport: Transport | None
+    data_dir: DataDir | None
+
+    def release(self) -> None:
+        """The disk last, and only when nothing is called any more."""
+        self.replica.close()
+        self.store.close()
+        if self.data_dir is not None:
+            self.data_dir.release()
+
+
+def assemble(
+    settings: RaftSettings, own: Address, replicated: Replicated[Any, Any, Any], driver: Driver, tls: TlsContexts | None
+) -> Parts:
+    """All parts, nothing running yet. Raises StartupError and leaves nothing behind."""
+    entries = (settings.entries() or (own,)) if settings.enabled else (own,)
+    if settings.data_dir is None and len(entries) > 1:
+        raise StartupError("RaftDataDir is not set: a node of a cluster needs a directory to keep its word in")
+    data_dir = DataDir(settings.data_dir) if settings.data_dir is not None else None
+    store = _store(data_dir, driver)
+    try:
+        image = store.load()
+        identity = identify(image.facts, entries, own)
+        replica = Replica(
+            identity.slot, identity.others, store=store, image=image, replicated=replicated, deliver=driver.deliver,
+            clock=boot_time_s, wall=time.time, timing=settings.timing, limits=settings.limits,
+        )  # fmt: skip
+        transport = _transport(settings, identity, data_dir, driver, tls)
+    except BaseException:
+        store.close()
+        if data_dir is not None:
+            data_dir.release()
+        raise
+    for warning in replica.warnings:
+        log.warning("%s: passed over %s", store.where, warning)
+    for name, value in identity.facts().items():
+        if image.facts.get(name) != value:
+            replica.save_fact(name, value)
+    return Parts(identity=identity, replica=replica, store=store, transport=transport, data_dir=data_dir)
+
+
+def _store(data_dir: DataDir | None, driver: Driver) -> Store:
+    if data_dir is None:
+        return MemoryStore()
+
+    def failed(error: BaseException) -> None:
+        driver.fail(RuntimeError(f"cannot write {data_dir.store}: {error}"))
+
+    notify = asyncio.get_running_loop().call_soon_threadsafe
+    return SqliteStore(data_dir.store, notify=notify, on_synced=driver.synced, on_failure=failed)
+
+
+def _transport(
+    settings: RaftSettings, identity: Identity, data_dir: DataDir | None, driver: Driver, tls: TlsContexts | None
+) -> Transport | None:
+    if data_dir is None or not settings.enabled:
+        return None
+    security = Security(own_secret(data_dir.path), tls, settings.plaintext)
+    return Transport(
+        identity, security, driver, tasks=driver.tasks, clock=boot_time_s, frame_bytes=settings.limits.frame_bytes
+    )

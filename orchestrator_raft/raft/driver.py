@@ -1,0 +1,140 @@
+"""Feeds the replica with what happens: ticks, messages, connections, syncs. One step at a time, in the one loop.
+
+Rules
+- Every step is the same: call the replica, then tell whoever waits what changed. Nothing is awaited inside.
+- An exception in a step is final. Authority ends, connections are dropped, callers that wait get Unavailable, the owner
+  hears once (``on_fatal``), and the replica is not called again: to go on could apply something twice or never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from orchestrator_raft.core.errors import Unavailable
+from orchestrator_raft.raft.channel import Channel
+from orchestrator_raft.raft.frames import ProtocolError
+from orchestrator_raft.raft.lease import Authority
+from orchestrator_raft.raft.messages import Call, CallCancel, CallCredit, CallFailure, CallPart, Message
+from orchestrator_raft.raft.proposals import Change, Proposals, Publisher
+from orchestrator_raft.raft.replica import Replica
+from orchestrator_raft.raft.transport import Transport
+from orchestrator_raft.tasks import Tasks
+
+log = logging.getLogger("orchestrator_raft.raft")
+CALLS = (Call, CallPart, CallFailure, CallCredit, CallCancel)
+OnFatal = Callable[[BaseException], None]
+
+
+class Driver:
+    """``replica`` and ``transport`` are put in while the node starts; from ``run`` on, steps happen."""
+
+    def __init__(self, on_fatal: OnFatal, pending_proposals: int) -> None:
+        self._on_fatal = on_fatal
+        self.tasks = Tasks("raft", lambda _, error: self.fail(error))
+        self.channel = Channel(self.tasks)
+        self.proposals = Proposals(pending_proposals)
+        self.publisher = Publisher()
+        self.replica: Replica | None = None
+        self.transport: Transport | None = None
+        self.failure: BaseException | None = None
+        self._is_running = False
+
+    @property
+    def is_running(self) -> bool:
+        return self._is_running
+
+    def run(self, replica: Replica) -> None:
+        self.replica = replica
+        self._is_running = True
+        self.step(replica.tick)
+
+    def halt(self, reason: str) -> None:
+        """No step happens any more; whoever waits is told ``reason``."""
+        self._is_running = False
+        self.proposals.fail(lambda: Unavailable(reason))
+        self._publish()
+
+    def step(self, action: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of ``action``; None when the node is not running. Raises ProtocolError only."""
+        if not self._is_running:
+            return None
+        try:
+            result = action(*arguments)
+        except ProtocolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - ``fail`` hands it to the owner, who ends the process
+            self.fail(error)
+            return None
+        self._publish()
+        return result
+
+    def fail(self, error: BaseException) -> None:
+        """Something that may never happen has happened."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        log.critical("this node stops: %s: %s", type(error).__name__, error, exc_info=error)
+        self.halt(f"this node has stopped ({error}): ask another node")
+        if self.transport is not None:
+            self.transport.abort()
+        self._on_fatal(error)
+
+    def authority(self) -> Authority | None:
+        return self.replica.authority() if self.replica is not None and self._is_running else None
+
+    def leader(self) -> str | None:
+        return self.replica.leader if self.replica is not None and self._is_running else None
+
+    def _publish(self) -> None:
+        if self.replica is None:
+            return
+        applied_index = self.replica.applied_index
+        self.proposals.reached(applied_index)
+        self.publisher.publish(
+            Change(
+                applied_index=applied_index,
+                term=self.replica.term,
+                leader=self.leader(),
+                has_authority=self.authority() is not None,
+            )
+        )
+
+    async def keep_ticking(self, every_s: float) -> None:
+        while self.replica is not None:
+            await asyncio.sleep(every_s)
+            self.step(self.replica.tick)
+
+    # what the machine, the store and the transport tell
+
+    def command_applied(self, index: int, command: Any, result: Any) -> None:
+        del index
+        self.proposals.applied(command.id, result)
+
+    def synced(self) -> None:
+        if self.replica is not None:
+            self.step(self.replica.synced)
+
+    def peer_connected(self, slot: str) -> None:
+        if self.replica is not None:
+            self.step(self.replica.connected, slot)
+
+    def peer_disconnected(self, slot: str) -> None:
+        self.channel.disconnected(slot)
+        if self.replica is not None:
+            self.step(self.replica.disconnected, slot)
+
+    def peer_said(self, slot: str, messages: Sequence[Message]) -> None:
+        raft = [message for message in messages if not isinstance(message, CALLS)]
+        if raft and self.replica is not None:
+            self.step(self.replica.received, slot, raft)
+        for message in messages:
+            if isinstance(message, CALLS):
+                self.channel.received(slot, message)
+
+    def deliver(self, slot: str, message: Message) -> None:
+        """What the replica sends; a link that is down loses it."""
+        if self.transport is not None:
+            self.transport.send(slot, message)

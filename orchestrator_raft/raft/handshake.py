@@ -1,0 +1,95 @@
+"""How two nodes prove to each other that they belong to one cluster, before either reads a message of the other.
+
+The exchange, in fixed layouts, a few hundred bytes at most:
+1. the accepting node sends: magic, protocol version, a nonce, the path of its secret file (empty off loopback);
+2. the dialling node sends: magic, protocol version, its nonce, and the proof that it knows the secret;
+3. the accepting node checks it and answers with its own proof; the dialling node checks that.
+A proof is an HMAC over both nonces, the version, the path, the direction and the slot that was dialled, so it fits no
+other connection: who listens in place of a node cannot pass the exchange on to another one. Under TLS both certificates
+have been verified already; then the key is empty and the exchange only agrees on the version.
+
+After that both sides send ``Hello`` as an ordinary frame, and ``judge`` decides whether the other is a member.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+import struct
+from collections.abc import Callable
+
+from orchestrator_raft.raft.frames import ProtocolError
+from orchestrator_raft.raft.identity import Identity
+from orchestrator_raft.raft.messages import Hello
+
+MAGIC = b"ORAF"
+PROTOCOL = 1
+PATH_BYTES_MAX = 1024
+_NONCE_BYTES = 32
+_PROOF_BYTES = 32
+_GREETING = struct.Struct(f">4sB{_NONCE_BYTES}sH")
+_REPLY = struct.Struct(f">4sB{_NONCE_BYTES}s{_PROOF_BYTES}s")
+KeyFor = Callable[[str], bytes]
+"""The key to prove with, given the path that the accepting node names."""
+
+
+async def accept(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slot: str, key: bytes, path: str
+) -> None:
+    """The accepting side, which is ``slot``. Raises ProtocolError or the stream's errors."""
+    nonce, named = secrets.token_bytes(_NONCE_BYTES), path.encode()[: PATH_BYTES_MAX + 1]
+    if len(named) > PATH_BYTES_MAX:
+        named = b""
+    writer.write(_GREETING.pack(MAGIC, PROTOCOL, nonce, len(named)) + named)
+    magic, version, their_nonce, proof = _REPLY.unpack(await reader.readexactly(_REPLY.size))
+    _check_version(magic, version)
+    transcript = nonce + their_nonce + named + b"/" + slot.encode()
+    if not hmac.compare_digest(proof, _proof(key, b"dial", transcript)):
+        raise ProtocolError("it does not know the secret of this cluster")
+    writer.write(_proof(key, b"accept", transcript))
+
+
+async def dial(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slot: str, key_for: KeyFor) -> None:
+    """The dialling side, which expects ``slot`` there. Raises ProtocolError or the stream's errors."""
+    magic, version, their_nonce, length = _GREETING.unpack(await reader.readexactly(_GREETING.size))
+    _check_version(magic, version)
+    if length > PATH_BYTES_MAX:
+        raise ProtocolError("its greeting is no greeting")
+    named = await reader.readexactly(length)
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    key, transcript = key_for(named.decode(errors="replace")), their_nonce + nonce + named + b"/" + slot.encode()
+    writer.write(_REPLY.pack(MAGIC, PROTOCOL, nonce, _proof(key, b"dial", transcript)))
+    if not hmac.compare_digest(await reader.readexactly(_PROOF_BYTES), _proof(key, b"accept", transcript)):
+        raise ProtocolError("it does not know the secret of this cluster")
+
+
+def _proof(key: bytes, direction: bytes, transcript: bytes) -> bytes:
+    text = b"orchestrator_raft/" + bytes([PROTOCOL]) + direction + b"/" + transcript
+    return hmac.new(key, text, hashlib.sha256).digest()
+
+
+def _check_version(magic: bytes, version: int) -> None:
+    if magic != MAGIC:
+        raise ProtocolError("it is no node of this product")
+    if version != PROTOCOL:
+        raise ProtocolError(
+            f"it speaks version {version} of the protocol, this node speaks {PROTOCOL}: upgrade the older"
+        )
+
+
+def judge(me: Identity, expected_slot: str | None, hello: Hello) -> str:
+    """Why the node that says ``hello`` is no peer, as text for people; empty if it is one."""
+    if hello.cluster_id != me.cluster_id:
+        ours = " ".join(sorted(me.addresses))
+        return (
+            f"RaftNodes differ: {hello.slot} was started with '{hello.slots}', {me.slot} with '{ours}'; make them equal"
+        )
+    if hello.slot == me.slot:
+        return f"two processes run as {me.slot}, or its address leads back to itself; check RaftNodes and RaftAdvertise"
+    if hello.slot not in me.addresses:
+        return f"{hello.slot} is no member that {me.slot} knows"
+    if expected_slot is not None and hello.slot != expected_slot:
+        return f"the address of {expected_slot} leads to {hello.slot}; check RaftNodes and name resolution"
+    return ""

@@ -1,0 +1,125 @@
+"""What a node says about itself and the others, as values (design: `raftctl raft status` on one screen)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from orchestrator_raft import __version__
+from orchestrator_raft.raft.clock import boot_time_s
+from orchestrator_raft.raft.identity import Identity
+from orchestrator_raft.raft.replica import Replica
+from orchestrator_raft.raft.store import Store
+from orchestrator_raft.raft.transport import Link, Transport
+
+
+class Role(Enum):
+    LEADER = "leader"
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    """Knows of no leader."""
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One node of the cluster, as the answering node sees it."""
+
+    id: str
+    """Its slot: its entry in RaftNodes when the cluster first started."""
+    address: str
+    is_self: bool
+    is_connected: bool
+    last_contact_s: float | None
+    """Seconds since anything was heard from it."""
+    round_trip_s: float | None
+    match_index: int | None
+    """Known on the leader: everything up to here is on its disk."""
+    node_id: str = ""
+    """Random id of its data directory; empty until it has connected."""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaftStatus:
+    id: str
+    node_id: str
+    cluster_id: str
+    role: Role
+    term: int
+    leader: str | None
+    lease_left_s: float
+    """Zero without authority."""
+    commit_index: int
+    applied_index: int
+    last_index: int
+    synced_index: int
+    digest: str
+    """Chained over all applied commands: equal at equal applied index, on every node."""
+    members: tuple[Member, ...]
+    journal_entries: int
+    journal_bytes: int
+    snapshot_index: int | None
+    snapshot_bytes: int
+    store: str
+    store_bytes: int
+    failure: str = ""
+    """Why the node has stopped, if it has."""
+
+
+def describe_members(identity: Identity, replica: Replica, transport: Transport | None) -> tuple[Member, ...]:
+    links = transport.links if transport is not None else {}
+    return tuple(_member(slot, identity, replica, links.get(slot)) for slot in sorted(identity.addresses))
+
+
+def _member(slot: str, identity: Identity, replica: Replica, link: Link | None) -> Member:
+    is_self = slot == identity.slot
+    hello = link.active.peer if link is not None and link.active is not None else None
+    heard_s = boot_time_s() if is_self else link.heard_s if link is not None else None
+    return Member(
+        id=slot,
+        address=str(identity.addresses[slot]),
+        is_self=is_self,
+        is_connected=is_self or hello is not None,
+        last_contact_s=None if heard_s is None else max(0.0, boot_time_s() - heard_s),
+        round_trip_s=0.0 if is_self else link.round_trip_s if link is not None else None,
+        match_index=replica.journal.synced_index if is_self else replica.match_index(slot),
+        node_id=identity.node_id if is_self else hello.node_id if hello is not None else "",
+        version=__version__ if is_self else hello.version if hello is not None else "",
+    )
+
+
+def describe(identity: Identity, replica: Replica, transport: Transport | None, store: Store, *, digest: str,
+             is_running: bool, failure: BaseException | None) -> RaftStatus:  # fmt: skip
+    authority = replica.authority() if is_running else None
+    snapshot_index, snapshot_bytes = replica.snapshot() or (None, 0)
+    return RaftStatus(
+        id=identity.slot,
+        node_id=identity.node_id,
+        cluster_id=identity.cluster_id,
+        role=_role(replica, is_running),
+        term=replica.term,
+        leader=replica.leader if is_running else None,
+        lease_left_s=max(0.0, authority.until_s - boot_time_s()) if authority is not None else 0.0,
+        commit_index=replica.commit_index,
+        applied_index=replica.applied_index,
+        last_index=replica.journal.last_index,
+        synced_index=replica.journal.synced_index,
+        digest=digest,
+        members=describe_members(identity, replica, transport),
+        journal_entries=len(replica.journal),
+        journal_bytes=replica.journal.bytes,
+        snapshot_index=snapshot_index,
+        snapshot_bytes=snapshot_bytes,
+        store=store.where,
+        store_bytes=store.size_bytes(),
+        failure=str(failure or ""),
+    )
+
+
+def _role(replica: Replica, is_running: bool) -> Role:
+    if not is_running:
+        return Role.STOPPED
+    if replica.is_leader:
+        return Role.LEADER
+    return Role.CANDIDATE if replica.leader is None else Role.FOLLOWER

@@ -1,0 +1,387 @@
+"""The links to the other nodes: who is connected, over which connection, and why not.
+
+Rules
+- Either side dials, again and again with a jitter while there is no connection; the address is looked up at each dial.
+- One connection per peer counts. The node with the smaller slot decides: it numbers each connection that has passed the
+  handshake, and the highest number counts on both sides. The other one closes, and its frames are dropped.
+- Strangers cost little: few at a time, a deadline on the handshake, no parsing beyond its fixed layout, a log line.
+- Off loopback nothing is sent in plain text unless that was allowed. ``TlsContexts`` is where TLS comes in.
+- A connection on which nothing was heard for ``SILENCE_S`` is closed; pings keep a quiet one alive and measure it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orchestrator_raft import __version__
+from orchestrator_raft.core.errors import StartupError
+from orchestrator_raft.raft import handshake
+from orchestrator_raft.raft.clock import Clock
+from orchestrator_raft.raft.complaints import Complaints
+from orchestrator_raft.raft.connection import Connection
+from orchestrator_raft.raft.frames import ProtocolError
+from orchestrator_raft.raft.identity import Identity, resolve_address
+from orchestrator_raft.raft.messages import Hello, Message, Ping, Pong, Refusal, Use
+from orchestrator_raft.raft.secret import Secret, named_secret
+from orchestrator_raft.raft.settings import PLAINTEXT_VARIABLE, Address
+from orchestrator_raft.tasks import Tasks
+
+HANDSHAKE_S = 2.0
+DIAL_S = 3.0
+REDIAL_S = (0.1, 0.45)
+PING_S = 1.0
+SILENCE_S = 3.5
+STRANGERS_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TlsContexts:
+    """Both must verify the other side's certificate."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How nodes prove that they belong: TLS where given, else the secret."""
+
+    secret: Secret
+    tls: TlsContexts | None = None
+    plaintext: bool = False
+    """Plain text off loopback is allowed."""
+
+    def own_key(self) -> bytes:
+        return b"" if self.tls is not None else self.secret.key
+
+    def key_for(self, named_path: str, ip: str) -> bytes:
+        """What to prove to the node at ``ip``, which names the file of its secret."""
+        named = named_secret(named_path) if named_path and _is_loopback(ip) and self.tls is None else None
+        return named.key if named is not None else self.own_key()
+
+    def named_path(self, ip: str) -> str:
+        """The path is told only where it means something: on this machine."""
+        return self.secret.path if self.tls is None and _is_loopback(ip) else ""
+
+    def check(self, address: Address, ip: str) -> None:
+        """Raises StartupError if nothing may be said in plain text to or from there."""
+        if self.tls is None and not self.plaintext and not _is_loopback(ip):
+            raise StartupError(
+                f"{address} is off loopback and there are no TLS certificates for the nodes: make them with "
+                f"'orchestrator-raft pki', or set {PLAINTEXT_VARIABLE}=1 in the environment (for a closed network only)"
+            )
+
+
+class Listener(Protocol):
+    """Who hears of the links."""
+
+    def peer_connected(self, slot: str) -> None: ...
+    def peer_disconnected(self, slot: str) -> None: ...
+    def peer_said(self, slot: str, messages: Sequence[Message]) -> None:
+        """Raises ProtocolError to have the connection closed."""
+
+
+@dataclass(slots=True)
+class Link:
+    """One peer as this node sees it."""
+
+    slot: str
+    address: Address
+    active: Connection | None = None
+    number: int = 0
+    boot_id: str = ""
+    heard_s: float | None = None
+    round_trip_s: float | None = None
+    is_cut: bool = False
+    down: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Transport:
+    def __init__(
+        self, me: Identity, security: Security, listener: Listener, *, tasks: Tasks, clock: Clock, frame_bytes: int
+    ) -> None:
+        self._me = me
+        self._security = security
+        self._listener = listener
+        self._tasks = tasks
+        self._clock = clock
+        self._frame_bytes = frame_bytes
+        self._boot_id = uuid.uuid4().hex
+        self._complaints = Complaints(clock)
+        self._server: asyncio.Server | None = None
+        self._is_closing = False
+        self._strangers: set[asyncio.StreamWriter] = set()
+        self.links: Mapping[str, Link] = {slot: Link(slot, me.addresses[slot]) for slot in me.others}
+
+    # life
+
+    async def start(self, bind: Address) -> None:
+        """Listen and begin to dial. Raises StartupError that names the address and the cause."""
+        await self._check_security(bind)
+        tls = self._security.tls.server if self._security.tls is not None else None
+        host = None if bind.is_wildcard else bind.host
+        try:
+            self._server = await asyncio.start_server(
+                self._accepted, host, bind.port, ssl=tls, ssl_handshake_timeout=HANDSHAKE_S if tls is not None else None
+            )
+        except OSError as error:
+            raise StartupError(f"cannot listen on {bind} (RaftBind): {error.strerror or error}") from error
+        for link in self.links.values():
+            link.down.set()
+            self._tasks.start(f"dial {link.slot}", self._keep_dialling(link))
+        self._tasks.start("pings", self._keep_pinging())
+
+    async def _check_security(self, bind: Address) -> None:
+        if bind.is_wildcard:
+            self._security.check(bind, bind.host)
+        for address in (bind, *self._me.addresses.values()):
+            for ip in await resolve_address(address):
+                self._security.check(address, ip)
+
+    async def close(self) -> None:
+        """Stop listening and close every connection."""
+        self.abort()
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    def abort(self) -> None:
+        """Drop every connection at once, and make no new one."""
+        self._is_closing = True
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._strangers):
+            writer.transport.abort()
+        for link in self.links.values():
+            link.is_cut = True
+            if link.active is not None:
+                link.active.abort()
+
+    # sending
+
+    def send(self, slot: str, message: Message) -> bool:
+        """Whether it was accepted for sending; a link that breaks loses it."""
+        link = self.links.get(slot)
+        if link is None or link.active is None or link.is_cut:
+            return False
+        return link.active.send(message)
+
+    async def drain(self, slot: str) -> None:
+        """Until little waits on that link. Raises ConnectionError when it is down."""
+        link = self.links[slot]
+        if link.active is None:
+            raise ConnectionResetError(f"{slot} is not connected")
+        await link.active.drain()
+
+    def is_connected(self, slot: str) -> bool:
+        link = self.links.get(slot)
+        return link is not None and link.active is not None
+
+    # for tests: a link that loses everything without being closed
+
+    def cut(self, slot: str) -> None:
+        self.links[slot].is_cut = True
+
+    def heal(self, slot: str) -> None:
+        """The link works again, over a new connection."""
+        link = self.links[slot]
+        link.is_cut = False
+        if link.active is not None:
+            link.active.abort()
+
+    # dialling and accepting
+
+    async def _keep_dialling(self, link: Link) -> None:
+        while True:
+            await link.down.wait()
+            await asyncio.sleep(random.uniform(*REDIAL_S))
+            if link.active is not None or link.is_cut:
+                continue
+            try:
+                connection = await self._dial(link)
+            except (OSError, EOFError, TimeoutError, ProtocolError, StartupError) as error:
+                self._complaints.note(link.slot, f"no connection to {link.slot}: {_text(error)}")
+                continue
+            if connection is not None:
+                await self._serve(link, connection)
+
+    async def _dial(self, link: Link) -> Connection | None:
+        """A connection that counts, or None if another one does."""
+        async with asyncio.timeout(DIAL_S):
+            reader, writer = await self._open(link.address)
+            connection = Connection(reader, writer, self._frame_bytes)
+            ip, counts = _ip(writer), False
+            try:
+                await handshake.dial(
+                    reader, writer, slot=link.slot, key_for=lambda named: self._security.key_for(named, ip)
+                )
+                counts = await self._introduce(connection, link) is not None
+            finally:
+                if not counts:
+                    connection.abort()
+            return connection if counts else None
+
+    async def _open(self, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        addresses = sorted(await resolve_address(address))
+        if not addresses:
+            raise OSError(f"{address.host} does not resolve")
+        tls = self._security.tls.client if self._security.tls is not None else None
+        failure: OSError | None = None
+        for ip in addresses:
+            self._security.check(address, ip)
+            try:
+                return await asyncio.open_connection(
+                    ip, address.port, ssl=tls, server_hostname=address.host if tls is not None else None
+                )
+            except OSError as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closing or len(self._strangers) >= STRANGERS_MAX:
+            writer.transport.abort()
+            self._complaints.note(
+                "strangers", f"more than {STRANGERS_MAX} connections wait for a handshake; closed one"
+            )
+            return
+        self._strangers.add(writer)
+        self._tasks.start("accepted", self._welcome(reader, writer))
+
+    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Connection(reader, writer, self._frame_bytes)
+        origin = _ip(writer)
+        key, path = self._security.own_key(), self._security.named_path(origin)
+        link: Link | None = None
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                await handshake.accept(reader, writer, slot=self._me.slot, key=key, path=path)
+                link = await self._introduce(connection, None)
+        except (OSError, EOFError, TimeoutError, ProtocolError) as error:
+            self._complaints.note(origin, f"a connection from {origin} was refused: {_text(error)}")
+        finally:
+            self._strangers.discard(writer)
+            if link is None and not connection.is_closed:
+                connection.abort()
+        if link is not None:
+            await self._serve(link, connection)
+
+    # one connection counts
+
+    async def _introduce(self, connection: Connection, expected: Link | None) -> Link | None:
+        """Exchange names; the link if this connection is now the one that counts. Raises ProtocolError."""
+        me = self._me
+        slots = " ".join(sorted(me.addresses))
+        address = str(me.addresses[me.slot])
+        connection.send(Hello(me.slot, me.node_id, self._boot_id, me.cluster_id, address, __version__, slots))
+        hello = await connection.receive_one()
+        if isinstance(hello, Refusal):
+            raise ProtocolError(hello.text)
+        if not isinstance(hello, Hello):
+            raise ProtocolError("it did not say who it is")
+        complaint = handshake.judge(me, expected.slot if expected is not None else None, hello)
+        if complaint:
+            connection.send(Refusal(complaint))
+            connection.finish()
+            raise ProtocolError(complaint)
+        link = self.links[hello.slot]
+        connection.peer = hello
+        number = await self._number(connection, link, hello)
+        if link.is_cut or (hello.boot_id == link.boot_id and number <= link.number):
+            return None
+        self._activate(link, connection, number)
+        return link
+
+    async def _number(self, connection: Connection, link: Link, hello: Hello) -> int:
+        """The connection's number: given here, if this node's slot is the smaller one, else heard."""
+        if self._me.slot < hello.slot:
+            connection.send(Use(link.number + 1))
+            return link.number + 1
+        answer = await connection.receive_one()
+        if isinstance(answer, Refusal):
+            raise ProtocolError(answer.text)
+        if not isinstance(answer, Use):
+            raise ProtocolError("it did not say which connection counts")
+        return answer.number
+
+    def _activate(self, link: Link, connection: Connection, number: int) -> None:
+        assert connection.peer is not None
+        old, link.active = link.active, connection
+        link.number, link.boot_id = number, connection.peer.boot_id
+        link.heard_s = self._clock()
+        link.down.clear()
+        self._complaints.settled(link.slot)
+        if old is not None:
+            old.abort()
+            self._listener.peer_disconnected(link.slot)
+        self._listener.peer_connected(link.slot)
+
+    async def _serve(self, link: Link, connection: Connection) -> None:
+        """Read until the connection ends or no longer counts."""
+        try:
+            while messages := await connection.receive():
+                if link.active is not connection:
+                    break
+                if not link.is_cut:
+                    link.heard_s = self._clock()
+                    self._dispatch(link, messages)
+        except ProtocolError as error:
+            self._complaints.note(link.slot, f"the connection to {link.slot} was closed: {error}")
+        except OSError as error:
+            self._complaints.note(link.slot, f"the connection to {link.slot} broke: {_text(error)}")
+        finally:
+            connection.abort()
+            if link.active is connection:
+                link.active = None
+                link.down.set()
+                self._listener.peer_disconnected(link.slot)
+
+    def _dispatch(self, link: Link, messages: Sequence[Message]) -> None:
+        rest: list[Message] = []
+        for message in messages:
+            match message:
+                case Ping(sent_s):
+                    self.send(link.slot, Pong(sent_s))
+                case Pong(sent_s):
+                    link.round_trip_s = max(0.0, self._clock() - sent_s)
+                case Hello() | Use() | Refusal():
+                    raise ProtocolError(f"{type(message).__name__} after the handshake")
+                case _:
+                    rest.append(message)
+        if rest:
+            self._listener.peer_said(link.slot, rest)
+
+    async def _keep_pinging(self) -> None:
+        while True:
+            await asyncio.sleep(PING_S)
+            now_s = self._clock()
+            for link in self.links.values():
+                if link.active is None:
+                    continue
+                if link.heard_s is not None and now_s - link.heard_s > SILENCE_S:
+                    link.active.abort()
+                else:
+                    self.send(link.slot, Ping(now_s))
+
+
+def _ip(writer: asyncio.StreamWriter) -> str:
+    peername = writer.get_extra_info("peername")
+    return str(peername[0]).partition("%")[0] if peername else ""
+
+
+def _is_loopback(ip: str) -> bool:
+    literal = Address(ip, 1).ip
+    return literal is not None and literal.is_loopback
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, EOFError):
+        return "the other side closed it during the handshake"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
