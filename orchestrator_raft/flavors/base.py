@@ -15,15 +15,18 @@ from orchestrator_raft.core.recovery.steps import ServerStep
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
+"""Rows by column name. Values are texts as the server sends them, or None; a dialect reads numbers out of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeQuery:
-    """One statement of a probe; the failure of an ``optional`` one (from the configuration) costs only its own fact."""
+    """One statement of a probe, with one result; the failure of an ``optional`` one costs only its own fact."""
 
     name: str
     sql: str
     optional: bool = False
+    absent_errors: frozenset[int] = frozenset()
+    """Server error numbers of an optional one that mean: this server has no such thing. Nobody needs to hear of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,8 @@ class Account:
 class Dialect(Protocol):
     """One database dialect."""
 
-    flavor: Flavor
+    @property
+    def flavor(self) -> Flavor: ...
 
     def probe(self, detection: Detection) -> tuple[ProbeQuery, ...]:
         """All statements of one probe, sent together; optional ones last."""

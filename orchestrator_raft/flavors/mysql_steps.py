@@ -1,0 +1,117 @@
+"""MySQL: every step of a recovery as statements."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from orchestrator_raft.core.gtid import EMPTY_MYSQL, GtidSet, parse_mysql
+from orchestrator_raft.core.instance import Channel, Facts, ThreadState
+from orchestrator_raft.core.recovery.steps import PointTo, SetReadOnly, WaitApplied
+from orchestrator_raft.flavors import mysql_fence, mysql_rows
+from orchestrator_raft.flavors.base import Rows, Statement
+from orchestrator_raft.flavors.fencing import LOCK_WAIT_TIMEOUT
+from orchestrator_raft.flavors.replication import Grammar, acting_channel, errors
+from orchestrator_raft.flavors.rows import flag, number
+
+_WAIT_CHUNK_S = 0.25
+"""A wait for transactions is asked in pieces, so that a broken applier is noticed and the deadline can be kept."""
+
+
+def _extra_terms(_step: PointTo, future: dict[str, object]) -> tuple[str, ...]:
+    """Without TLS a new source, which has not seen the account yet, needs its public key to log the replica in."""
+    if (
+        future.get("SOURCE_SSL") == 1
+        or future.get("SOURCE_PUBLIC_KEY_PATH")
+        or future.get("GET_SOURCE_PUBLIC_KEY") == 1
+    ):
+        return ()
+    return ("GET_SOURCE_PUBLIC_KEY = 1",)
+
+
+GRAMMAR = Grammar(
+    show=mysql_rows.SHOW_CHANNELS,
+    channels=mysql_rows.channels,
+    replica="REPLICA",
+    change="CHANGE REPLICATION SOURCE TO",
+    prefix="SOURCE",
+    by_gtid="SOURCE_AUTO_POSITION = 1",
+    options=mysql_rows.OPTIONS,
+    extra_terms=_extra_terms,
+)
+
+
+def set_read_only(step: SetReadOnly) -> tuple[Statement, ...]:
+    wait_s = max(1, int(step.deadline_s) - 1)
+    return (
+        Statement(sql=f"SET SESSION lock_wait_timeout = {wait_s}"),
+        Statement(sql=mysql_fence.READ_ONLY, ignored_errors=frozenset({LOCK_WAIT_TIMEOUT})),
+        Statement(sql=mysql_fence.ASK_READ_ONLY, check=partial(_commits_in_progress, wait_s)),
+    )
+
+
+def _commits_in_progress(wait_s: int, rows: Rows) -> str:
+    if not mysql_fence.not_read_only(rows):
+        return ""
+    return f"commits or statements in progress did not end within {wait_s} s, so it is not read-only"
+
+
+def set_writable() -> tuple[Statement, ...]:
+    ask = "SELECT @@global.read_only AS read_only"
+    return (Statement(sql="SET GLOBAL read_only = OFF"), Statement(sql=ask, check=_is_read_only))
+
+
+def _is_read_only(rows: Rows) -> str:
+    return "it is still read_only" if flag(rows[0], "read_only") else ""
+
+
+def wait_applied(step: WaitApplied) -> tuple[Statement, ...]:
+    """Wait for the named transactions, or for all that the channel has received."""
+    wanted = parse_mysql(step.gtids) if step.gtids else None
+    return (Statement(sql=GRAMMAR.show, then=partial(_wait, wanted)),)
+
+
+def _wait(wanted: GtidSet | None, rows: Rows) -> tuple[Statement, ...]:
+    channel = acting_channel(GRAMMAR.channels(rows))
+    received = channel.retrieved if channel is not None else None
+    target = wanted if wanted is not None else received or EMPTY_MYSQL
+    if target.is_empty:
+        return ()
+    if channel is None or channel.applier is not ThreadState.RUNNING:
+        return (Statement(sql=_compare(target), check=partial(_never, channel)),)
+    ask = f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{target}', {_WAIT_CHUNK_S}) AS late"
+    return (Statement(sql=ask, then=partial(_look_after_applier, target), check=_is_late, until_checked=True),)
+
+
+def _compare(target: GtidSet) -> str:
+    return f"SELECT GTID_SUBSET('{target}', @@global.gtid_executed) AS applied"
+
+
+def _never(channel: Channel | None, rows: Rows) -> str:
+    if flag(rows[0], "applied"):
+        return ""
+    reason = "it replicates from nobody" if channel is None else f"its applier does not run{errors(channel)}"
+    return f"it lacks transactions that it will not get: {reason}"
+
+
+def _look_after_applier(target: GtidSet, rows: Rows) -> tuple[Statement, ...]:
+    return (Statement(sql=GRAMMAR.show, then=partial(_give_up, target)),) if _is_late(rows) else ()
+
+
+def _give_up(target: GtidSet, rows: Rows) -> tuple[Statement, ...]:
+    channel = acting_channel(GRAMMAR.channels(rows))
+    if channel is not None and channel.applier is ThreadState.RUNNING:
+        return ()
+    return (Statement(sql=_compare(target), check=partial(_never, channel)),)
+
+
+def _is_late(rows: Rows) -> str:
+    return "it has not applied everything yet" if number(rows[0], "late") else ""
+
+
+def account_queries(facts: Facts) -> tuple[str, ...]:
+    """User and password of the server's own channel; the one place where MySQL tells them."""
+    if facts.channel is None:
+        return ()
+    name = facts.channel.name.replace("'", "''")
+    columns = "SELECT User_name, User_password FROM mysql.slave_master_info"
+    return (f"{columns} WHERE Channel_name = '{name}' AND User_name <> ''",)
