@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator_raft.core.errors import InvalidInput
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.errors import InvalidInput, ServerError
+from orchestrator_raft.core.instance import InstanceKey, Unreachable
 from orchestrator_raft.engine.view import Moment
 from orchestrator_raft.operations import Kind, Operation, Parameter
 
@@ -56,6 +56,14 @@ class Reply:
     message: str = ""
     value: object = None
     moment: Moment | None = None
+
+
+class NotReached(ServerError):
+    """A server did not answer a probe. ``unreachable`` says how, for dialects that have words of their own for it."""
+
+    def __init__(self, asked: InstanceKey, unreachable: Unreachable) -> None:
+        super().__init__(f"{asked}: {unreachable.detail}")
+        self.unreachable = unreachable
 
 
 def typed_arguments(operation: Operation, raw: Mapping[str, str]) -> dict[str, Any]:

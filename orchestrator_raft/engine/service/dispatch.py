@@ -32,11 +32,15 @@ class Desk:
     def leads(self) -> bool:
         return self._engine.leader is not None
 
+    @property
+    def may_act(self) -> bool:
+        leader, authority = self._engine.leader, self.outside.consensus.authority()
+        return leader is not None and authority is not None and authority.term == leader.term
+
     def leader(self) -> Leader:
         """The leader's parts. Raises Unavailable on a node that does not lead or may not act now."""
         leader = self._engine.leader
-        authority = self.outside.consensus.authority()
-        if leader is None or authority is None or authority.term != leader.term:
+        if leader is None or not self.may_act:
             raise Unavailable("this node does not lead: ask the leader, or ask again when one is elected")
         return leader
 
@@ -51,6 +55,11 @@ class Service:
 
     def __init__(self, outside: Outside, settings: EngineSettings, engine: Engine) -> None:
         self.desk = Desk(outside, settings, engine)
+
+    @property
+    def may_act(self) -> bool:
+        """Whether this node can carry out a leader's work now: it leads, with live authority."""
+        return self.desk.may_act
 
     async def call(self, call: Call) -> Reply:
         """Carry out one operation. Raises the errors of ``core.errors``."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from orchestrator_raft.core.analysis import Diagnosis, analyze, is_lagging
-from orchestrator_raft.core.errors import InvalidInput
+from orchestrator_raft.core.errors import InvalidInput, Unavailable
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.topology import Cluster, Server
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from orchestrator_raft.engine.service.dispatch import Desk
 
 PAGE_SIZE = 20
+NEEDS_EYES = frozenset({"replication-analysis", "problems"})
+"""Replicated state does not say who lags or has stopped, and without observations everybody would look dead."""
 Read = Callable[[Call, Moment], Reply]
 
 
@@ -25,6 +27,8 @@ def _reading(read: Read) -> Callable[[Call, Desk], Awaitable[Reply]]:
     """A handler that takes a moment and answers from it."""
 
     async def handler(call: Call, desk: Desk) -> Reply:
+        if call.operation.name in NEEDS_EYES and not desk.leads:
+            raise Unavailable("only the leader sees what is wrong, and none is known now: ask again in a moment")
         return read(call, desk.moment())
 
     return handler
@@ -119,7 +123,8 @@ def topology(call: Call, moment: Moment) -> Reply:
 
 
 def replication_analysis(call: Call, moment: Moment) -> Reply:
-    diagnoses: list[Diagnosis] = [each for each in analyze(moment.topology, moment.policy) if each.is_interesting]
+    analyzed = analyze(moment.topology, moment.policy)
+    diagnoses: list[Diagnosis] = [each for each in analyzed if each.is_interesting and _is_looked_at(each)]
     if "cluster" in call.arguments:
         wanted = require_cluster(moment.topology, call.text("cluster"))
         diagnoses = [each for each in diagnoses if each.situation.server.cluster_id == wanted.id]
@@ -127,6 +132,12 @@ def replication_analysis(call: Call, moment: Moment) -> Reply:
         server = require_server(moment.topology, call.arguments["server"], guess=True)
         diagnoses = [each for each in diagnoses if each.situation.key == server.key]
     return Reply(message="Analysis", value=diagnoses, moment=moment)
+
+
+def _is_looked_at(diagnosis: Diagnosis) -> bool:
+    """This leader has probed the server and its replicas; before that nothing can be said of them."""
+    situation = diagnosis.situation
+    return all(server.observation is not None for server in (situation.server, *situation.replicas))
 
 
 def problems(call: Call, moment: Moment) -> Reply:
@@ -139,8 +150,8 @@ def problems(call: Call, moment: Moment) -> Reply:
 
 
 def has_problem(server: Server, moment: Moment) -> bool:
-    """Out of reach, not replicating or lagging; downtimed servers are left in peace."""
-    if server.downtime is not None or moment.policy.problem_ignore.match(server.key):
+    """Out of reach, not replicating or lagging; what is in downtime, stale or not probed yet is left in peace."""
+    if server.downtime or server.stale or server.observation is None or moment.policy.problem_ignore.match(server.key):
         return False
     channel = server.facts.channel if server.facts else None
     replicates = channel is None or channel.replicates

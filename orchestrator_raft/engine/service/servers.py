@@ -18,7 +18,7 @@ from orchestrator_raft.core.replicated import Command, Result
 from orchestrator_raft.core.replicated.commands import BeginDowntime, EndDowntime, ForgetServers, RecordAudit
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.leadership import Leader
-from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.service.calls import Call, NotReached, Reply
 from orchestrator_raft.engine.service.names import find_server, require_cluster, require_server
 from orchestrator_raft.engine.view import Moment
 
@@ -39,10 +39,10 @@ async def propose(leader: Leader, call: Call, kind: type[Command], **fields: Any
 
 
 async def probe(leader: Leader, asked: InstanceKey) -> tuple[Server, Moment]:
-    """Probe now and record what was found. Raises ServerError when the server does not answer."""
+    """Probe now and record what was found. Raises NotReached when the server does not answer."""
     observation = await leader.discovery.probe_now(asked, timeout_s=DISCOVER_TIMEOUT_S)
     if isinstance(observation.result, Unreachable):
-        raise ServerError(f"{asked}: {observation.result.detail}")
+        raise NotReached(asked, observation.result)
     await leader.recorder.flush()
     leader.watch.changed()
     moment = leader.viewer.moment()
