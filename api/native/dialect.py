@@ -1,0 +1,139 @@
+"""The native API's way to speak: JSON bodies in, values out, and problem+json (RFC 9457) for whatever went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+
+import orjson
+
+from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Refused, ServerError, Unavailable
+from orchestrator_raft.core.topology import Cluster
+from orchestrator_raft.engine.service import Reply
+from orchestrator_raft.operations import Operation
+
+from ..access import Forbidden
+from ..compat import text_topology
+from ..compat.shown import Scene
+from ..dialect import Raw, require_comment
+from ..exchange import Answer, Ask
+from ..node import NodeStatus
+from ..routing import Match
+from .values import Json, plain
+
+PROBLEM = "application/problem+json"
+SLICE = 25
+STATUSES: tuple[tuple[type[OrchestratorError], int, str], ...] = (
+    (Forbidden, 403, "Forbidden"),
+    (InvalidInput, 400, "Invalid input"),
+    (Refused, 409, "Refused"),
+    (ServerError, 502, "A database server failed"),
+    (Unavailable, 503, "Unavailable"),
+)
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+class NativeDialect:
+    """The API of ``/api/v2``."""
+
+    def arguments(self, match: Match, ask: Ask) -> dict[str, str]:
+        """Parameters of the path, and the others from the query (GET) or the JSON body; unknown ones are an error."""
+        operation = match.route.operation
+        if ask.method in ("GET", "HEAD"):
+            given: Mapping[str, str] = ask.query_values
+        else:
+            _require_same_origin(ask)
+            given = _body(ask)
+        by_name = {_snake(each.name): each.name for each in operation.parameters if each.name not in match.parameters}
+        unknown = sorted(set(given) - set(by_name))
+        if unknown:
+            known = ", ".join(by_name) or "none"
+            raise InvalidInput(f"{operation.name} has no parameter '{unknown[0]}' here; it has: {known}")
+        raw = {**{by_name[name]: text for name, text in given.items()}, **match.parameters}
+        require_comment(operation, raw)
+        return raw
+
+    async def reply(self, operation: Operation, reply: Reply, node: NodeStatus) -> Answer:
+        value = await self._value(operation, reply, node)
+        if operation.writes:
+            return _json({"message": reply.message, "result": value})
+        return _json(value)
+
+    async def _value(self, operation: Operation, reply: Reply, node: NodeStatus) -> Json:
+        value = reply.value
+        if operation.name == "topology" and isinstance(value, Cluster) and reply.moment is not None:
+            return {"cluster": value.name, "text": text_topology.tree(value, Scene(reply.moment, node))}
+        if not isinstance(value, list | tuple):
+            return plain(value)
+        items = []
+        for position, item in enumerate(value, start=1):
+            items.append(plain(item))
+            if position % SLICE == 0:
+                await asyncio.sleep(0)
+        return items
+
+    def node_answer(self, operation: Operation, arguments: Raw, node: NodeStatus, ask: Ask) -> Answer:
+        status = 503 if operation.name == "health" and node.problem else 200
+        return _json(plain(node), status=status)
+
+    def failure(self, error: OrchestratorError) -> Answer:
+        for kind, status, title in STATUSES:
+            if isinstance(error, kind):
+                return problem(status, title, str(error))
+        return problem(500, "Error", str(error))
+
+    def broken(self, request_id: str) -> Answer:
+        return problem(500, "Internal error", f"the log has it under request {request_id}")
+
+    def not_found(self) -> Answer:
+        return problem(404, "Not found", "there is no such path")
+
+    def not_allowed(self, methods: tuple[str, ...]) -> Answer:
+        allowed = ", ".join(methods)
+        answer = problem(405, "Method not allowed", f"this path has: {allowed}")
+        return answer.with_headers((("Allow", allowed),))
+
+
+def problem(status: int, title: str, detail: str) -> Answer:
+    body = orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
+    return Answer(status=status, body=body, content_type=PROBLEM)
+
+
+def _json(value: Json, *, status: int = 200) -> Answer:
+    return Answer(status=status, body=orjson.dumps(value), content_type="application/json")
+
+
+def _snake(name: str) -> str:
+    return _CAPITAL.sub("_", name).lower()
+
+
+def _require_same_origin(ask: Ask) -> None:
+    """A browser says where a write comes from: another site's page must not act with the credentials it holds."""
+    origin = ask.header("origin")
+    if origin and origin.partition("://")[2] != ask.header("host"):
+        raise Forbidden(f"a page of {origin} may not act here")
+
+
+def _body(ask: Ask) -> dict[str, str]:
+    """The body as texts by name. Raises InvalidInput for anything but an object of texts, numbers and booleans."""
+    if not ask.body:
+        return {}
+    media_type = ask.header("content-type").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise InvalidInput(f"the body has to be application/json, this one is '{media_type}'")
+    try:
+        value = orjson.loads(ask.body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"the body is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidInput("the body has to be a JSON object of parameters")
+    return {name: _text(name, each) for name, each in value.items() if each is not None}
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int):
+        return str(value)
+    raise InvalidInput(f"'{name}' has to be a text, a number or a boolean")
