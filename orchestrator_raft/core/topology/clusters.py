@@ -2,8 +2,9 @@
 
 Theory. Replication links join servers into components. A cluster keeps its identity while its servers are re-linked:
 a component takes over the cluster whose recorded primary is in it, else the one most of its servers came from, and each
-cluster goes to one component only. During a recovery links change step by step, so the members of a cluster under
-recovery (``frozen``) keep their membership until it has ended; a stale primary stays with the cluster that demoted it.
+cluster goes to one component only. During a recovery links change step by step, so a cluster under recovery
+(``frozen``) keeps its members and takes none from other clusters until it has ended; servers that are new may join it.
+A stale primary stays with the cluster that demoted it.
 
 Both functions are called inside the replicated ``apply``: deterministic, total, no surprise for any input.
 """
@@ -11,7 +12,7 @@ Both functions are called inside the replicated ``apply``: deterministic, total,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator_raft.core.instance import InstanceKey
@@ -31,19 +32,35 @@ class Assignment:
 
 
 def resolve_sources(records: Records) -> dict[InstanceKey, InstanceKey | None]:
-    """Each server's source as the key of a known server: by server_uuid first, then by any address (D10)."""
-    by_uuid = {
-        record.facts.server_uuid: key for key, record in records.items() if record.facts and record.facts.server_uuid
-    }
-    by_address = {address: key for key, record in records.items() for address in (*record.addresses, key)}
+    """Each server's source as the key of a known server: by server_uuid first, then by any address (D10).
+
+    Of several servers with that server_uuid (a copied data directory) it is the one at the address that is named.
+    """
+    addresses = _address_book(records)
+    holders: dict[str, list[InstanceKey]] = {}
+    for key in sorted(records, key=lambda key: (not records[key].reachable, key)):
+        facts = records[key].facts
+        if facts is not None and facts.server_uuid:
+            holders.setdefault(facts.server_uuid, []).append(key)
     links: dict[InstanceKey, InstanceKey | None] = {}
     for key, record in records.items():
         channel = record.facts.channel if record.facts else None
         source = None
         if channel is not None and not channel.source.is_detached:
-            source = by_uuid.get(channel.source_uuid) or by_address.get(channel.source)
+            named = addresses.get(channel.source)
+            same = [holder for holder in holders.get(channel.source_uuid, ()) if holder != key]
+            source = named if named in same or not same else same[0]
         links[key] = source if source != key else None
     return links
+
+
+def _address_book(records: Records) -> dict[InstanceKey, InstanceKey]:
+    """Key by address; a server's own key goes before a further address of another one."""
+    book: dict[InstanceKey, InstanceKey] = {}
+    for key in sorted(records, reverse=True):
+        book.update(dict.fromkeys(records[key].addresses, key))
+    book.update({key: key for key in records})
+    return book
 
 
 def assign_clusters(
@@ -55,52 +72,36 @@ def assign_clusters(
 ) -> Assignment:
     """Membership, primary, alias and domain of every cluster after ``records`` changed."""
     links = resolve_sources(records)
-    servers: dict[InstanceKey, ServerRecord] = {}
-    kept: dict[str, ClusterRecord] = {}
-    components = _components(_edges(records, clusters, links, stale, frozen), records)
-    for component, cluster_id in _name_components(components, records, clusters):
+    outside = frozenset(key for key in stale if key in records and links[key] is None)
+    components = _components(links, records, frozen)
+    named = _name_components(components, records, clusters, outside)
+    members: dict[str, list[InstanceKey]] = {}
+    for component, cluster_id in _take_home(named, records, outside):
         if not cluster_id:
             next_number += 1
             cluster_id = f"c{next_number}"
-        for key in component:
-            record = records[key]
-            servers[key] = record if record.cluster_id == cluster_id else replace(record, cluster_id=cluster_id)
+        members[cluster_id] = component
+    homes = {key: cluster_id for cluster_id, component in members.items() for key in component}
+    servers = {
+        key: record if record.cluster_id == homes[key] else replace(record, cluster_id=homes[key])
+        for key, record in sorted(records.items())
+    }
+    kept: dict[str, ClusterRecord] = {}
+    for cluster_id, component in sorted(members.items()):
         known = clusters.get(cluster_id, ClusterRecord(id=cluster_id))
-        if cluster_id not in frozen:
-            known = _refresh(known, [key for key in component if key not in stale], servers, links)
-        kept[cluster_id] = known
-    return Assignment(dict(sorted(servers.items())), dict(sorted(kept.items())), next_number)
+        active = [key for key in component if key not in stale]
+        kept[cluster_id] = known if cluster_id in frozen else _refresh(known, active, servers, links)
+    return Assignment(servers, kept, next_number)
 
 
-def _edges(
-    records: Records,
-    clusters: Mapping[str, ClusterRecord],
-    links: Links,
-    stale: Mapping[InstanceKey, StalePrimary],
-    frozen: frozenset[str],
-) -> Iterator[tuple[InstanceKey, InstanceKey]]:
-    """Pairs of servers that belong to one cluster."""
-    for key, source in links.items():
-        if source is not None:
-            home, other = records[key].cluster_id, records[source].cluster_id
-            if home == other or not home or not other or not {home, other} & frozen:
-                yield key, source
-    first_of_frozen: dict[str, InstanceKey] = {}
-    for key, record in records.items():
-        if record.cluster_id in frozen:
-            yield first_of_frozen.setdefault(record.cluster_id, key), key
-    for key, mark in stale.items():
-        home_record = clusters.get(mark.cluster_id)
-        primary = home_record.primary if home_record else None
-        if key in records and primary in records and primary is not None and links[key] is None:
-            yield key, primary
+def _components(links: Links, records: Records, frozen: frozenset[str]) -> list[list[InstanceKey]]:
+    """Connected components (union-find), each sorted, in the order of their least key.
 
-
-def _components(
-    edges: Iterable[tuple[InstanceKey, InstanceKey]], keys: Iterable[InstanceKey]
-) -> list[list[InstanceKey]]:
-    """Connected components (union-find), each sorted, in the order of their least key."""
-    parent = {key: key for key in sorted(keys)}
+    A cluster in ``frozen`` is one component from the start, and no link joins it with servers of another cluster. A new
+    server goes where its source is before where its replicas are.
+    """
+    parent = {key: key for key in sorted(records)}
+    homes = {key: {record.cluster_id} - {""} for key, record in records.items()}
 
     def root(key: InstanceKey) -> InstanceKey:
         while parent[key] != key:
@@ -108,30 +109,66 @@ def _components(
             key = parent[key]
         return key
 
-    for one, other in edges:
-        parent[root(one)] = root(other)
+    def join(one: InstanceKey, other: InstanceKey) -> None:
+        together = homes[root(one)] | homes[root(other)]
+        if len(together) <= 1 or not together & frozen:
+            homes[root(other)] = together
+            parent[root(one)] = root(other)
+
+    first_of_frozen: dict[str, InstanceKey] = {}
+    for key in parent:
+        if records[key].cluster_id in frozen:
+            join(key, first_of_frozen.setdefault(records[key].cluster_id, key))
+    for key in sorted(parent, key=lambda key: (bool(records[key].cluster_id), key)):
+        source = links[key]
+        if source is not None:
+            join(key, source)
     groups: dict[InstanceKey, list[InstanceKey]] = {}
     for key in parent:
         groups.setdefault(root(key), []).append(key)
     return list(groups.values())
 
 
+Named = list[tuple[list[InstanceKey], str]]
+
+
 def _name_components(
-    components: list[list[InstanceKey]], records: Records, clusters: Mapping[str, ClusterRecord]
-) -> list[tuple[list[InstanceKey], str]]:
-    """Give each component the cluster it continues, or '' for a new one; a cluster continues in one component only."""
-    claims: list[tuple[bool, int, int, str]] = []
+    components: list[list[InstanceKey]],
+    records: Records,
+    clusters: Mapping[str, ClusterRecord],
+    outside: frozenset[InstanceKey],
+) -> Named:
+    """Give each component the cluster it continues, or '' for a new one; a cluster continues in one component only.
+
+    One with a server that stands ``outside`` comes last: it does not take the cluster from those that go on with it.
+    """
+    claims: list[tuple[bool, bool, int, int, str]] = []
     for position, component in enumerate(components):
+        stands_outside = not outside.isdisjoint(component)
         origins = Counter(records[key].cluster_id for key in component)
         for cluster_id, count in origins.items():
             if cluster_id in clusters:
                 holds_primary = _is_held(clusters[cluster_id].primary, component, records)
-                claims.append((not holds_primary, -count, position, cluster_id))
+                claims.append((not holds_primary, stands_outside, -count, position, cluster_id))
     named: dict[int, str] = {}
-    for _, _, position, cluster_id in sorted(claims):
+    for *_, position, cluster_id in sorted(claims):
         if position not in named and cluster_id not in named.values():
             named[position] = cluster_id
     return [(component, named.get(position, "")) for position, component in enumerate(components)]
+
+
+def _take_home(
+    named: Named, records: Records, outside: frozenset[InstanceKey]
+) -> Iterator[tuple[list[InstanceKey], str]]:
+    """Components; a nameless one with a server that stands ``outside`` goes to the one that continues its cluster."""
+    homes = {cluster_id: component for component, cluster_id in named if cluster_id}
+    for component, cluster_id in named:
+        home = next((records[key].cluster_id for key in component if key in outside), "")
+        if not cluster_id and home in homes:
+            homes[home] = sorted([*homes[home], *component])
+        elif not cluster_id:
+            yield component, ""
+    yield from ((component, cluster_id) for cluster_id, component in homes.items())
 
 
 def _is_held(primary: InstanceKey | None, component: list[InstanceKey], records: Records) -> bool:
@@ -145,13 +182,13 @@ def _refresh(
     """Primary, alias and domain of a cluster that nobody is recovering now."""
     primary = _primary(cluster, members, records, links)
     facts = records[primary].facts if primary is not None else None
-    changed = cluster.primary is not None and primary != cluster.primary
+    changed = primary != cluster.primary
     refreshed = replace(
         cluster,
         primary=primary,
         alias=(facts.cluster_alias if facts else "") or cluster.alias,
         domain=(facts.cluster_domain if facts else "") or cluster.domain,
-        generation=cluster.generation + 1 if changed or cluster.primary is None else cluster.generation,
+        generation=cluster.generation + 1 if changed else cluster.generation,
         ackers=() if changed else cluster.ackers,
     )
     return observe_ackers(refreshed, records, links)
@@ -160,19 +197,21 @@ def _refresh(
 def _primary(
     cluster: ClusterRecord, members: list[InstanceKey], records: Mapping[InstanceKey, ServerRecord], links: Links
 ) -> InstanceKey | None:
-    """The member without a source; the recorded one wins a tie, then a writable one, then the least address."""
+    """The member without a source; the recorded one wins a tie, then a writable one, then the least address.
+
+    Where everybody has one, it is a replica of a server that counts no more (a stale primary). In a circle the recorded
+    primary stays, unless another one takes writes and it does not.
+    """
     if not members:
-        return cluster.primary
+        return cluster.primary if cluster.primary in records else None
     inside = set(members)
     roots = [key for key in members if links[key] not in inside]
     if cluster.primary in roots:
         return cluster.primary
     if roots:
-        return min(roots, key=lambda key: (_is_read_only(records[key]), key))
-    if cluster.primary in inside and not _is_read_only(records[cluster.primary]):
-        return cluster.primary
+        return min(roots, key=lambda key: (links[key] is not None, _is_read_only(records[key]), key))
     circle = [key for key in members if _in_circle(key, links)]
-    return min(circle, key=lambda key: (_is_read_only(records[key]), key))
+    return min(circle, key=lambda key: (_is_read_only(records[key]), key != cluster.primary, key))
 
 
 def _is_read_only(record: ServerRecord) -> bool:
