@@ -15,6 +15,7 @@ from orchestrator_raft.core.errors import AuthorityLost, Unavailable
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.machine import Context, Entered, Performed, advance
 from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.recovery.steps import Reprobe
 from orchestrator_raft.core.replicated.commands import FinishRecovery, RecordPhase, ResumeRecovery
 from orchestrator_raft.engine.executor import Executor
 from orchestrator_raft.engine.proposals import Proposals
@@ -102,9 +103,16 @@ class Supervisor:
             return await self._record(entered)
         outcomes = await executor.perform(steps, recovery) if steps else ()
         left, _ = advance(kind, Performed(outcomes), self._context(recovery))
+        if not left.is_active:
+            await self._look_again(left, executor)
         if not steps and left.is_active:
             return left  # nothing was done, so there is nothing a new leader would have to know
         return await self._record(left)
+
+    async def _look_again(self, recovery: Recovery, executor: Executor) -> None:
+        """Read what the recovery changed: the structure that is recorded with its end has to be the new one."""
+        keys = {*recovery.moved, *((recovery.successor,) if recovery.promoted and recovery.successor else ())}
+        await executor.perform(tuple(Reprobe(key=key) for key in sorted(keys)), recovery)
 
     def _context(self, recovery: Recovery) -> Context:
         moment = self._viewer.moment()

@@ -146,7 +146,8 @@ class Fleet:
             active = [each for each in clients if each.facts.semi_sync.replica_active]
             on = server.facts.semi_sync.source_enabled
             semi_sync = replace(server.facts.semi_sync, source_active=on, source_clients=len(active) if on else 0)
-            server.facts = replace(server.facts, semi_sync=semi_sync)
+            connected = tuple(sorted(each.facts.key for each in clients if _is_connected(each)))
+            server.facts = replace(server.facts, semi_sync=semi_sync, replicas=connected)
 
     def _replicate(self, server: ModelServer, channel: Channel) -> None:
         source = self.servers.get(channel.source)
@@ -166,6 +167,10 @@ class Fleet:
         server.facts = replace(
             server.facts, channels=(replace(channel, lag_s=lag_s),), executed=executed, semi_sync=semi_sync
         )
+
+
+def _is_connected(server: ModelServer) -> bool:
+    return server.down is None and server.channel is not None and server.channel.receiver is RUNNING
 
 
 def _nothing(_server: ModelServer, _match: re.Match[str]) -> Rows:
