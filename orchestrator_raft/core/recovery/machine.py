@@ -49,7 +49,7 @@ class Kind:
     text: str
     phases: tuple[Phase, ...]
     counts: bool = True
-    """It starts the period in which the cluster is not recovered again by itself."""
+    """It changes the primary, and starts the period in which the cluster is not recovered again by itself."""
 
     def phase(self, name: str) -> Phase:
         for phase in self.phases:

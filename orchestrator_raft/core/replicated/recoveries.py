@@ -1,14 +1,10 @@
-"""Handlers of commands about recoveries: claim, resume, record, finish, acknowledge, and what follows for the cluster.
-
-What a recovery did to the cluster (a new primary, a stale one) is derived from its record here, in the same command, so
-that the record and the cluster can never disagree.
-"""
+"""Handlers of commands about recoveries: claim, resume, record, finish, acknowledge."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery
+from orchestrator_raft.core.recovery.model import Acknowledgement, Recovery
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.claims import refuse_claim
 from orchestrator_raft.core.replicated.commands import (
@@ -21,7 +17,7 @@ from orchestrator_raft.core.replicated.commands import (
     RecordPhase,
     ResumeRecovery,
 )
-from orchestrator_raft.core.replicated.servers import reassign
+from orchestrator_raft.core.replicated.effects import close, follow
 from orchestrator_raft.core.replicated.state import (
     BLOCKED_MAX,
     DETECTIONS_MAX,
@@ -31,7 +27,6 @@ from orchestrator_raft.core.replicated.state import (
     Result,
     State,
 )
-from orchestrator_raft.core.topology import StalePrimary, StaleStatus
 
 Applied = tuple[State, Result]
 
@@ -92,55 +87,17 @@ def _record(state: State, command: Command, recovery: Recovery) -> Applied:
     if (known.term, known.holder) != (recovery.term, recovery.holder):
         return state, Result(False, f"recovery {recovery.id} was taken over by {known.holder} in term {known.term}")
     recorded = replace(state, recoveries={**state.recoveries, recovery.id: recovery})
-    recorded = _follow(_mark_stale(recorded, known, recovery), known, recovery)
+    recorded = follow(recorded, known, recovery)
     if recovery.is_active:
         return recorded, Result(True)
     return _close(recorded, command, recovery), Result(True)
 
 
-def _mark_stale(state: State, before: Recovery, after: Recovery) -> State:
-    new = {
-        key: StalePrimary(key=key, cluster_id=after.cluster_id, recovery_id=after.id, since_ms=state.time_ms)
-        for key in after.stale
-        if key not in before.stale
-    }
-    return replace(state, stale={**state.stale, **new}) if new else state
-
-
-def _follow(state: State, before: Recovery, after: Recovery) -> State:
-    """The cluster's primary changes in the very command that records the promotion."""
-    record = state.clusters.get(after.cluster_id)
-    if record is None or not after.promoted or before.promoted or after.successor is None:
-        return state
-    followers = {after.subject.key, *after.subject.replicas} - {after.successor, *after.stale}
-    ackers = [
-        key
-        for key in sorted(followers)
-        if key in state.servers
-        if (facts := state.servers[key].facts) is not None and facts.semi_sync.replica_enabled
-    ]
-    changed = replace(record, primary=after.successor, generation=record.generation + 1, ackers=tuple(ackers))
-    return replace(
-        state,
-        clusters={**state.clusters, record.id: changed},
-        stale={key: mark for key, mark in state.stale.items() if key != after.successor},
-        downtimes={key: mark for key, mark in state.downtimes.items() if key != after.successor},
-    )
-
-
 def _close(state: State, command: Command, recovery: Recovery) -> State:
-    key = recovery.subject.key
-    if recovery.kind == "rejoin" and key in state.stale:
-        stale = dict(state.stale)
-        if recovery.end is EndState.SUCCEEDED:
-            del stale[key]
-        elif recovery.end is EndState.QUARANTINED:
-            stale[key] = replace(stale[key], status=StaleStatus.QUARANTINED, extra=recovery.lost_gtids)
-        state = replace(state, stale=stale)
     text = f"recovery {recovery.id} ({recovery.kind}) {recovery.end.value}"
     if recovery.timeline:
         text += f": {recovery.timeline[-1].text}"
-    return reassign(audited(state, command, "finish-recovery", text, key))
+    return close(audited(state, command, "finish-recovery", text, recovery.subject.key), recovery)
 
 
 def record_detection(state: State, command: RecordDetection) -> Applied:

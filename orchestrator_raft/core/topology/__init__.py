@@ -1,7 +1,7 @@
 """What is it like? Clusters and servers as one immutable value, built from records, observations and marks."""
 
 from orchestrator_raft.core.topology.build import build
-from orchestrator_raft.core.topology.clusters import assign_clusters, observe_ackers
+from orchestrator_raft.core.topology.clusters import assign_clusters, observe_ackers, resolve_sources
 from orchestrator_raft.core.topology.model import (
     Cluster,
     ClusterRecord,
@@ -27,4 +27,5 @@ __all__ = [
     "assign_clusters",
     "build",
     "observe_ackers",
+    "resolve_sources",
 ]

@@ -1,0 +1,247 @@
+"""The replicated log: claims, records, and what follows from them for servers and clusters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.model import EndState, Recovery, Request, Subject
+from orchestrator_raft.core.replicated import Result, State, apply
+from orchestrator_raft.core.replicated.commands import (
+    AcknowledgeRecoveries,
+    BeginDowntime,
+    ClaimRecovery,
+    EndDowntime,
+    FinishRecovery,
+    ForgetServers,
+    RecordAudit,
+    RecordPhase,
+    RegisterNode,
+    ResumeRecovery,
+    SwitchRecoveries,
+)
+from tests.core.scenario import World
+
+STAR = """
+P 10.0.0.1:3306 semi-sync=1
+  + R1 10.0.0.2:3306
+  + R2 10.0.0.3:3306
+  + R3 10.0.0.4:3306
+""".splitlines()
+HOUR_MS = 3_600_000
+
+
+class Log:
+    """The replicated log of one small fleet, spoken to in sentences."""
+
+    def __init__(self) -> None:
+        self.world = World(STAR)
+        self.manager = self.world.manager
+
+    @property
+    def state(self) -> State:
+        return self.manager.state
+
+    def key(self, name: str) -> InstanceKey:
+        return self.world.fleet[name].key
+
+    def keys(self, *names: str) -> tuple[InstanceKey, ...]:
+        return tuple(self.key(name) for name in names)
+
+    def recovery(self, identifier: str = "r1", kind: str = "dead_primary", on: str = "P", **fields: Any) -> Recovery:
+        subject = Subject(key=self.key(on), code="DeadMaster", replicas=self.keys("R1", "R2", "R3"))
+        given = Recovery(
+            id=identifier, kind=kind, cluster_id="c1", subject=subject, holder="node1", term=1, phase="begin",
+            started_ms=0, deadline_ms=10**9,
+        )  # fmt: skip
+        return replace(given, **fields)
+
+    def claim(self, identifier: str = "r1", block_ms: int = HOUR_MS, **fields: Any) -> Result:
+        return self.manager.propose(ClaimRecovery, recovery=self.recovery(identifier, **fields), block_ms=block_ms)
+
+    def record(self, identifier: str = "r1", **fields: Any) -> Result:
+        recovery = replace(self.state.recoveries[identifier], **fields)
+        return self.manager.propose(RecordPhase if recovery.is_active else FinishRecovery, recovery=recovery)
+
+    def finish(self, identifier: str = "r1", end: EndState = EndState.SUCCEEDED, **fields: Any) -> Result:
+        return self.record(identifier, end=end, finished_ms=self.state.time_ms, **fields)
+
+    def later(self, seconds: float) -> None:
+        self.manager.now_ms += round(seconds * 1000)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+# -- claims
+
+
+def test_one_recovery_of_a_cluster_runs_at_a_time(log: Log) -> None:
+    assert log.claim("r1").ok
+    refused = log.claim("r2", request=Request(forced=True))
+    assert (False, "r1") == (refused.ok, refused.value)
+
+
+def test_a_claim_is_numbered_and_begins_at_replicated_time(log: Log) -> None:
+    log.claim("r1")
+    recovery = log.state.recoveries["r1"]
+    assert (1, log.state.time_ms, log.state.time_ms) == (
+        recovery.number, recovery.started_ms, recovery.phase_started_ms
+    )  # fmt: skip
+
+
+def test_after_a_promotion_the_cluster_is_left_alone_for_a_while(log: Log) -> None:
+    log.claim("r1")
+    log.finish("r1", promoted=True, successor=log.key("R1"))
+    log.later(10)
+    refused = log.claim("r2", on="R1")
+    assert (False, "r1") == (refused.ok, refused.value)
+    assert "10 s ago" in refused.reason and "raftctl ack r1" in refused.reason
+    log.later(3600)
+    assert log.claim("r3", on="R1").ok
+
+
+def test_a_person_is_not_held_up_by_blocks_downtime_or_the_switch(log: Log) -> None:
+    log.claim("r1")
+    log.finish("r1", promoted=True, successor=log.key("R1"))
+    ends_ms = log.state.time_ms + HOUR_MS
+    log.manager.propose(BeginDowntime, key=log.key("R1"), owner="anna", reason="work", ends_ms=ends_ms)
+    log.manager.propose(SwitchRecoveries, enabled=False)
+    assert not log.claim("r2", on="R1").ok
+    assert log.claim("r3", on="R1", request=Request(forced=True)).ok
+
+
+def test_an_acknowledged_recovery_blocks_no_more(log: Log) -> None:
+    log.claim("r1")
+    log.finish("r1", promoted=True, successor=log.key("R1"))
+    assert log.manager.propose(AcknowledgeRecoveries, comment="seen", cluster_id="c1").ok
+    assert log.claim("r2", on="R1").ok
+
+
+def test_the_switch_stops_automatic_recoveries(log: Log) -> None:
+    log.manager.propose(SwitchRecoveries, enabled=False)
+    assert "raftctl recoveries enable" in log.claim("r1").reason
+    log.manager.propose(SwitchRecoveries, enabled=True)
+    assert log.claim("r1").ok
+
+
+def test_downtime_of_the_failed_server_stops_its_automatic_recovery_until_it_ends(log: Log) -> None:
+    ends_ms = log.state.time_ms + 60_000
+    log.manager.propose(BeginDowntime, key=log.key("P"), owner="anna", reason="disk", ends_ms=ends_ms)
+    assert "in downtime by anna: disk" in log.claim("r1").reason
+    log.later(61)
+    assert log.claim("r1").ok
+
+
+# -- holding a recovery
+
+
+def test_a_holder_that_was_superseded_records_nothing_more(log: Log) -> None:
+    log.claim("r1")
+    before = log.state.recoveries["r1"]
+    assert log.manager.propose(ResumeRecovery, recovery_id="r1", holder="node2", term=2).ok
+    refused = log.manager.propose(RecordPhase, recovery=replace(before, phase="freeze"))
+    assert (False, "begin") == (refused.ok, log.state.recoveries["r1"].phase)
+    assert "taken over by node2 in term 2" in refused.reason
+
+
+def test_a_recovery_is_resumed_by_a_later_term_only(log: Log) -> None:
+    log.claim("r1")
+    assert not log.manager.propose(ResumeRecovery, recovery_id="r1", holder="node2", term=1).ok
+    assert log.manager.propose(ResumeRecovery, recovery_id="r1", holder="node2", term=5).ok
+    assert not log.manager.propose(ResumeRecovery, recovery_id="r1", holder="node3", term=4).ok
+    assert not log.manager.propose(ResumeRecovery, recovery_id="r9", holder="node3", term=9).ok
+
+
+def test_an_ended_recovery_stays_as_it_ended(log: Log) -> None:
+    log.claim("r1")
+    log.finish("r1", end=EndState.FAILED)
+    assert not log.record("r1", end=EndState.RUNNING).ok
+    assert not log.manager.propose(ResumeRecovery, recovery_id="r1", holder="node2", term=2).ok
+
+
+# -- commands in general
+
+
+def test_a_command_id_seen_before_changes_nothing_and_answers_the_same(log: Log) -> None:
+    command = ClaimRecovery(id="once", at_ms=log.manager.now_ms, recovery=log.recovery(), block_ms=0)
+    after, first = apply(log.state, command)
+    again, second = apply(after, replace(command, at_ms=command.at_ms + 1000))
+    assert (after, first) == (again, second)
+
+
+def test_replicated_time_never_runs_back(log: Log) -> None:
+    later, _ = apply(log.state, RecordAudit(id="a", at_ms=log.state.time_ms + 5000, type="x", message=""))
+    earlier, _ = apply(later, RecordAudit(id="b", at_ms=7, type="x", message=""))
+    assert later.time_ms == earlier.time_ms == earlier.audit[-1].at_ms
+
+
+def test_a_node_registers_anew_under_its_id(log: Log) -> None:
+    for port in (1, 2):
+        log.manager.propose(RegisterNode, node_id="n1", address=f"a:{port}", http_uri="u", version="1")
+    assert ["a:2"] == [node.address for node in log.state.nodes.values()]
+
+
+def test_downtime_has_an_end_in_the_future_and_a_known_server(log: Log) -> None:
+    future = log.state.time_ms + 1000
+    assert not log.manager.propose(BeginDowntime, key=log.key("P"), owner="a", reason="r", ends_ms=1).ok
+    unknown = InstanceKey("10.9.9.9", 3306)
+    assert not log.manager.propose(BeginDowntime, key=unknown, owner="a", reason="r", ends_ms=future).ok
+    assert log.manager.propose(BeginDowntime, key=log.key("P"), owner="a", reason="r", ends_ms=future).ok
+    assert not log.manager.propose(EndDowntime, key=log.key("P"), expired=True).ok
+    assert log.manager.propose(EndDowntime, key=log.key("P")).ok
+
+
+def test_a_forgotten_server_leaves_nothing_behind(log: Log) -> None:
+    future = log.state.time_ms + 1000
+    log.manager.propose(BeginDowntime, key=log.key("R1"), owner="a", reason="r", ends_ms=future)
+    assert log.manager.propose(ForgetServers, keys=log.keys("R1")).ok
+    assert log.key("R1") not in {**log.state.servers, **log.state.downtimes, **log.state.stale}
+    assert log.keys("R2", "R3") == log.state.clusters["c1"].ackers
+    assert not log.manager.propose(ForgetServers, keys=log.keys("R1")).ok
+
+
+# -- what a recovery does to the cluster
+
+
+def promoted(log: Log, kind: str, moved: tuple[str, ...], **fields: Any) -> None:
+    """A recovery that promotes R1 and ends, while the records still show everybody below P."""
+    log.claim("r1", kind=kind, phase="prepare" if kind == "takeover" else "begin")
+    log.record("r1", phase="promote", successor=log.key("R1"), **fields)
+    log.record("r1", phase="repoint", promoted=True)
+    log.finish("r1", moved=log.keys(*moved))
+
+
+def test_the_primary_stays_changed_although_no_server_was_probed_since(log: Log) -> None:
+    """P is recorded without a source, R1 as its replica: the records of before the takeover."""
+    promoted(log, "takeover", ("P", "R2", "R3"), fenced=True)
+    (cluster,) = log.state.clusters.values()
+    assert ("c1", log.key("R1"), 2) == (cluster.id, cluster.primary, cluster.generation)
+
+
+def test_nothing_changes_again_when_the_servers_are_probed_at_last(log: Log) -> None:
+    promoted(log, "takeover", ("P", "R2", "R3"), fenced=True)
+    before = log.state.clusters
+    for line in ("R1 rw", "P ro"):
+        log.world.change_line(line)
+    fleet = log.world.fleet
+    fleet["R1"].source = None
+    for name in ("P", "R2", "R3"):
+        fleet[name].source = fleet["R1"].key
+    log.manager.seen = {}
+    for name in ("R2", "P", "R1", "R3"):
+        log.manager.look([fleet[name].key])
+        ((identifier, cluster),) = log.state.clusters.items()
+        assert (before[identifier].primary, 2) == (cluster.primary, cluster.generation)
+
+
+def test_a_dead_primary_leaves_the_cluster_to_its_successor(log: Log) -> None:
+    promoted(log, "dead_primary", ("R2", "R3"), stale=log.keys("P"))
+    (cluster,) = log.state.clusters.values()
+    assert (log.key("R1"), 2) == (cluster.primary, cluster.generation)
+    assert {"c1"} == {record.cluster_id for record in log.state.servers.values()}
