@@ -138,6 +138,31 @@ def test_downtime_of_the_failed_server_stops_its_automatic_recovery_until_it_end
     assert log.claim("r1").ok
 
 
+def test_a_claim_must_name_a_known_kind_a_known_cluster_and_one_of_its_servers(log: Log) -> None:
+    assert "no recovery named 'magic'" in log.claim(kind="magic").reason
+    assert "no cluster c9" in log.claim(cluster_id="c9").reason
+    elsewhere = Subject(key=InstanceKey("10.9.9.9", 3306), code="DeadMaster")
+    assert "10.9.9.9:3306" in log.claim(subject=elsewhere).reason
+    assert {} == log.state.recoveries
+
+
+def test_a_claim_neither_reuses_an_id_nor_begins_at_its_end(log: Log) -> None:
+    assert not log.claim("r1", end=EndState.SUCCEEDED).ok
+    assert not log.claim("r1", promoted=True).ok
+    log.claim("r1")
+    log.finish("r1", end=EndState.FAILED)
+    assert not log.claim("r1", request=Request(forced=True)).ok
+    assert EndState.FAILED is log.state.recoveries["r1"].end
+
+
+def test_a_claim_that_comes_after_the_primary_has_changed_is_refused(log: Log) -> None:
+    """It was proposed before a takeover ended: the dead server is no primary any more."""
+    log.claim("r1", kind="takeover", phase="prepare", request=Request(forced=True))
+    log.finish("r1", promoted=True, successor=log.key("R1"), moved=log.keys("P", "R2", "R3"))
+    assert "10.0.0.1:3306 is not the primary" in log.claim("r2", request=Request(forced=True)).reason
+    assert "10.0.0.2:3306 is the primary" in log.claim("r3", kind="rejoin", on="R1", phase="fence").reason
+
+
 # -- holding a recovery
 
 
@@ -163,6 +188,18 @@ def test_an_ended_recovery_stays_as_it_ended(log: Log) -> None:
     log.finish("r1", end=EndState.FAILED)
     assert not log.record("r1", end=EndState.RUNNING).ok
     assert not log.manager.propose(ResumeRecovery, recovery_id="r1", holder="node2", term=2).ok
+
+
+def test_what_a_recovery_is_about_cannot_change_while_it_runs(log: Log) -> None:
+    """A record of another cluster would hold two leases there, and move its primary."""
+    log.claim("r1")
+    for change in (
+        {"cluster_id": "c2"},
+        {"kind": "rejoin"},
+        {"number": 7},
+        {"subject": Subject(key=log.key("R1"), code="x")},
+    ):
+        assert not log.record("r1", **change).ok
 
 
 # -- commands in general

@@ -23,10 +23,9 @@ class ClaimRefusal:
 
 def refuse_claim(state: State, recovery: Recovery, block_ms: int) -> ClaimRefusal | None:
     """None when the claim may be granted."""
-    if recovery.cluster_id not in state.clusters:
-        return ClaimRefusal(f"there is no cluster {recovery.cluster_id} any more")
-    if recovery.kind not in KINDS:
-        return ClaimRefusal(f"there is no recovery named '{recovery.kind}'")
+    nonsense = _refuse_nonsense(state, recovery)
+    if nonsense:
+        return ClaimRefusal(nonsense)
     running = state.active_recovery(recovery.cluster_id)
     if running is not None:
         text = f"recovery {running.id} of this cluster is running since it was claimed by {running.holder}"
@@ -34,6 +33,27 @@ def refuse_claim(state: State, recovery: Recovery, block_ms: int) -> ClaimRefusa
     if recovery.request.forced:
         return None
     return _refuse_automatic(state, recovery, block_ms)
+
+
+def _refuse_nonsense(state: State, recovery: Recovery) -> str:
+    """What no claim may be, whoever makes it: the fleet has moved on since it was proposed, or it is malformed."""
+    cluster = state.clusters.get(recovery.cluster_id)
+    if cluster is None:
+        return f"there is no cluster {recovery.cluster_id} any more"
+    kind = KINDS.get(recovery.kind)
+    if kind is None:
+        return f"there is no recovery named '{recovery.kind}'"
+    key = recovery.subject.key
+    record = state.servers.get(key)
+    if record is None or record.cluster_id != cluster.id:
+        return f"{key} does not belong to cluster {cluster.name} any more"
+    if kind.counts != (key == cluster.primary):
+        return f"{key} is {'not ' if kind.counts else ''}the primary of its cluster now ({cluster.name} is)"
+    if recovery.id in state.recoveries:
+        return f"there is a recovery {recovery.id} already"
+    if not recovery.is_active or recovery.promoted or recovery.phase != kind.phases[0].name:
+        return f"recovery {recovery.id} does not begin at its beginning"
+    return ""
 
 
 def _refuse_automatic(state: State, recovery: Recovery, block_ms: int) -> ClaimRefusal | None:

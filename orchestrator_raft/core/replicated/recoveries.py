@@ -86,11 +86,20 @@ def _record(state: State, command: Command, recovery: Recovery) -> Applied:
         return state, Result(False, f"recovery {recovery.id} is not running")
     if (known.term, known.holder) != (recovery.term, recovery.holder):
         return state, Result(False, f"recovery {recovery.id} was taken over by {known.holder} in term {known.term}")
+    if _identity(known) != _identity(recovery):
+        return state, Result(
+            False, f"recovery {recovery.id} is about {known.subject.key} of cluster {known.cluster_id}"
+        )
     recorded = replace(state, recoveries={**state.recoveries, recovery.id: recovery})
     recorded = follow(recorded, known, recovery)
     if recovery.is_active:
         return recorded, Result(True)
     return _close(recorded, command, recovery), Result(True)
+
+
+def _identity(recovery: Recovery) -> tuple[object, ...]:
+    """What never changes while a recovery runs."""
+    return recovery.kind, recovery.cluster_id, recovery.number, recovery.subject, recovery.request, recovery.started_ms
 
 
 def _close(state: State, command: Command, recovery: Recovery) -> State:
