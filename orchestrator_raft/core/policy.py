@@ -91,7 +91,6 @@ class Policy:
     """Refuse a successor whose applier has not drained, instead of waiting for it."""
     apply_promotion: bool = True
     """Reset replication and open the successor for writes (ApplyMySQLPromotionAfterMasterFailover)."""
-    detach_lost_replicas: bool = True
     unseen_forget_s: float = 240 * 3600.0
     poll_s: float = 5.0
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

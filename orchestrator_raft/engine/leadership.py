@@ -100,7 +100,6 @@ class Leader:
         """Begin to probe, watch and recover."""
         self.discovery.on_change(self.watch.changed)
         self.witnesses.on_answer(lambda _key: self.watch.changed())
-        self._outside.prober.on_closed(self._connection_closed)
         self.tasks.start("watch", self.watch.run())
 
     def look(self) -> None:
@@ -113,7 +112,7 @@ class Leader:
         self.look()
         self.watch.changed()
 
-    def _connection_closed(self, key: InstanceKey) -> None:
+    def connection_closed(self, key: InstanceKey) -> None:
         """A server hung up: look at it, at its source and at its replicas now, and have the others look too."""
         moment = self.viewer.moment()
         server = moment.topology.servers.get(key)
@@ -137,7 +136,6 @@ class Leader:
 
     async def close(self) -> None:
         """Stop everything; nothing of this term acts afterwards."""
-        self._outside.prober.on_closed(lambda _key: None)
         await self.tasks.close()
         await self.hands.let_go()
 
@@ -152,9 +150,14 @@ class Engine:
         self._tasks = Tasks("engine", on_failure)
         self._listeners: list[Callable[[Leader | None], None]] = []
         self.leader: Leader | None = None
+        outside.prober.on_closed(self._connection_closed)
 
     def __repr__(self) -> str:
         return f"<Engine: {self.leader!r}>"
+
+    def _connection_closed(self, key: InstanceKey) -> None:
+        if self.leader is not None:
+            self.leader.connection_closed(key)
 
     def on_leadership(self, listener: Callable[[Leader | None], None]) -> None:
         """Have ``listener`` called when this node begins or ceases to lead."""

@@ -107,14 +107,16 @@ def bulk_instances(call: Call, moment: Moment) -> Reply:
 
 def search(call: Call, moment: Moment) -> Reply:
     text = call.text("s").lower()
-    found = [server for _, server in sorted(moment.topology.servers.items()) if text in _searchable(server)]
+    found = [server for _, server in sorted(moment.topology.servers.items()) if text in _searchable(server, moment)]
     return Reply(value=found, moment=moment)
 
 
-def _searchable(server: Server) -> str:
-    facts = server.facts
+def _searchable(server: Server, moment: Moment) -> str:
+    """Everything of a server that a search looks at; the names of its cluster find all of its members."""
+    facts, home = server.facts, moment.topology.clusters.get(server.cluster_id)
     described = (facts.alias, facts.version, facts.version_comment, str(facts.server_id)) if facts else ()
-    return " ".join((str(server.key), *described)).lower()
+    names = (home.name, home.alias) if home is not None else ()
+    return " ".join((str(server.key), *described, *names)).lower()
 
 
 def topology(call: Call, moment: Moment) -> Reply:

@@ -1,0 +1,159 @@
+"""From the configuration to the plain values that everything below works with. No decisions, no defaults of its own."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from api.settings import ApiSettings, AuthenticationMethod
+from orchestrator_raft.config import Settings
+from orchestrator_raft.core.policy import ClusterFilters, HostFilters, LossPolicy, Policy
+from orchestrator_raft.engine.leadership import EngineSettings
+from orchestrator_raft.engine.pacing import Paces
+from orchestrator_raft.flavors.base import Detection
+from orchestrator_raft.hooks.commands import HookSettings
+from orchestrator_raft.mysql import MysqlSettings, TlsMode
+from orchestrator_raft.raft.settings import RaftSettings
+
+HOOK_LISTS = {
+    "OnFailureDetectionProcesses": "on_failure_detection_processes",
+    "PreGracefulTakeoverProcesses": "pre_graceful_takeover_processes",
+    "PreFailoverProcesses": "pre_failover_processes",
+    "PostFailoverProcesses": "post_failover_processes",
+    "PostUnsuccessfulFailoverProcesses": "post_unsuccessful_failover_processes",
+    "PostMasterFailoverProcesses": "post_master_failover_processes",
+    "PostIntermediateMasterFailoverProcesses": "post_intermediate_master_failover_processes",
+    "PostGracefulTakeoverProcesses": "post_graceful_takeover_processes",
+    "PostTakeMasterProcesses": "post_take_master_processes",
+}
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What people decided in the file."""
+    return Policy(
+        recover_primary=ClusterFilters(tuple(settings.recover_master_cluster_filters)),
+        recover_intermediate=ClusterFilters(tuple(settings.recover_intermediate_master_cluster_filters)),
+        recovery_ignore=HostFilters(tuple(settings.recovery_ignore_hostname_filters)),
+        promotion_ignore=HostFilters(tuple(settings.promotion_ignore_hostname_filters)),
+        discovery_ignore=HostFilters(tuple(settings.discovery_ignore_hostname_filters)),
+        problem_ignore=HostFilters(tuple(settings.problem_ignore_hostname_filters)),
+        recovery_block_s=float(settings.recovery_period_block_seconds),
+        detection_block_s=settings.failure_detection_period_block_minutes * 60.0,
+        lag_reasonable_s=float(settings.reasonable_replication_lag_seconds),
+        lag_maintenance_s=float(settings.reasonable_maintenance_replication_lag_seconds),
+        prevent_cross_data_center=settings.prevent_cross_data_center_master_failover,
+        prevent_cross_region=settings.prevent_cross_region_master_failover,
+        loss=LossPolicy(settings.data_loss_policy),
+        catch_up_limit_s=float(settings.max_catch_up_seconds),
+        demotion_block_limit_s=settings.demotion_block_limit_s,
+        fail_promotion_on_lag_s=settings.fail_master_promotion_on_lag_minutes * 60.0,
+        fail_promotion_if_behind=settings.fail_master_promotion_if_sql_thread_not_up_to_date,
+        apply_promotion=settings.apply_mysql_promotion_after_master_failover,
+        unseen_forget_s=settings.unseen_instance_forget_hours * 3600.0,
+        poll_s=float(settings.instance_poll_seconds),
+        hooks=hook_lists(settings),
+        hook_timeout_s=float(settings.hook_timeout_seconds),
+    )
+
+
+def detection_of(settings: Settings) -> Detection:
+    """How a server's place and names are found."""
+    return Detection(
+        cluster_alias_query=settings.detect_cluster_alias_query,
+        cluster_domain_query=settings.detect_cluster_domain_query,
+        instance_alias_query=settings.detect_instance_alias_query,
+        promotion_rule_query=settings.detect_promotion_rule_query,
+        data_center_query=settings.detect_data_center_query,
+        region_query=settings.detect_region_query,
+        environment_query=settings.detect_physical_environment_query,
+        semi_sync_enforced_query=settings.detect_semi_sync_enforced_query,
+        lag_query=settings.replication_lag_query,
+        data_center_pattern=settings.data_center_pattern,
+        region_pattern=settings.region_pattern,
+        environment_pattern=settings.physical_environment_pattern,
+        mysql_hostname_resolve_method=settings.mysql_hostname_resolve_method,
+        cluster_name_to_alias=dict(settings.cluster_name_to_alias),
+    )
+
+
+def engine_of(settings: Settings) -> EngineSettings:
+    """Everything the engine is told."""
+    return EngineSettings(
+        policy=policy_of(settings),
+        paces=Paces(
+            primary_interval_s=settings.probe_interval_s,
+            primary_timeout_s=settings.probe_timeout_s,
+            poll_s=float(settings.instance_poll_seconds),
+            timeout_s=max(settings.probe_timeout_s, float(settings.mysql_connect_timeout_seconds)),
+        ),
+        concurrency_max=settings.discovery_max_concurrency,
+        witness_timeout_s=settings.witness_timeout_s,
+        credentials_query=settings.replication_credentials_query.get_secret_value(),
+        seeds=settings.discovery_seed_keys,
+    )
+
+
+def hook_lists(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Commands by the peers' key."""
+    return {name: tuple(getattr(settings, field)) for name, field in HOOK_LISTS.items()}
+
+
+def hooks_of(settings: Settings) -> HookSettings:
+    """How hooks are run."""
+    return HookSettings(
+        lists=hook_lists(settings),
+        shell=settings.processes_shell_command,
+        orchestrator_host=socket.gethostname(),
+        command_timeout_s=float(settings.hook_timeout_seconds),
+    )
+
+
+def mysql_of(settings: Settings) -> MysqlSettings:
+    """How database servers are reached."""
+    mode = TlsMode.MIXED if settings.mysql_topology_use_mixed_tls else TlsMode.NONE
+    return MysqlSettings(
+        user=settings.mysql_topology_user,
+        password=settings.mysql_topology_password.get_secret_value(),
+        tls=TlsMode.REQUIRED if settings.mysql_topology_use_mutual_tls else mode,
+        ca_file=settings.mysql_topology_ssl_ca_file,
+        cert_file=settings.mysql_topology_ssl_cert_file,
+        key_file=settings.mysql_topology_ssl_private_key_file,
+        skip_verify=settings.mysql_topology_ssl_skip_verify,
+        connects_max=settings.discovery_max_concurrency,
+    )
+
+
+def raft_of(settings: Settings) -> RaftSettings:
+    """The Raft part. The texts are handed on as written; the Raft package resolves them."""
+    return RaftSettings(
+        data_dir=Path(settings.raft_data_dir) if settings.raft_data_dir else None,
+        bind=settings.raft_bind,
+        advertise=settings.raft_advertise,
+        nodes=tuple(settings.raft_nodes),
+        default_port=settings.default_raft_port,
+        enabled=settings.raft_enabled,
+    )
+
+
+def api_of(settings: Settings) -> ApiSettings:
+    """The HTTP side."""
+    return ApiSettings(
+        url_prefix=settings.url_prefix,
+        status_path=settings.status_endpoint,
+        authentication=AuthenticationMethod(settings.authentication_method),
+        user=settings.http_auth_user,
+        password=settings.http_auth_password.get_secret_value(),
+        user_header=settings.auth_user_header,
+        power_users=tuple(settings.power_auth_users),
+        power_groups=tuple(settings.power_auth_groups),
+        read_only=settings.read_only,
+        message_identity=message_identity(settings),
+    )
+
+
+def message_identity(settings: Settings) -> str:
+    """Who speaks, for PrependMessagesWithOrcIdentity."""
+    word = settings.prepend_messages_with_orc_identity.lower()
+    if word == "fqdn":
+        return socket.getfqdn()
+    return {"hostname": socket.gethostname(), "custom": settings.custom_orc_identity}.get(word, "")

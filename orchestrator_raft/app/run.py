@@ -1,0 +1,138 @@
+"""Builds a node from its configuration, runs it, and takes it down in order.
+
+Start: Raft first (it may refuse to start for good reasons), then the engine, then HTTP, so that a node that answers is
+a node that works. Stop: leadership is handed over, HTTP finishes what it has begun, then engine and Raft close. A node
+that can no longer keep its word ends the process with a non-zero code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import structlog
+import uvloop
+
+from api.app import create_app
+from api.front import Front, serve_forwarded
+from api.server import ApiServer, Listen, TcpAddress, UnixSocket
+from orchestrator_raft import __version__
+from orchestrator_raft.app.consensus import Node, RaftConsensus, ReplicatedMachine, codec
+from orchestrator_raft.app.identity import ThisNode, http_uri, keep_registered
+from orchestrator_raft.app.plain import api_of, detection_of, engine_of, hooks_of, mysql_of, raft_of
+from orchestrator_raft.config import Loaded, Settings
+from orchestrator_raft.core.errors import OrchestratorError, Unavailable
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.replicated.commands import RecordAudit
+from orchestrator_raft.engine.clock import SystemClock
+from orchestrator_raft.engine.leadership import Engine, Outside
+from orchestrator_raft.engine.proposals import Proposals
+from orchestrator_raft.engine.service import Service
+from orchestrator_raft.engine.witness import serve_witness
+from orchestrator_raft.hooks.commands import CommandHooks
+from orchestrator_raft.mysql import Connector, MysqlProber, MysqlSessions
+from orchestrator_raft.raft.node import RaftNode
+from orchestrator_raft.tasks import Tasks
+from orchestrator_raft.telemetry.logs import on_failure
+
+log = structlog.get_logger("orchestrator_raft")
+HAND_OVER_TIMEOUT_S = 2.0
+
+
+def run(loaded: Loaded) -> int:
+    """Run one node until SIGTERM or SIGINT. Returns the exit code; raises StartupError when it cannot start."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(loaded.settings))
+
+
+async def _run(settings: Settings) -> int:
+    ended = asyncio.Event()
+    broken: list[BaseException] = []
+
+    def on_fatal(error: BaseException) -> None:
+        broken.append(error)
+        ended.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    async with AsyncExitStack() as stack:
+        node = await _start(settings, stack, on_fatal)
+        log.info("started", version=__version__, node=node.node_id, http=http_uri(settings))
+        await ended.wait()
+        if not broken:
+            log.info("stopping")
+            await _hand_over(node)
+    if broken:
+        log.error("stopped", cause=str(broken[0]))
+    return 1 if broken else 0
+
+
+async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[BaseException], None]) -> Node:
+    """Everything that runs, registered with ``stack`` so that it is closed in the opposite order."""
+    clock = SystemClock()
+    node: Node = RaftNode(raft_of(settings), ReplicatedMachine(), codec(), on_fatal=on_fatal)
+    await node.start()
+    stack.push_async_callback(node.stop)
+    tasks = Tasks("node", on_failure)
+    stack.push_async_callback(tasks.close)
+    consensus = RaftConsensus(node)
+    connector = Connector(mysql_of(settings))
+    prober = MysqlProber(connector, detection_of(settings), on_left_out=_left_out, on_failure=on_failure)
+    stack.push_async_callback(prober.close)
+    hooks = CommandHooks(hooks_of(settings), tasks, _auditor(Proposals(consensus, clock)))
+    outside = Outside(
+        consensus=consensus, channel=node.channel, prober=prober, sessions=MysqlSessions(connector), hooks=hooks,
+        clock=clock,
+    )  # fmt: skip
+    engine_settings = engine_of(settings)
+    serve_witness(node.channel, prober)
+    engine = Engine(outside, engine_settings, on_failure)
+    engine.start()
+    stack.push_async_callback(engine.close)
+    service = Service(outside, engine_settings, engine)
+    front = Front(api_of(settings), service, ThisNode(node, settings, clock), node.channel, on_error=_defect)
+    serve_forwarded(node.channel, front)
+    server = ApiServer(create_app(front), _listen(settings))
+    await server.start()
+    stack.push_async_callback(server.stop)
+    tasks.start("register", keep_registered(node, consensus, settings, clock))
+    return node
+
+
+async def _hand_over(node: Node) -> None:
+    """Give leadership away, so that nobody has to wait for an election."""
+    if node.authority() is None:
+        return
+    try:
+        await node.transfer(None, timeout_s=HAND_OVER_TIMEOUT_S)
+    except OrchestratorError as error:
+        log.info("leadership was not handed over", cause=str(error))
+
+
+def _listen(settings: Settings) -> Listen:
+    if settings.listen_socket:
+        return UnixSocket(settings.listen_socket)
+    return TcpAddress(settings.listen.host, settings.listen.port)
+
+
+def _left_out(key: InstanceKey, statement: str, complaint: str) -> None:
+    log.warning("a statement of the probe fails and is left out for a while", server=str(key), statement=statement,
+                complaint=complaint)  # fmt: skip
+
+
+def _defect(request_id: str, what: str, error: BaseException) -> None:
+    log.error("a request failed by a defect", request_id=request_id, request=what, exc_info=error)
+
+
+def _auditor(proposals: Proposals) -> Callable[[InstanceKey, str], Awaitable[None]]:
+    async def audit(key: InstanceKey, message: str) -> None:
+        log.warning("hook", server=str(key), message=message)
+        try:
+            await proposals.propose(RecordAudit, type="hook", message=message, key=key)
+        except Unavailable as error:
+            log.warning("that could not be recorded", cause=str(error))
+
+    return audit
