@@ -6,7 +6,9 @@ is how the peers' own answers come about, too: a recovery that is read back has 
 
 from __future__ import annotations
 
-from orchestrator_raft.core.analysis import Diagnosis, Situation
+from dataclasses import replace
+
+from orchestrator_raft.core.analysis import Diagnosis, Situation, situate
 from orchestrator_raft.core.analysis.situation import major_version
 from orchestrator_raft.core.instance import Coordinates, Facts, Flavor
 from orchestrator_raft.core.recovery.model import Recovery, Subject
@@ -202,23 +204,30 @@ def recorded_json(subject: Subject, *, start_active_period: str = "") -> Json:
     }
 
 
+def _situation_at_claim(subject: Subject, scene: Scene) -> Situation | None:
+    """The failed server among the replicas that it had when its recovery was claimed, as all of them are now."""
+    topology = scene.moment.topology
+    server = topology.servers.get(subject.key)
+    if server is None:
+        return None
+    then = replace(server, replicas=tuple(key for key in subject.replicas if key in topology.servers))
+    return situate(replace(topology, servers={**topology.servers, then.key: then}), then, scene.moment.policy)
+
+
 def live_json(recovery: Recovery, scene: Scene) -> Json:
     """What the reply of a takeover or failover shows: the record, and the servers as they are now."""
-    subject, topology = recovery.subject, scene.moment.topology
-    server = topology.servers.get(subject.key)
-    replicas = [topology.servers[key] for key in subject.replicas if key in topology.servers]
-    reached = [each for each in replicas if each.reached]
+    subject = recovery.subject
+    situation = _situation_at_claim(subject, scene)
     recorded = recorded_json(subject)
-    cluster = topology.clusters.get(recovery.cluster_id)
+    cluster = scene.moment.topology.clusters.get(recovery.cluster_id)
     recorded["ClusterDetails"]["CountInstances"] = len(cluster.members) if cluster is not None else 0
+    seen = {**_server(situation.server), **_replicas(situation, scene)} if situation is not None else {}
     return {
         **recorded,
-        **(_server(server) if server is not None else {}),
-        "ReplicationDepth": 0 if subject.is_primary else recorded["ReplicationDepth"],
+        **seen,
+        "ReplicationDepth": 0 if subject.is_primary else seen.get("ReplicationDepth", 0),
         "IsMaster": subject.is_primary,
         "IsCoMaster": subject.is_co_primary,
-        "CountValidReplicas": len(reached),
-        "CountValidReplicatingReplicas": sum(1 for each in reached if each.facts and shown.runs(each.facts.channel)),
         "Description": subject.text,
         "IsDowntimed": subject.is_downtimed,
         "IsActionableRecovery": True,
