@@ -52,7 +52,7 @@ def configuration(number: int, count: int, directory: Path, http_port: int, raft
         "DiscoverByShowSlaveHosts": True,
         "DetectClusterAliasQuery": "SELECT cluster_name FROM meta.cluster LIMIT 1",
         "DetectClusterDomainQuery": "SELECT cluster_domain FROM meta.cluster LIMIT 1",
-        "ReplicationCredentialsQuery": f"SELECT '{REPLICATION}', '{REPLICATION}'",
+        "ReplicationCredentialsQuery": f"SELECT '{REPLICATION}' AS user, '{REPLICATION}' AS password",
         "RecoverMasterClusterFilters": ["*"],
         "RecoverIntermediateMasterClusterFilters": ["*"],
     }

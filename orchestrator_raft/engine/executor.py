@@ -119,7 +119,8 @@ class Executor:
         account = await self._accounts.find(recovery.cluster_id, servers, term=recovery.term)
         if account is None:
             raise ServerError(
-                f"{step.key}: no replication account is known to attach it with: set ReplicationCredentialsQuery"
+                f"{step.key}: no replication account is known to attach it with: set ReplicationCredentialsQuery to a "
+                "query that answers with user and password on the servers of this cluster"
             )
         return account
 

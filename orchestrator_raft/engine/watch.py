@@ -39,7 +39,7 @@ SETTLE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """A problem as first seen."""
+    """When something was first seen: a problem of one code, or anything at all about one server."""
 
     since_s: float
     since_ms: int
@@ -67,6 +67,7 @@ class Watch:
         self._changed = asyncio.Event()
         self._urgent = asyncio.Event()
         self._suspicions: dict[tuple[InstanceKey, str], Suspicion] = {}
+        self._noticed: dict[InstanceKey, Suspicion] = {}
         self._busy: set[str] = set()
 
     def changed(self, change: Change | None = None) -> None:
@@ -130,10 +131,11 @@ class Watch:
     def _forget_old_suspicions(self, diagnoses: tuple[Diagnosis, ...]) -> None:
         current = {(each.problem.key, each.problem.code) for each in diagnoses if each.problem is not None}
         suspected = {key for key, _ in current}
-        for key, code in [each for each in self._suspicions if each not in current]:
-            del self._suspicions[(key, code)]
-            if key not in suspected:
-                self._witnesses.clear(key)
+        for forgotten in [each for each in self._suspicions if each not in current]:
+            del self._suspicions[forgotten]
+        for key in [key for key in self._noticed if key not in suspected]:
+            del self._noticed[key]
+            self._witnesses.clear(key)
 
     def _is_ready(self, cluster_id: str, moment: Moment) -> bool:
         """Every server of the cluster has been probed since this node gained authority."""
@@ -147,7 +149,9 @@ class Watch:
             return
         if moment.state.active_recovery(problem.cluster_id) is not None:
             return
-        suspicion = self._suspicions.setdefault((problem.key, problem.code), Suspicion(moment.now_s, moment.now_ms))
+        now = Suspicion(moment.now_s, moment.now_ms)
+        self._noticed.setdefault(problem.key, now)
+        suspicion = self._suspicions.setdefault((problem.key, problem.code), now)
         if problem.is_actionable:
             self._consider_recovery(diagnosis, problem, suspicion, moment)
         elif problem.rule.notifies and moment.now_s - suspicion.since_s >= SETTLE_S:
@@ -157,7 +161,8 @@ class Watch:
         self._witnesses.ask(problem.key)
         verdict = confirm(problem, moment.topology, self._witnesses.eyes(problem.key))
         if isinstance(verdict, Confirmed):
-            work = self._claims.claim(diagnosis, problem, verdict.evidence, moment, noticed_ms=suspicion.since_ms)
+            noticed_ms = self._noticed[problem.key].since_ms
+            work = self._claims.claim(diagnosis, problem, verdict.evidence, moment, noticed_ms=noticed_ms)
             if work is not None:
                 self._start_once(f"claim {problem.key}", work)
         elif moment.now_s - suspicion.since_s >= SETTLE_S:
