@@ -117,7 +117,8 @@ class Watch:
             work.close()
             return
         self._busy.add(name)
-        self._tasks.start(name, self._guarded(name, work))
+        task = self._tasks.start(name, self._guarded(name, work))
+        task.add_done_callback(lambda _task: work.close())  # one that is cancelled before its first step awaits nothing
 
     async def _guarded(self, name: str, work: Coroutine[Any, Any, object]) -> None:
         try:
