@@ -105,7 +105,8 @@ class Driver:
     async def keep_ticking(self, every_s: float) -> None:
         while self.replica is not None:
             await asyncio.sleep(every_s)
-            self.step(self.replica.tick)
+            if not self.replica.rests():
+                self.step(self.replica.tick)
 
     # what the machine, the store and the transport tell
 

@@ -63,6 +63,7 @@ class Replica:
         self._limits = limits
         self._office: Office | None = None
         self._first_of_term = 0
+        self._heartbeat_s = self._ticked_s = NEVER
         self._jumps = JumpWatch(clock, wall, timing.drift_margin_s)
         loaded = choose(image, store.where, limits.snapshot_bytes)
         self.warnings = loaded.unreadable
@@ -133,10 +134,21 @@ class Replica:
             now_s=self._clock(),
         )
 
+    def rests(self) -> bool:
+        """Whether a tick now would find nothing to do: no deadline has come and nothing is under way."""
+        now_s = self._clock()
+        if not self.journal.all_synced or not self.applied_index == self.commit_index == self.journal.last_index:
+            return False
+        if self._office is None:
+            return now_s < self._library.election_deadline_s
+        due_s = (self._heartbeat_s if self.others else self._ticked_s) + self._timing.heartbeat_s
+        return now_s < min(due_s, self._lease_until_s())
+
     # entry points
 
     def tick(self) -> None:
-        """To be called every few milliseconds, and after anything happened."""
+        """To be called after anything happened, and every few milliseconds unless the replica rests."""
+        self._ticked_s = self._clock()
         if self.others or self.journal.all_synced:
             self._watch_clock()
             self._check_quorum()
@@ -217,6 +229,7 @@ class Replica:
         """Its appends only say that it is time; its acks are replaced by ours; its forwarding is not used."""
         match message["type"]:
             case "append_entries":
+                self._heartbeat_s = self._clock()
                 self._replication.heartbeat_due(peer)
             case "request_vote":
                 self._elections.request_vote(peer, message["term"])

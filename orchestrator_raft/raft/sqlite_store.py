@@ -39,6 +39,7 @@ from orchestrator_raft.raft.store import (
 APPLICATION_ID = 0x6F726166
 FORMAT = 1
 CLOSE_TIMEOUT_S = 10.0
+SQLITE_HEADER = b"SQLite format 3\0"
 SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE vote (one INTEGER PRIMARY KEY, term INTEGER NOT NULL, vote TEXT, commit_index INTEGER NOT NULL);
@@ -73,6 +74,10 @@ class SqliteStore:
             image = _read(self._connection, self.where)
         except sqlite3.DatabaseError as error:
             raise _refusal(self._path, error) from error
+        except OSError as error:
+            raise StartupError(f"{self.where} cannot be opened: {error.strerror or error}; check its rights") from error
+        except (TypeError, ValueError) as error:
+            raise damaged(self.where, f"a value in it has the wrong type ({error})") from error
         self._thread = threading.Thread(target=self._run, name="raft-store", daemon=True)
         self._thread.start()
         return image
@@ -138,12 +143,18 @@ def _refusal(path: Path, error: sqlite3.DatabaseError) -> StartupError:
 def _open(path: Path) -> sqlite3.Connection:
     if not path.exists():
         _create(path)
-    if path.stat().st_size == 0:
-        raise damaged(str(path), "it is empty")
+    with path.open("rb") as file:
+        header = file.read(len(SQLITE_HEADER))
+    if header != SQLITE_HEADER:
+        raise damaged(str(path), "it is no SQLite file" if header else "it is empty")
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    _check_format(connection, str(path))
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+    try:
+        _check_format(connection, str(path))
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -32,6 +32,11 @@ def free_port() -> int:
             return port
 
 
+def never(error: BaseException) -> None:
+    """``on_fatal`` of a node that must not fail."""
+    raise AssertionError(f"the node stopped: {error!r}") from error
+
+
 async def until(condition: Callable[[], Any], what: str = "what the test waits for") -> Any:
     """The first true value of ``condition``; fails after a long while."""
     deadline_s = asyncio.get_running_loop().time() + WAIT_S
@@ -64,7 +69,10 @@ class Cluster:
         await self.nodes.pop(entry).stop()
 
     async def leader(self) -> Node:
-        return await until(lambda: next((node for node in self.nodes.values() if node.authority()), None), "a leader")
+        found: Node = await until(
+            lambda: next((node for node in self.nodes.values() if node.authority()), None), "a leader"
+        )
+        return found
 
     async def followers(self) -> list[Node]:
         leader = await self.leader()

@@ -12,7 +12,7 @@ from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.raft.settings import Limits, RaftSettings
 from orchestrator_raft.raft.status import Role
 from orchestrator_raft.tasks import Tasks
-from tests.raft.cluster import Cluster, Node, free_port, running, until
+from tests.raft.cluster import Cluster, Node, free_port, never, running, until
 from tests.raft.counting import Add, Break, Counter, codec
 
 
@@ -194,7 +194,7 @@ async def test_a_command_that_is_too_large_is_refused(tmp_path: Path) -> None:
 async def test_more_proposals_than_the_limit_are_refused(tmp_path: Path) -> None:
     async with running(tmp_path, size=1, limits=Limits(pending_proposals=2)) as cluster:
         leader = await cluster.leader()
-        tasks = Tasks("test", pytest.fail)
+        tasks = Tasks("test", lambda _, error: never(error))
         waiting = [tasks.start("proposal", cluster.add(leader)) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Unavailable, match="2 proposals wait"):
@@ -205,7 +205,7 @@ async def test_more_proposals_than_the_limit_are_refused(tmp_path: Path) -> None
 async def test_a_node_alone_works_and_remembers(tmp_path: Path) -> None:
     settings = RaftSettings(data_dir=tmp_path, bind=f"127.0.0.1:{free_port()}")
     for expected in (1, 2, 3):
-        node: Node = RaftNode(settings, Counter(), codec(), on_fatal=pytest.fail)
+        node: Node = RaftNode(settings, Counter(), codec(), on_fatal=never)
         await node.start()
         await until(node.authority)
         assert expected == await node.propose(Add(f"n{expected}"), timeout_s=10)
@@ -214,7 +214,7 @@ async def test_a_node_alone_works_and_remembers(tmp_path: Path) -> None:
 
 
 async def test_without_raft_a_node_works_in_memory_and_listens_nowhere() -> None:
-    node: Node = RaftNode(RaftSettings(enabled=False, nodes=("a", "b", "c")), Counter(), codec(), on_fatal=pytest.fail)
+    node: Node = RaftNode(RaftSettings(enabled=False, nodes=("a", "b", "c")), Counter(), codec(), on_fatal=never)
     await node.start()
     await until(node.authority)
     assert 1 == await node.propose(Add("n"), timeout_s=10)
@@ -239,7 +239,7 @@ async def test_a_machine_that_raises_stops_the_node_loudly(tmp_path: Path) -> No
 
 
 async def refused(settings: RaftSettings) -> str:
-    node: Node = RaftNode(settings, Counter(), codec(), on_fatal=pytest.fail)
+    node: Node = RaftNode(settings, Counter(), codec(), on_fatal=never)
     with pytest.raises(StartupError) as caught:
         await node.start()
     assert "\n" not in str(caught.value)

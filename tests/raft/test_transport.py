@@ -1,0 +1,370 @@
+"""Links between nodes over real sockets: who may connect, which connection counts, what strangers cost."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from orchestrator_raft.core.errors import StartupError
+from orchestrator_raft.raft import transport as module
+from orchestrator_raft.raft.clock import boot_time_s
+from orchestrator_raft.raft.handshake import MAGIC
+from orchestrator_raft.raft.identity import Identity
+from orchestrator_raft.raft.messages import LeaseAck, Message, Refusal
+from orchestrator_raft.raft.secret import SECRET_FILE, Secret, own_secret
+from orchestrator_raft.raft.settings import Address
+from orchestrator_raft.raft.transport import Security, TlsContexts, Transport
+from orchestrator_raft.tasks import Tasks
+from tests.raft.cluster import free_port, running, until
+
+FRAME_BYTES = 100_000
+
+
+class End:
+    """A transport and what it told."""
+
+    def __init__(self, slot: str, addresses: dict[str, Address], security: Security, cluster_id: str = "c1") -> None:
+        self.identity = Identity(slot=slot, node_id=f"id of {slot}", cluster_id=cluster_id, addresses=addresses)
+        self.failures: list[str] = []
+        self.events: list[str] = []
+        self.messages: list[Message] = []
+        self.tasks = Tasks(slot, lambda name, error: self.failures.append(f"{name}: {error!r}"))
+        self.transport = Transport(
+            self.identity, security, self, tasks=self.tasks, clock=boot_time_s, frame_bytes=FRAME_BYTES
+        )
+
+    def peer_connected(self, slot: str) -> None:
+        self.events.append("up")
+
+    def peer_disconnected(self, slot: str) -> None:
+        self.events.append("down")
+
+    def peer_said(self, slot: str, messages: Sequence[Message]) -> None:
+        self.messages += messages
+
+    @property
+    def address(self) -> Address:
+        return self.identity.addresses[self.identity.slot]
+
+    async def start(self) -> None:
+        await self.transport.start(self.address)
+
+    async def stop(self) -> None:
+        await self.transport.close()
+        await self.tasks.close()
+        await asyncio.sleep(0)
+        assert [] == self.failures
+
+
+def addresses(host: str = "127.0.0.1") -> dict[str, Address]:
+    return {slot: Address(host, free_port()) for slot in ("a", "b")}
+
+
+def secret(directory: Path) -> Secret:
+    directory.mkdir(exist_ok=True)
+    return own_secret(directory)
+
+
+@asynccontextmanager
+async def started(*ends: End) -> AsyncIterator[None]:
+    try:
+        for end in ends:
+            await end.start()
+        yield
+    finally:
+        for end in ends:
+            await end.stop()
+
+
+def both_up(*ends: End) -> bool:
+    return all(end.transport.is_connected(other) for end in ends for other in end.identity.others)
+
+
+def pair(tmp_path: Path, host: str = "127.0.0.1") -> tuple[End, End]:
+    """Two nodes of one machine, each with its own secret file."""
+    known = addresses(host)
+    one = End("a", known, Security(secret(tmp_path / "a")))
+    other = End("b", known, Security(secret(tmp_path / "b")))
+    return one, other
+
+
+async def assert_they_talk(one: End, other: End) -> None:
+    await until(lambda: both_up(one, other))
+    one.transport.send("b", LeaseAck(1, 1.0))
+    other.transport.send("a", LeaseAck(2, 2.0))
+    await until(lambda: one.messages and other.messages)
+    assert ([LeaseAck(2, 2.0)], [LeaseAck(1, 1.0)]) == (one.messages, other.messages)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_nodes_of_one_machine_find_each_others_secret(tmp_path: Path, host: str) -> None:
+    one, other = pair(tmp_path, host)
+    async with started(one, other):
+        await assert_they_talk(one, other)
+
+
+async def test_of_two_connections_both_sides_keep_the_same_one(tmp_path: Path) -> None:
+    one, other = pair(tmp_path)
+    async with started(one, other):
+        await until(lambda: both_up(one, other))
+        for _ in range(5):
+            dialled = [await end.transport._dial(end.transport.links[slot]) for end, slot in ((one, "b"), (other, "a"))]
+            serving = [end.tasks.start("serve", end.transport._serve(end.transport.links[slot], connection))
+                       for end, slot, connection in zip((one, other), "ba", dialled, strict=True)
+                       if connection is not None]  # fmt: skip
+            await until(lambda: both_up(one, other) and same_connection(one, other))
+            assert serving
+        assert one.events.count("up") - one.events.count("down") == 1
+
+
+def same_connection(one: End, other: End) -> bool:
+    here, there = one.transport.links["b"], other.transport.links["a"]
+    if here.active is None or there.active is None or here.number != there.number:
+        return False
+    mine, theirs = (link.active._writer.get_extra_info for link in (here, there))  # type: ignore[union-attr]
+    return bool(mine("sockname") == theirs("peername") and mine("peername") == theirs("sockname"))
+
+
+async def test_either_side_may_dial(tmp_path: Path) -> None:
+    for silent in (0, 1):
+        ends = pair(tmp_path)
+        deaf = ends[silent].transport.links[ends[silent].identity.others[0]]
+        deaf.address = Address("127.0.0.1", 1)
+        async with started(*ends):
+            await until(lambda ends=ends: both_up(*ends))  # type: ignore[misc]
+
+
+async def test_a_node_that_was_restarted_is_connected_again(tmp_path: Path) -> None:
+    one, other = pair(tmp_path)
+    async with started(one, other):
+        await until(lambda: both_up(one, other))
+        await other.stop()
+        await until(lambda: not one.transport.is_connected("b"))
+        again = End("b", dict(other.identity.addresses), Security(secret(tmp_path / "b")))
+        async with started(again):
+            await assert_they_talk(one, again)
+
+
+async def test_a_wrong_secret_is_refused_and_the_reason_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = pair(tmp_path)
+    for end in (one, other):
+        # as if they could not read each other's files
+        end.transport._security = replace(
+            end.transport._security, secret=Secret(end.address.host.encode() * 2 + end.identity.slot.encode())
+        )
+    async with started(one, other):
+        await until(lambda: "does not know the secret" in caplog.text)
+        assert [] == one.events + other.events
+
+
+async def test_another_cluster_is_refused_with_both_lists(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    known = addresses()
+    one = End("a", known, Security(secret(tmp_path / "a")))
+    other = End("b", known, Security(secret(tmp_path / "b")), cluster_id="c2")
+    async with started(one, other):
+        await until(lambda: "RaftNodes differ: " in caplog.text)
+        assert [] == one.events + other.events
+
+
+async def stranger(address: Address, data: bytes) -> bytes:
+    """What a node answers to ``data`` until it closes."""
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(data)
+    try:
+        async with asyncio.timeout(20):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.transport.abort()
+
+
+GARBAGE = [
+    b"",
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 5,
+    b"\x00" * 1000,
+    b"\xff" * 100_000,
+    MAGIC + b"\x01" + bytes(64),
+    MAGIC + b"\x63" + bytes(64),
+]
+
+
+async def test_strangers_cost_a_log_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one, other = pair(tmp_path)
+    async with started(one, other):
+        await until(lambda: both_up(one, other))
+        answers = await asyncio.gather(*(stranger(one.address, data) for data in GARBAGE))
+        assert all(answer.startswith(MAGIC) and len(answer) < 200 for answer in answers if answer)
+        assert both_up(one, other) and ["up"] == one.events
+        assert "a connection from 127.0.0.1 was refused" in caplog.text
+        assert 0 == len(one.transport._strangers)
+
+
+async def test_many_strangers_at_once_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STRANGERS_MAX", 4)
+    one, other = pair(tmp_path)
+    async with started(one):
+        crowd = [await asyncio.open_connection(one.address.host, one.address.port) for _ in range(20)]
+        await until(lambda: sum(reader.at_eof() for reader, _ in crowd) >= 16)
+        assert 4 >= len(one.transport._strangers)
+        for _, writer in crowd:
+            writer.transport.abort()
+        async with started(other):
+            await until(lambda: both_up(one, other))
+
+
+async def test_a_listener_in_a_nodes_place_learns_no_secret_and_gets_no_link(tmp_path: Path) -> None:
+    """It passes the greeting of the real node 'c' on to whoever dials 'b': a proof is bound to the slot dialled."""
+    known = addresses() | {"c": Address("127.0.0.1", free_port())}
+    dialler = End("a", known, Security(secret(tmp_path / "a")))
+    real = End("c", known, Security(secret(tmp_path / "c")))
+    real.transport.links["a"].is_cut = True
+    proofs: list[bytes] = []
+    answers: list[bytes] = []
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(known["c"].host, known["c"].port)
+        writer.write(await far_reader.read(4096))
+        proofs.append(await reader.read(4096))
+        far_writer.write(proofs[-1])
+        answers.append(await far_reader.read(4096))
+        for each in (writer, far_writer):
+            each.transport.abort()
+
+    rogue = await asyncio.start_server(relay, known["b"].host, known["b"].port)
+    try:
+        async with started(dialler, real):
+            await until(lambda: answers)
+            assert {b""} == set(answers) and all(secret(tmp_path / "c").key not in proof for proof in proofs)
+            assert not dialler.transport.is_connected("b") and not real.transport.is_connected("a")
+    finally:
+        rogue.close()
+        await rogue.wait_closed()
+
+
+async def test_a_peer_that_breaks_the_protocol_loses_its_connection(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = pair(tmp_path)
+    async with started(one, other):
+        await until(lambda: both_up(one, other))
+        connection = other.transport.links["a"].active
+        assert connection is not None
+        connection._writer.write(b"\x00\x00\x00\x02\xff\xff")
+        await until(lambda: "down" in one.events)
+        await until(lambda: "was closed: a frame of 2 bytes is no message" in caplog.text)
+        await until(lambda: both_up(one, other))
+
+
+async def test_a_peer_that_does_not_read_loses_its_connection(tmp_path: Path) -> None:
+    one, other = pair(tmp_path)
+    async with started(one, other):
+        await until(lambda: both_up(one, other))
+        connection = one.transport.links["b"].active
+        assert connection is not None
+        big = Refusal("x" * 4000)
+        sent = 0
+        while connection.send(big):
+            sent += 4000
+            assert sent < 100 * FRAME_BYTES, "it buffers without limit"
+        assert connection.is_closed
+
+
+async def test_a_silent_connection_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENCE_S", 0.3)
+    monkeypatch.setattr(module, "PING_S", 0.1)
+    one, other = pair(tmp_path)
+    async with started(one, other):
+        await until(lambda: both_up(one, other))
+        await until(lambda: one.transport.links["b"].round_trip_s is not None)
+        for end, slot in ((one, "b"), (other, "a")):
+            end.transport.cut(slot)
+        await until(lambda: not one.transport.is_connected("b") and not other.transport.is_connected("a"))
+        for end, slot in ((one, "b"), (other, "a")):
+            end.transport.heal(slot)
+        await until(lambda: both_up(one, other))
+
+
+def tls_contexts(directory: Path) -> TlsContexts:
+    """One certificate that both sides use and trust."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = directory / "node.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    contexts = [ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)]
+    for context in contexts:
+        context.load_cert_chain(pem)
+        context.load_verify_locations(pem)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return TlsContexts(*contexts)
+
+
+async def test_under_tls_certificates_prove_it_and_plain_text_gets_nothing(tmp_path: Path) -> None:
+    tls = tls_contexts(tmp_path)
+    known = addresses()
+    one, other = (End(slot, known, Security(Secret(slot.encode()), tls)) for slot in "ab")
+    async with started(one, other):
+        await assert_they_talk(one, other)
+        cipher = one.transport.links["b"].active._writer.get_extra_info("cipher")  # type: ignore[union-attr]
+        assert cipher is not None
+        assert not (await stranger(one.address, b"\x00" * 100)).startswith(MAGIC)
+
+
+def test_plain_text_off_loopback_needs_permission() -> None:
+    address = Address("10.0.0.1", 10008)
+    closed = Security(Secret(b"k"))
+    with pytest.raises(StartupError, match="off loopback"):
+        closed.check(address, "10.0.0.1")
+    with pytest.raises(StartupError, match="off loopback"):
+        closed.check(Address("0.0.0.0", 1), "0.0.0.0")
+    closed.check(Address("localhost", 1), "127.0.0.1")
+    closed.check(Address("localhost", 1), "::1")
+    replace(closed, plaintext=True).check(address, "10.0.0.1")
+
+
+def test_a_named_file_is_used_on_this_machine_only(tmp_path: Path) -> None:
+    named, own = secret(tmp_path / "x"), Secret(b"own")
+    path = str(tmp_path / "x" / SECRET_FILE)
+    assert named.key == Security(own).key_for(path, "127.0.0.1")
+    assert own.key == Security(own, plaintext=True).key_for(path, "10.0.0.1")
+    assert own.key == Security(own).key_for("", "127.0.0.1")
+    assert ("", path) == (Security(named).named_path("10.0.0.1"), Security(named).named_path("127.0.0.1"))
+
+
+async def test_a_cluster_goes_on_while_strangers_knock(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        leader = await cluster.leader()
+        term = leader.term
+        host, _, port = leader.node_id.partition(":")
+        knocking = asyncio.gather(*(stranger(Address(host, int(port)), data) for data in GARBAGE * 5))
+        for _ in range(20):
+            await cluster.add(leader)
+        await knocking
+        assert term == leader.term and leader.authority() is not None
