@@ -29,7 +29,7 @@ def create_app(front: Front) -> web.Application:
     """The application of one node."""
     app = web.Application(client_max_size=front.settings.body_bytes_max)
     app[FRONT] = front
-    app.router.add_route(hdrs.METH_ANY, "/{path:.*}", _handle)
+    app.router.add_route(hdrs.METH_ANY, r"/{path:[\s\S]*}", _handle)
     return app
 
 
