@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request, Subject
+from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.replicated import Result, State, apply
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
@@ -23,6 +24,7 @@ from orchestrator_raft.core.replicated.commands import (
     ResumeRecovery,
     SwitchRecoveries,
 )
+from orchestrator_raft.core.topology import StaleStatus
 from tests.core.scenario import World
 
 STAR = """
@@ -282,3 +284,78 @@ def test_a_dead_primary_leaves_the_cluster_to_its_successor(log: Log) -> None:
     (cluster,) = log.state.clusters.values()
     assert (log.key("R1"), 2) == (cluster.primary, cluster.generation)
     assert {"c1"} == {record.cluster_id for record in log.state.servers.values()}
+
+
+def test_an_old_primary_that_was_fenced_but_not_attached_goes_on_the_stale_list(log: Log) -> None:
+    promoted(log, "takeover", ("R2", "R3"), fenced=True)
+    assert StaleStatus.FENCED is log.state.stale[log.key("P")].status
+    assert log.key("P") == returning(log.manager.topology, "c1")[0]
+
+
+def test_a_replica_that_was_not_moved_is_left_behind_and_taken_back_when_it_answers(log: Log) -> None:
+    promoted(log, "takeover", ("P", "R2"), fenced=True)
+    assert log.keys("R3") == log.state.clusters["c1"].left_behind
+    assert log.keys("R3") == returning(log.manager.topology, "c1")
+    log.world.change_line("R3 dead")
+    log.manager.look()
+    assert () == returning(log.manager.topology, "c1")
+
+
+def test_a_replica_left_behind_stays_in_its_cluster_when_its_source_is_forgotten(log: Log) -> None:
+    promoted(log, "takeover", ("P", "R2"), fenced=True)
+    log.manager.propose(ForgetServers, keys=log.keys("P"))
+    assert {"c1"} == {record.cluster_id for record in log.state.servers.values()}
+    assert log.keys("R3") == log.state.clusters["c1"].left_behind
+
+
+def test_a_replica_left_behind_that_a_person_made_independent_is_let_alone(log: Log) -> None:
+    promoted(log, "takeover", ("P", "R2"), fenced=True)
+    fleet = log.world.fleet
+    fleet["R1"].source, fleet["R3"].source, fleet["R3"].read_only = None, None, False
+    log.manager.look()
+    assert () == returning(log.manager.topology, "c1")
+
+
+def test_an_abandoned_recovery_that_promoted_somebody_leaves_everybody_else_on_a_list(log: Log) -> None:
+    log.claim("r1", kind="takeover", phase="prepare")
+    log.record("r1", phase="promote", successor=log.key("R1"), fenced=True)
+    log.record("r1", phase="repoint", promoted=True)
+    log.finish("r1", end=EndState.ABANDONED)
+    assert [log.key("P")] == list(log.state.stale)
+    assert log.keys("R2", "R3") == log.state.clusters["c1"].left_behind
+
+
+@pytest.mark.parametrize("end", [EndState.FAILED, EndState.UNDONE, EndState.ABANDONED])
+def test_a_primary_that_nobody_replaced_is_not_stale(log: Log, end: EndState) -> None:
+    """On the list it would be fenced when it returns, and its death would not be seen any more."""
+    log.claim("r1")
+    log.record("r1", phase="promote", successor=log.key("R1"), stale=log.keys("P"))
+    assert [log.key("P")] == list(log.state.stale)
+    log.finish("r1", end=end)
+    assert {} == log.state.stale
+    assert log.key("P") == log.state.clusters["c1"].primary
+
+
+def test_a_recovery_that_takes_a_server_off_its_own_stale_list_takes_it_off_the_clusters(log: Log) -> None:
+    log.claim("r1")
+    log.record("r1", stale=log.keys("P", "R1"))
+    log.record("r1", stale=log.keys("R1"))
+    assert [log.key("R1")] == list(log.state.stale)
+
+
+def test_a_replica_with_extra_transactions_is_kept_out_and_not_tried_again(log: Log) -> None:
+    promoted(log, "takeover", ("P", "R2"), fenced=True)
+    log.claim("r2", kind="rejoin", on="R3", phase="fence")
+    log.finish("r2", end=EndState.QUARANTINED, lost_gtids="R3:1-5")
+    mark = log.state.stale[log.key("R3")]
+    assert (StaleStatus.QUARANTINED, "R3:1-5") == (mark.status, mark.extra)
+    assert () == log.state.clusters["c1"].left_behind
+    assert () == returning(log.manager.topology, "c1")
+
+
+def test_a_server_that_was_attached_is_on_no_list_any_more(log: Log) -> None:
+    promoted(log, "takeover", ("R2",), fenced=True)
+    for number, name in enumerate(("P", "R3"), start=2):
+        log.claim(f"r{number}", kind="rejoin", on=name, phase="fence")
+        log.finish(f"r{number}", successor=log.key("R1"), moved=log.keys(name))
+    assert ({}, ()) == (log.state.stale, log.state.clusters["c1"].left_behind)

@@ -86,12 +86,15 @@ def any_fleet(draw: st.DrawFn) -> dict[str, object]:
     present = draw(st.lists(numbers, unique=True, min_size=1))
     known = records(*[draw(any_server(number)) for number in present])
     used = sorted({record.cluster_id for record in known.values()} - {""})
-    clusters = {
-        name: ClusterRecord(
-            id=name, primary=draw(st.none() | st.sampled_from(KEYS)), generation=draw(st.integers(0, 5))
+    clusters = {}
+    for name in used:
+        primary, late = draw(st.none() | st.sampled_from(KEYS)), draw(st.sets(st.sampled_from(KEYS), max_size=1))
+        clusters[name] = ClusterRecord(
+            id=name,
+            primary=primary,
+            generation=draw(st.integers(0, 5)),
+            left_behind=tuple(key for key in late if key != primary),
         )
-        for name in used
-    }
     stale = {
         KEYS[number]: StalePrimary(
             key=KEYS[number], cluster_id=draw(st.sampled_from(CLUSTERS)), recovery_id="r", since_ms=0,

@@ -49,7 +49,12 @@ def returning(topology: Topology, cluster_id: str) -> tuple[InstanceKey, ...]:
 
 
 def is_left_behind(topology: Topology, server: Server) -> bool:
-    """It still replicates from a server that has lost the primary role and is not attached itself."""
+    """It missed a change of primary. One that replicates from nobody any more was taken out by a person."""
+    if server.facts is None or server.facts.source is None:
+        return False
+    cluster = topology.clusters.get(server.cluster_id)
+    if cluster is not None and server.key in cluster.record.left_behind:
+        return True
     source = topology.servers.get(server.source) if server.source is not None else None
     return source is not None and source.stale is not None
 

@@ -23,12 +23,22 @@ def follow(state: State, before: Recovery, after: Recovery) -> State:
 
 
 def _mark_stale(state: State, before: Recovery, after: Recovery) -> State:
-    new = {
-        key: StalePrimary(key=key, cluster_id=after.cluster_id, recovery_id=after.id, since_ms=state.time_ms)
-        for key in after.stale
-        if key not in before.stale
+    """The stale list follows the record: what the recovery adds is added, what it takes back is taken off again."""
+    added = {key: _stale(state, after, key) for key in after.stale if key not in before.stale}
+    kept = {
+        key: mark
+        for key, mark in state.stale.items()
+        if mark.recovery_id != after.id or key in after.stale or key not in before.stale
     }
-    return replace(state, stale={**state.stale, **new}) if new else state
+    return replace(state, stale={**kept, **added})
+
+
+def _stale(state: State, recovery: Recovery, key: InstanceKey) -> StalePrimary:
+    is_fenced = recovery.fenced and key == recovery.subject.key
+    return StalePrimary(
+        key=key, cluster_id=recovery.cluster_id, recovery_id=recovery.id, since_ms=state.time_ms,
+        status=StaleStatus.FENCED if is_fenced else StaleStatus.OUT_OF_REACH,
+    )  # fmt: skip
 
 
 def _promote(state: State, before: Recovery, after: Recovery) -> State:
@@ -43,7 +53,13 @@ def _promote(state: State, before: Recovery, after: Recovery) -> State:
         if key in state.servers
         if (facts := state.servers[key].facts) is not None and facts.semi_sync.replica_enabled
     ]
-    changed = replace(record, primary=after.successor, generation=record.generation + 1, ackers=tuple(ackers))
+    changed = replace(
+        record,
+        primary=after.successor,
+        generation=record.generation + 1,
+        ackers=tuple(ackers),
+        left_behind=tuple(key for key in record.left_behind if key != after.successor),
+    )
     return replace(
         _linked(state, (after.successor,), None),
         clusters={**state.clusters, record.id: changed},
@@ -54,17 +70,61 @@ def _promote(state: State, before: Recovery, after: Recovery) -> State:
 
 def close(state: State, recovery: Recovery) -> State:
     """The state after a recovery has ended; membership and links are free to change again."""
-    key = recovery.subject.key
-    if recovery.kind == "rejoin" and key in state.stale:
-        stale = dict(state.stale)
-        if recovery.end is EndState.SUCCEEDED:
-            del stale[key]
-        elif recovery.end is EndState.QUARANTINED:
-            stale[key] = replace(stale[key], status=StaleStatus.QUARANTINED, extra=recovery.lost_gtids)
-        state = replace(state, stale=stale)
+    if recovery.kind == "rejoin":
+        state = _returned(state, recovery)
+    elif recovery.promoted:
+        state = _left_behind(state, recovery)
+    else:
+        state = _as_before(state, recovery)
     if recovery.successor is not None:
         state = _linked(state, recovery.moved, recovery.successor)
     return reassign(state)
+
+
+def _returned(state: State, recovery: Recovery) -> State:
+    """A server that is attached is no longer stale; one with extra transactions is kept out from now on."""
+    key, stale = recovery.subject.key, dict(state.stale)
+    if recovery.end is EndState.SUCCEEDED:
+        stale.pop(key, None)
+    elif recovery.end is EndState.QUARANTINED:
+        mark = stale.get(key) or _stale(state, recovery, key)
+        stale[key] = replace(mark, status=StaleStatus.QUARANTINED, extra=recovery.lost_gtids)
+    else:
+        return state
+    return _with_left_behind(replace(state, stale=stale), recovery.cluster_id, without=(key,))
+
+
+def _left_behind(state: State, recovery: Recovery) -> State:
+    """However it ended: whoever does not follow the new primary is on a list, so that nobody is forgotten."""
+    old = recovery.subject.key
+    missing = [
+        key
+        for key in (old, *recovery.subject.replicas)
+        if key in state.servers and key != recovery.successor and key not in recovery.moved and key not in state.stale
+    ]
+    if old in missing:
+        state = replace(state, stale={**state.stale, old: _stale(state, recovery, old)})
+    replicas = tuple(key for key in missing if key != old)
+    return _with_left_behind(state, recovery.cluster_id, also=replicas, without=recovery.moved)
+
+
+def _as_before(state: State, recovery: Recovery) -> State:
+    """Nobody was promoted: the primary is the primary, so it is not stale, whatever the recovery had intended."""
+    record = state.clusters.get(recovery.cluster_id)
+    primary = record.primary if record is not None else None
+    stale = {key: mark for key, mark in state.stale.items() if key != primary or mark.recovery_id != recovery.id}
+    lost = tuple(key for key in recovery.lost if key in state.servers and key not in stale)
+    return _with_left_behind(replace(state, stale=stale), recovery.cluster_id, also=lost)
+
+
+def _with_left_behind(
+    state: State, cluster_id: str, *, also: tuple[InstanceKey, ...] = (), without: tuple[InstanceKey, ...] = ()
+) -> State:
+    record = state.clusters.get(cluster_id)
+    if record is None:
+        return state
+    keys = tuple(sorted({*record.left_behind, *also} - set(without)))
+    return replace(state, clusters={**state.clusters, cluster_id: replace(record, left_behind=keys)})
 
 
 def _linked(state: State, keys: tuple[InstanceKey, ...], source: InstanceKey | None) -> State:

@@ -59,7 +59,11 @@ def forget(state: State, command: ForgetServers) -> Applied:
         )
     gone = set(known)
     clusters = {
-        cluster_id: replace(record, ackers=tuple(key for key in record.ackers if key not in gone))
+        cluster_id: replace(
+            record,
+            ackers=tuple(key for key in record.ackers if key not in gone),
+            left_behind=tuple(key for key in record.left_behind if key not in gone),
+        )
         for cluster_id, record in state.clusters.items()
     }
     without = replace(

@@ -4,7 +4,7 @@ Theory. Replication links join servers into components. A cluster keeps its iden
 a component takes over the cluster whose recorded primary is in it, else the one most of its servers came from, and each
 cluster goes to one component only. During a recovery links change step by step, so a cluster under recovery
 (``frozen``) keeps its members and takes none from other clusters until it has ended; servers that are new may join it.
-A stale primary stays with the cluster that demoted it.
+A stale primary stays with the cluster that demoted it, and a replica that was left behind with the one it belongs to.
 
 Both functions are called inside the replicated ``apply``: deterministic, total, no surprise for any input.
 """
@@ -72,7 +72,13 @@ def assign_clusters(
 ) -> Assignment:
     """Membership, primary, alias and domain of every cluster after ``records`` changed."""
     links = resolve_sources(records)
-    outside = frozenset(key for key in stale if key in records and links[key] is None)
+    late = [
+        key
+        for cluster in clusters.values()
+        for key in cluster.left_behind
+        if key in records and records[key].cluster_id == cluster.id
+    ]
+    outside = frozenset(key for key in (*stale, *late) if key in records and links[key] is None)
     components = _components(links, records, frozen)
     named = _name_components(components, records, clusters, outside)
     members: dict[str, list[InstanceKey]] = {}
@@ -190,6 +196,7 @@ def _refresh(
         domain=(facts.cluster_domain if facts else "") or cluster.domain,
         generation=cluster.generation + 1 if changed else cluster.generation,
         ackers=() if changed else cluster.ackers,
+        left_behind=tuple(key for key in cluster.left_behind if key in members and primary not in (key, links[key])),
     )
     return observe_ackers(refreshed, records, links)
 
@@ -208,10 +215,11 @@ def _primary(
     roots = [key for key in members if links[key] not in inside]
     if cluster.primary in roots:
         return cluster.primary
-    if roots:
-        return min(roots, key=lambda key: (links[key] is not None, _is_read_only(records[key]), key))
     circle = [key for key in members if _in_circle(key, links)]
-    return min(circle, key=lambda key: (_is_read_only(records[key]), key != cluster.primary, key))
+    ahead = [key for key in roots if key not in cluster.left_behind]
+    if circle and not ahead:
+        return min(circle, key=lambda key: (_is_read_only(records[key]), key != cluster.primary, key))
+    return min(ahead or roots, key=lambda key: (links[key] is not None, _is_read_only(records[key]), key))
 
 
 def _is_read_only(record: ServerRecord) -> bool:

@@ -42,6 +42,8 @@ class ClusterRecord:
     """Counts the changes of the primary role; publications carry it."""
     ackers: tuple[InstanceKey, ...] = ()
     """Possible ackers: replicas that may have acknowledged a semi-sync commit. Shrinks only by command (D4)."""
+    left_behind: tuple[InstanceKey, ...] = ()
+    """Replicas that missed a change of primary. Each is compared and attached, or kept out, when it answers."""
 
     @property
     def name(self) -> str:
