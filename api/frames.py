@@ -22,6 +22,7 @@ from .exchange import Answer, Ask
 VERSION = 1
 COMPRESS_FROM_BYTES = 4096
 HEADER_MAX = 64 * 1024
+NO_FRAME = "another node sent a request or an answer that is no frame: do all nodes run one version?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,13 @@ FORWARDED_HEADERS = frozenset({"content-type", "host", "origin"})
 def decode_ask(payload: bytes) -> Forwarded:
     """Raises Unavailable for what is no frame of this version."""
     header, body = _unframe(payload)
+    try:
+        return _forwarded(header, body)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unavailable(NO_FRAME) from error
+
+
+def _forwarded(header: Mapping[str, Any], body: bytes) -> Forwarded:
     ask = Ask(
         method=str(header["method"]),
         path=str(header["path"]),
@@ -90,6 +98,13 @@ def decode_answer(payload: bytes) -> Answer | NotLeading:
     header, body = _unframe(payload)
     if "not_leading" in header:
         return NotLeading(str(header["not_leading"]))
+    try:
+        return _answered(header, body)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unavailable(NO_FRAME) from error
+
+
+def _answered(header: Mapping[str, Any], body: bytes) -> Answer:
     return Answer(
         status=int(header["status"]),
         body=body,
@@ -107,8 +122,11 @@ def _frame(header: Mapping[str, Any], body: bytes) -> bytes:
 def _unframe(payload: bytes) -> tuple[dict[str, Any], bytes]:
     length = int.from_bytes(payload[:4], "big")
     if len(payload) < 4 + length or not 0 < length <= HEADER_MAX:
-        raise Unavailable("another node sent a request or an answer that is no frame: do all nodes run one version?")
-    header = json.loads(payload[4 : 4 + length])
+        raise Unavailable(NO_FRAME)
+    try:
+        header = json.loads(payload[4 : 4 + length])
+    except ValueError as error:
+        raise Unavailable(NO_FRAME) from error
     if not isinstance(header, dict) or header.get("version") != VERSION:
         raise Unavailable("another node forwards requests in a form that this version does not know: upgrade it")
     return header, payload[4 + length :]

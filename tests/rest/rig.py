@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,7 @@ from orchestrator_raft.engine.leadership import Engine, EngineSettings, Outside
 from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.engine.service import Service
 from orchestrator_raft.engine.witness import serve_witness
+from orchestrator_raft.tasks import Tasks
 from tests.engine.fleet import Fleet
 from tests.engine.twins import MemoryRaft, MemorySessions, RecordingHooks, ScriptedProber
 
@@ -139,6 +140,11 @@ class Rig:
         self.raft = MemoryRaft(*names)
         self.nodes = {name: Node(self, name, settings or ApiSettings()) for name in names}
         self._stack = AsyncExitStack()
+        self._tasks = Tasks("test", lambda _name, _error: None)
+
+    def begin(self, asking: Coroutine[Any, Any, Got]) -> asyncio.Task[Got]:
+        """Ask now, look at the answer later."""
+        return self._tasks.start("ask", asking)
 
     def __getitem__(self, name: str) -> Node:
         return self.nodes[name]
@@ -153,6 +159,7 @@ class Rig:
         return self
 
     async def __aexit__(self, *_details: object) -> None:
+        await self._tasks.close()
         await self._stack.aclose()
         failures = [each for node in self.nodes.values() for each in node.failures]
         assert failures == [], failures
