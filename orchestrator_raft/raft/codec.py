@@ -122,7 +122,8 @@ def _converter(hooks: Sequence[Hook]) -> cattrs.Converter:
     converter.register_unstructure_hook_factory(_is_class_union, lambda kind: _union_encoder(converter, kind))
     converter.register_structure_hook_factory(_is_class_union, lambda kind: _union_decoder(converter, kind))
     converter.register_unstructure_hook_func(_is_primitive_union, lambda value: value)
-    converter.register_structure_hook_func(_is_primitive_union, _primitive)
+    converter.register_structure_hook_factory(_is_primitive_union, _primitive_decoder)
+    converter.register_structure_hook_factory(_is_plain_sequence, lambda kind: _sequence_decoder(converter, kind))
     for kind in (str, bytes, bool, int, float):
         converter.register_structure_hook(kind, _strict(kind))
     converter.register_unstructure_hook(Enum, lambda member: member.value)
@@ -149,6 +150,12 @@ def _is_set(kind: Any) -> bool:
 def _is_sequence(kind: Any) -> bool:
     origin = get_origin(kind) or kind
     return origin is Sequence or (isinstance(origin, type) and issubclass(origin, (list, tuple)))
+
+
+def _is_plain_sequence(kind: Any) -> bool:
+    """One type for all items: tuple[X, ...], list[X], Sequence[X]."""
+    arguments = get_args(kind)
+    return _is_sequence(kind) and (len(arguments) == 1 or (len(arguments) == 2 and arguments[1] is Ellipsis))
 
 
 def _members(kind: Any) -> tuple[Any, ...]:
@@ -182,10 +189,8 @@ def _mapping_encoder(converter: cattrs.Converter, kind: Any) -> Callable[[Any], 
 def _mapping_decoder(converter: cattrs.Converter, kind: Any) -> Callable[[Plain, Any], Any]:
     key_type, value_type = _arguments(kind, 2)
 
-    def decode(pairs: Plain, _: Any) -> Any:
-        return {converter.structure(key, key_type): converter.structure(value, value_type) for key, value in pairs}
-
-    return decode
+    decode_key, decode_value = _structurer(converter, key_type), _structurer(converter, value_type)
+    return lambda pairs, _: {decode_key(key): decode_value(value) for key, value in pairs}
 
 
 def _set_encoder(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Plain]:
@@ -208,7 +213,28 @@ def _encoder(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Plain]:
     """By the declared type, so that a union inside a container is tagged like one in a field."""
     if kind is Any or isinstance(kind, TypeVar):
         return converter.unstructure
-    return lambda value: converter.unstructure(value, unstructure_as=kind)
+    found: list[Callable[[Any], Plain]] = []
+
+    def encode(value: Any) -> Plain:
+        if not found:
+            found.append(converter.get_unstructure_hook(kind))
+        return found[0](value)
+
+    return encode
+
+
+def _structurer(converter: cattrs.Converter, kind: Any) -> Callable[[Plain], Any]:
+    """Looked up at the first use, so that a type may contain itself."""
+    if kind is Any or isinstance(kind, TypeVar):
+        return lambda value: value
+    found: list[Callable[[Plain, Any], Any]] = []
+
+    def decode(value: Plain) -> Any:
+        if not found:
+            found.append(converter.get_structure_hook(kind))
+        return found[0](value, kind)
+
+    return decode
 
 
 def _union_encoder(converter: cattrs.Converter, kind: Any) -> Callable[[Any], Plain]:
@@ -230,11 +256,27 @@ def _union_decoder(converter: cattrs.Converter, kind: Any) -> Callable[[Plain, A
     return decode
 
 
-def _primitive(value: Plain, kind: Any) -> Plain:
-    allowed = get_args(kind)
-    if type(value) not in allowed and not (value is None and types.NoneType in allowed):
-        raise ValueError(f"{value!r} is none of {kind}")
-    return value
+def _sequence_decoder(converter: cattrs.Converter, kind: Any) -> Callable[[Plain, Any], Any]:
+    decode_item = _structurer(converter, get_args(kind)[0])
+    made: type[Any] = list if (get_origin(kind) or kind) is list else tuple
+
+    def decode(items: Plain, _: Any) -> Any:
+        if type(items) is not list:
+            raise ValueError(f"{items!r} is no list")
+        return made([decode_item(item) for item in items])
+
+    return decode
+
+
+def _primitive_decoder(kind: Any) -> Callable[[Plain, Any], Plain]:
+    allowed = frozenset(get_args(kind))
+
+    def decode(value: Plain, _: Any) -> Plain:
+        if type(value) not in allowed:
+            raise ValueError(f"{value!r} is none of {kind}")
+        return value
+
+    return decode
 
 
 def _strict(kind: type[Any]) -> Callable[[Plain, Any], Any]:
