@@ -86,7 +86,7 @@ class Node:
             raise SandboxError(f"{self} is running already")
         self.directory.mkdir(parents=True, exist_ok=True)
         self.config_file.write_text(json.dumps(self.settings, indent=2) + "\n")
-        program = [sys.executable, "-m", "orchestrator_raft.cli", "serve", "--config", str(self.config_file)]
+        program = [sys.executable, "-m", "orchestrator_raft", "serve", "--config", str(self.config_file)]
         self._process = spawn(program, log=self.log, environ={}, folder=self.directory)
 
     def wait_answering(self, timeout_s: float = START_TIMEOUT_S) -> None:
