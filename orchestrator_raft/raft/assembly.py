@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator_raft.core.errors import StartupError
+from orchestrator_raft.core.errors import InvalidInput, StartupError
 from orchestrator_raft.raft.clock import boot_time_s
 from orchestrator_raft.raft.data_dir import DataDir
 from orchestrator_raft.raft.driver import Driver
@@ -16,10 +16,11 @@ from orchestrator_raft.raft.identity import Identity, identify
 from orchestrator_raft.raft.machine import Replicated
 from orchestrator_raft.raft.replica import Replica
 from orchestrator_raft.raft.secret import own_secret
+from orchestrator_raft.raft.security import Security, TlsContexts
 from orchestrator_raft.raft.settings import Address, RaftSettings
 from orchestrator_raft.raft.sqlite_store import SqliteStore
 from orchestrator_raft.raft.store import MemoryStore, Store
-from orchestrator_raft.raft.transport import Security, TlsContexts, Transport
+from orchestrator_raft.raft.transport import Transport
 
 log = logging.getLogger("orchestrator_raft.raft")
 
@@ -37,9 +38,7 @@ class Parts:
     def release(self) -> None:
         """The disk last, and only when nothing is called any more."""
         self.replica.close()
-        self.store.close()
-        if self.data_dir is not None:
-            self.data_dir.release()
+        _let_go(self.store, self.data_dir)
 
 
 def assemble(
@@ -59,10 +58,11 @@ def assemble(
             clock=boot_time_s, wall=time.time, timing=settings.timing, limits=settings.limits,
         )  # fmt: skip
         transport = _transport(settings, identity, data_dir, driver, tls)
+    except InvalidInput as error:
+        _let_go(store, data_dir)
+        raise StartupError(f"{store.where} cannot be read by this version: {error}") from error
     except BaseException:
-        store.close()
-        if data_dir is not None:
-            data_dir.release()
+        _let_go(store, data_dir)
         raise
     for warning in replica.warnings:
         log.warning("%s: passed over %s", store.where, warning)
@@ -70,6 +70,12 @@ def assemble(
         if image.facts.get(name) != value:
             replica.save_fact(name, value)
     return Parts(identity=identity, replica=replica, store=store, transport=transport, data_dir=data_dir)
+
+
+def _let_go(store: Store, data_dir: DataDir | None) -> None:
+    store.close()
+    if data_dir is not None:
+        data_dir.release()
 
 
 def _store(data_dir: DataDir | None, driver: Driver) -> Store:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import overload
 
 from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.settings import Limits
 from orchestrator_raft.raft.store import (
     AddEntry,
     ClearEntries,
@@ -32,9 +33,12 @@ from orchestrator_raft.raft.store import (
 class Journal:
     """Entries, term, vote and commit index of one node."""
 
-    def __init__(self, image: Image, loaded: Loaded, retained_max: int) -> None:
+    def __init__(self, image: Image, loaded: Loaded, limits: Limits) -> None:
         self._entries = loaded.entries
-        self._retained: deque[Entry] = deque(loaded.retained, maxlen=retained_max)
+        self._limits = limits
+        self._retained: deque[Entry] = deque()
+        self._retained_bytes = 0
+        self._retain(loaded.retained)
         self._term, self._vote = image.term, image.vote
         base = loaded.snapshot.index if loaded.snapshot is not None else 1
         self._commit_index = max(image.commit_index, base)
@@ -155,6 +159,7 @@ class Journal:
     def clear(self) -> None:
         self._entries = []
         self._retained.clear()
+        self._retained_bytes = 0
         self._unsynced.clear()
         self.bytes = self.synced_index = 0
         self.log_mark = self._record(ClearEntries())
@@ -170,8 +175,15 @@ class Journal:
     def deleteEntriesTo(self, entryTo: int) -> None:
         """The store has trimmed in the transaction that saved the snapshot; here only memory follows."""
         self.bytes -= sum(len(entry[0]) for entry in self._entries[:entryTo])
-        self._retained.extend(self._entries[:entryTo])
+        self._retain(self._entries[:entryTo])
         self._entries = self._entries[entryTo:]
+
+    def _retain(self, entries: Sequence[Entry]) -> None:
+        self._retained.extend(entries)
+        self._retained_bytes += sum(len(entry[0]) for entry in entries)
+        entries_max, bytes_max = self._limits.retained_entries, self._limits.retained_bytes
+        while self._retained and (len(self._retained) > entries_max or self._retained_bytes > bytes_max):
+            self._retained_bytes -= len(self._retained.popleft()[0])
 
     @overload
     def __getitem__(self, item: int) -> Entry: ...

@@ -22,10 +22,10 @@ from orchestrator_raft.raft.lease import Authority
 from orchestrator_raft.raft.machine import Machine, MachineCodec, Replicated
 from orchestrator_raft.raft.proposals import Subscription
 from orchestrator_raft.raft.replica import Replica
+from orchestrator_raft.raft.security import TlsContexts
 from orchestrator_raft.raft.selftest import self_test
 from orchestrator_raft.raft.settings import RaftSettings
 from orchestrator_raft.raft.status import Member, RaftStatus, describe, describe_members
-from orchestrator_raft.raft.transport import TlsContexts
 
 S = TypeVar("S")
 C = TypeVar("C")

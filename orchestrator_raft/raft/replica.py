@@ -67,7 +67,7 @@ class Replica:
         self._jumps = JumpWatch(clock, wall, timing.drift_margin_s)
         loaded = choose(image, store.where, limits.snapshot_bytes)
         self.warnings = loaded.unreadable
-        self.journal = Journal(image, loaded, limits.retained_entries)
+        self.journal = Journal(image, loaded, limits)
         self._outbox = Outbox(self.journal, deliver)
         self._replication = Replication(self.journal, limits)
         self._incoming = Incoming(limits.snapshot_bytes)

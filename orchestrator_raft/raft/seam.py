@@ -127,6 +127,8 @@ class Snapshots:
         self.take: Callable[[Entry, Entry, tuple[str, ...]], None] = lambda _previous, _last, _slots: None
         self.is_saved: Callable[[], bool] = lambda: False
         self.restore: Callable[[], tuple[Entry, Entry, Iterable[str]]] = lambda: ((b"", 0, 0), (b"", 0, 0), ())
+        self.failure: Exception | None = None
+        """Why the last restore failed; the library only logs it."""
         self._taking: int | None = None
 
     def serialize(self, data: tuple[Any, Entry, Entry, Iterable[Slot]], number: int) -> None:
@@ -143,7 +145,12 @@ class Snapshots:
         return SERIALIZER_STATE.SUCCESS, taken
 
     def deserialize(self) -> tuple[None, Entry, Entry, list[Slot]]:
-        previous, last, members = self.restore()
+        self.failure = None
+        try:
+            previous, last, members = self.restore()
+        except Exception as error:
+            self.failure = error
+            raise
         return None, last, previous, [Slot(member) for member in members]
 
     def getTransmissionData(self, node: Slot) -> tuple[bytes, bool, bool]:
@@ -179,6 +186,7 @@ class Library:
         self._set_clock()
         self._transport = _Transport(send)
         self._conf = _conf(timing, journal)
+        self._snapshots = snapshots
         self._others = {other: Slot(other) for other in others}
         self._machine = _Machine(Slot(me), list(self._others.values()), self._conf, transport=self._transport)
         self._machine.applied = apply
@@ -224,12 +232,14 @@ class Library:
         self._machine.command(command)
 
     def restore(self, index: int) -> None:
-        """Start from the snapshot that ``Snapshots.restore`` gives. RuntimeError if the library did not take it."""
+        """Start from the snapshot that ``Snapshots.restore`` gives. Raises what that raises, or RuntimeError."""
         self._set_clock()
         getattr(self._machine, LOAD)(False)
         self._check_restored(index)
 
     def _check_restored(self, index: int) -> None:
+        if self._snapshots.failure is not None:
+            raise self._snapshots.failure
         if self.applied_index != index:
             raise RuntimeError(f"PySyncObj did not take the snapshot {index}, it stands at {self.applied_index}")
 

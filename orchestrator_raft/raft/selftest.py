@@ -15,7 +15,7 @@ from orchestrator_raft.raft.appends import Append, Entry
 from orchestrator_raft.raft.journal import Journal
 from orchestrator_raft.raft.lease import NEVER
 from orchestrator_raft.raft.seam import BELOW, INSTALLED_VERSION, OLDEST, PRIVATE, Library, Snapshots
-from orchestrator_raft.raft.settings import Timing
+from orchestrator_raft.raft.settings import Limits, Timing
 from orchestrator_raft.raft.store import Image, Loaded
 
 
@@ -27,7 +27,7 @@ class _Bench:
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
         self.applied: list[tuple[int, bytes]] = []
         self.taken: list[tuple[Entry, Entry]] = []
-        self.journal = Journal(Image(), Loaded(None, b"", [], [], ()), 10)
+        self.journal = Journal(Image(), Loaded(None, b"", [], [], ()), Limits())
         self.snapshots = Snapshots()
         self.snapshots.take = lambda previous, last, _slots: self.taken.append((previous, last))
         self.snapshots.is_saved = lambda: True

@@ -104,6 +104,7 @@ class Limits:
     journal_bytes: int = 64 * 1024 * 1024
     retained_entries: int = 2_000
     """Trimmed entries kept in memory, so that a follower slightly behind needs no snapshot."""
+    retained_bytes: int = 16 * 1024 * 1024
     uncommitted_entries: int = 4_096
     pending_proposals: int = 1_024
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +27,8 @@ from orchestrator_raft.raft.connection import Connection
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.identity import Identity, resolve_address
 from orchestrator_raft.raft.messages import Hello, Message, Ping, Pong, Refusal, Use
-from orchestrator_raft.raft.secret import Secret, named_secret
-from orchestrator_raft.raft.settings import PLAINTEXT_VARIABLE, Address
+from orchestrator_raft.raft.security import Security
+from orchestrator_raft.raft.settings import Address
 from orchestrator_raft.tasks import Tasks
 
 HANDSHAKE_S = 2.0
@@ -38,44 +37,8 @@ REDIAL_S = (0.1, 0.45)
 PING_S = 1.0
 SILENCE_S = 3.5
 STRANGERS_MAX = 16
-
-
-@dataclass(frozen=True, slots=True)
-class TlsContexts:
-    """Both must verify the other side's certificate."""
-
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
-@dataclass(frozen=True, slots=True)
-class Security:
-    """How nodes prove that they belong: TLS where given, else the secret."""
-
-    secret: Secret
-    tls: TlsContexts | None = None
-    plaintext: bool = False
-    """Plain text off loopback is allowed."""
-
-    def own_key(self) -> bytes:
-        return b"" if self.tls is not None else self.secret.key
-
-    def key_for(self, named_path: str, ip: str) -> bytes:
-        """What to prove to the node at ``ip``, which names the file of its secret."""
-        named = named_secret(named_path) if named_path and _is_loopback(ip) and self.tls is None else None
-        return named.key if named is not None else self.own_key()
-
-    def named_path(self, ip: str) -> str:
-        """The path is told only where it means something: on this machine."""
-        return self.secret.path if self.tls is None and _is_loopback(ip) else ""
-
-    def check(self, address: Address, ip: str) -> None:
-        """Raises StartupError if nothing may be said in plain text to or from there."""
-        if self.tls is None and not self.plaintext and not _is_loopback(ip):
-            raise StartupError(
-                f"{address} is off loopback and there are no TLS certificates for the nodes: make them with "
-                f"'orchestrator-raft pki', or set {PLAINTEXT_VARIABLE}=1 in the environment (for a closed network only)"
-            )
+BROKEN = (OSError, EOFError, TimeoutError, ProtocolError, RuntimeError)
+"""What a connection may end with. RuntimeError is what uvloop raises where the other side has closed it meanwhile."""
 
 
 class Listener(Protocol):
@@ -140,8 +103,10 @@ class Transport:
     async def _check_security(self, bind: Address) -> None:
         if bind.is_wildcard:
             self._security.check(bind, bind.host)
-        for address in (bind, *self._me.addresses.values()):
-            for ip in await resolve_address(address):
+        addresses = (bind, *self._me.addresses.values())
+        found = await asyncio.gather(*(resolve_address(address) for address in addresses))
+        for address, ips in zip(addresses, found, strict=True):
+            for ip in ips:
                 self._security.check(address, ip)
 
     async def close(self) -> None:
@@ -204,7 +169,7 @@ class Transport:
                 continue
             try:
                 connection = await self._dial(link)
-            except (OSError, EOFError, TimeoutError, ProtocolError, StartupError) as error:
+            except (*BROKEN, StartupError) as error:
                 self._complaints.note(link.slot, f"no connection to {link.slot}: {_text(error)}")
                 continue
             if connection is not None:
@@ -254,21 +219,21 @@ class Transport:
         self._tasks.start("accepted", self._welcome(reader, writer))
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer, self._frame_bytes)
         origin = _ip(writer)
         key, path = self._security.own_key(), self._security.named_path(origin)
-        link: Link | None = None
+        link, connection = None, None
         try:
+            connection = Connection(reader, writer, self._frame_bytes)
             async with asyncio.timeout(HANDSHAKE_S):
                 await handshake.accept(reader, writer, slot=self._me.slot, key=key, path=path)
                 link = await self._introduce(connection, None)
-        except (OSError, EOFError, TimeoutError, ProtocolError) as error:
+        except BROKEN as error:
             self._complaints.note(origin, f"a connection from {origin} was refused: {_text(error)}")
         finally:
             self._strangers.discard(writer)
-            if link is None and not connection.is_closed:
-                connection.abort()
-        if link is not None:
+            if link is None and not writer.transport.is_closing():
+                writer.transport.abort()
+        if link is not None and connection is not None:
             await self._serve(link, connection)
 
     # one connection counts
@@ -324,7 +289,7 @@ class Transport:
     async def _serve(self, link: Link, connection: Connection) -> None:
         """Read until the connection ends or no longer counts."""
         try:
-            while messages := await connection.receive():
+            while messages := await self._receive(link, connection):
                 if link.active is not connection:
                     break
                 if not link.is_cut:
@@ -332,14 +297,22 @@ class Transport:
                     self._dispatch(link, messages)
         except ProtocolError as error:
             self._complaints.note(link.slot, f"the connection to {link.slot} was closed: {error}")
-        except OSError as error:
-            self._complaints.note(link.slot, f"the connection to {link.slot} broke: {_text(error)}")
         finally:
             connection.abort()
             if link.active is connection:
                 link.active = None
                 link.down.set()
                 self._listener.peer_disconnected(link.slot)
+
+    async def _receive(self, link: Link, connection: Connection) -> list[Message]:
+        """What comes next; nothing when the connection has ended, which is told if it did not end well."""
+        try:
+            return await connection.receive()
+        except ProtocolError:
+            raise
+        except BROKEN as error:
+            self._complaints.note(link.slot, f"the connection to {link.slot} broke: {_text(error)}")
+            return []
 
     def _dispatch(self, link: Link, messages: Sequence[Message]) -> None:
         rest: list[Message] = []
@@ -372,11 +345,6 @@ class Transport:
 def _ip(writer: asyncio.StreamWriter) -> str:
     peername = writer.get_extra_info("peername")
     return str(peername[0]).partition("%")[0] if peername else ""
-
-
-def _is_loopback(ip: str) -> bool:
-    literal = Address(ip, 1).ip
-    return literal is not None and literal.is_loopback
 
 
 def _text(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator_raft.core.errors import StartupError
 from orchestrator_raft.raft.journal import Journal
+from orchestrator_raft.raft.settings import Limits
 from orchestrator_raft.raft.sqlite_store import SqliteStore
 from orchestrator_raft.raft.store import (
     AddEntry,
@@ -261,7 +262,7 @@ def test_any_bytes_are_a_snapshot_or_refused(data: bytes, cut: int) -> None:
 
 
 def journal() -> Journal:
-    return Journal(Image(), Loaded(None, b"", [], [], ()), 2)
+    return Journal(Image(), Loaded(None, b"", [], [], ()), Limits(retained_entries=2))
 
 
 def test_an_entry_counts_as_synced_only_with_its_mark() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+import struct
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,8 +27,9 @@ from orchestrator_raft.raft.handshake import MAGIC
 from orchestrator_raft.raft.identity import Identity
 from orchestrator_raft.raft.messages import LeaseAck, Message, Refusal
 from orchestrator_raft.raft.secret import SECRET_FILE, Secret, own_secret
+from orchestrator_raft.raft.security import Security, TlsContexts
 from orchestrator_raft.raft.settings import Address
-from orchestrator_raft.raft.transport import Security, TlsContexts, Transport
+from orchestrator_raft.raft.transport import Transport
 from orchestrator_raft.tasks import Tasks
 from tests.raft.cluster import free_port, running, until
 
@@ -137,6 +141,13 @@ def same_connection(one: End, other: End) -> bool:
     return bool(mine("sockname") == theirs("peername") and mine("peername") == theirs("sockname"))
 
 
+async def at_rest(one: End, other: End) -> list[str]:
+    """What one end has told once both have agreed on one connection and nobody dials any more."""
+    await until(lambda: both_up(one, other) and same_connection(one, other))
+    await asyncio.sleep(2 * module.REDIAL_S[1])
+    return list(one.events)
+
+
 async def test_either_side_may_dial(tmp_path: Path) -> None:
     for silent in (0, 1):
         ends = pair(tmp_path)
@@ -206,12 +217,42 @@ GARBAGE = [
 async def test_strangers_cost_a_log_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     one, other = pair(tmp_path)
     async with started(one, other):
-        await until(lambda: both_up(one, other))
+        before = await at_rest(one, other)
         answers = await asyncio.gather(*(stranger(one.address, data) for data in GARBAGE))
         assert all(answer.startswith(MAGIC) and len(answer) < 200 for answer in answers if answer)
-        assert both_up(one, other) and ["up"] == one.events
+        assert both_up(one, other) and before == one.events
         assert "a connection from 127.0.0.1 was refused" in caplog.text
         assert 0 == len(one.transport._strangers)
+
+
+async def resetting(address: Address) -> None:
+    """A connection that is reset at once, or after the greeting."""
+    for wait in (False, True):
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        if wait:
+            await reader.read(1)
+            writer.write(b"x" * 10)
+        writer.transport.abort()
+
+
+async def reset_often(tmp_path: Path) -> None:
+    one, other = pair(tmp_path)
+    async with started(one, other):
+        before = await at_rest(one, other)
+        for _ in range(30):
+            await asyncio.gather(*(resetting(one.address) for _ in range(8)))
+        await until(lambda: not one.transport._strangers)
+        assert both_up(one, other) and before == one.events
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_strangers_that_reset_their_connections_break_nothing(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(reset_often(tmp_path))
 
 
 async def test_many_strangers_at_once_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
