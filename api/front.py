@@ -66,10 +66,15 @@ class Front:
 
     async def answer_forwarded(self, forwarded: Forwarded) -> Answer | NotLeading:
         """The leader's side: the person was admitted by the node that was asked."""
-        if not await self._may_act():
+        ready = await self._may_act() if self._is_write(forwarded.ask) else self._node.status().leads
+        if not ready:
             return NotLeading(f"node {self._node.status().node_id} does not lead")
         person = Person(forwarded.person.name, forwarded.person.may_write and not self._settings.read_only)
         return await self._answer(forwarded.ask, Admitted(person), forwarded=True)
+
+    def _is_write(self, ask: Ask) -> bool:
+        routes = [match.route for match in self._router.match(ask.path)]
+        return any(route.operation.writes and ask.method in route.methods for route in routes)
 
     async def _admit(self, ask: Ask) -> Admitted | None:
         groups: frozenset[str] = frozenset()

@@ -131,6 +131,7 @@ class Rig:
 
     def __init__(
         self, nodes: int = 1, *, fleet: Fleet | None = None, settings: ApiSettings | None = None,
+        settings_of: Mapping[str, ApiSettings] | None = None,
         policy: Policy = POLICY, view_changes: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         names = [f"n{number}" for number in range(1, nodes + 1)]
@@ -138,7 +139,8 @@ class Rig:
         self.policy = policy
         self.view_changes = view_changes or {}
         self.raft = MemoryRaft(*names)
-        self.nodes = {name: Node(self, name, settings or ApiSettings()) for name in names}
+        common = settings or ApiSettings()
+        self.nodes = {name: Node(self, name, (settings_of or {}).get(name, common)) for name in names}
         self._stack = AsyncExitStack()
         self._tasks = Tasks("test", lambda _name, _error: None)
 

@@ -94,9 +94,8 @@ async def test_a_read_only_node_lets_nobody_write(settings: ApiSettings) -> None
 
 
 async def test_a_read_only_leader_refuses_what_others_forward() -> None:
-    async with Rig(2, settings=EVERYBODY) as rig:
-        await rig.discovered()
-        rig["n1"].front._settings = replace(EVERYBODY, read_only=True)
+    async with Rig(2, settings_of={"n1": replace(EVERYBODY, read_only=True)}) as rig:
+        await rig.until(lambda: rig["n1"].service.may_act)
         answer = await rig["n2"].get(WRITE)
         assert (answer.status, answer.message) == (500, "Unauthorized")
 

@@ -116,6 +116,16 @@ async def test_a_leader_that_has_just_been_elected_is_waited_for() -> None:
         assert downtimes(rig) == 3
 
 
+async def test_a_read_does_not_wait_for_authority() -> None:
+    """A load balancer that asks who leads wants to hear it now, whatever it is."""
+    async with Rig(3) as rig:
+        await rig.discovered()
+        rig.raft.without_authority.add("n1")
+        asked = [await rig["n2"].get(f"/api/{path}") for path in ("routed-leader-check", "clusters")]
+        assert [answer.status for answer in asked] == [404, 200]
+        assert {answer.headers["X-Node-ID"] for answer in asked} == {"n1"}
+
+
 async def elect_while_asking(rig: Rig, node: Node, path: str, *, lose_answer: bool) -> Got:
     """The leader is deposed after it got the request."""
     handlers = rig.raft.network.handlers

@@ -74,30 +74,31 @@ async def test_a_write_takes_its_parameters_from_the_body() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "status", "text"),
+    ("request_made", "status", "text"),
     [
-        ("POST", DOWNTIME, {"owner": "ann"}, 400, "reason"),
-        ("POST", DOWNTIME, {"owner": "ann", "reason": "x", "why": 1}, 400, "no parameter 'why'"),
-        ("POST", DOWNTIME, {"owner": ["ann"], "reason": "x"}, 400, "'owner' has to be"),
-        ("POST", DOWNTIME, {"owner": "ann", "reason": "x", "server": "h:1"}, 400, "no parameter 'server'"),
-        ("POST", DOWNTIME, ["ann"], 400, "JSON object"),
-        ("POST", "/api/v2/servers/127.0.0.1:24009/downtime", {"owner": "a", "reason": "b"}, 400, "Cannot read"),
-        ("DELETE", DOWNTIME, None, 409, "not in downtime"),
-        ("POST", "/api/v2/servers/127.0.0.1:24009/discover", None, 502, "refused"),
-        ("POST", "/api/v2/servers/127.0.0.1:24000/recover", {"skip_processes": True}, 409, "nothing to recover"),
-        ("POST", "/api/v2/recoveries/acknowledge", None, 400, "comment"),
-        ("GET", "/api/v2/clusters/nonesuch", None, 400, "Unable to determine cluster name"),
-        ("GET", "/api/v2/audit?page=x", None, 400, "no number"),
-        ("GET", "/api/v2/audit?pages=1", None, 400, "it has: server, page"),
-        ("GET", "/api/v2/nonesuch", None, 404, "no such path"),
-        ("PUT", "/api/v2/clusters", None, 405, "GET, HEAD"),
-        ("GET", "/api/v2/servers/127.0.0.1:24001/downtime", None, 405, "DELETE, POST"),
-        ("HEAD", "/api/v2/nonesuch", None, 404, ""),
+        (("POST", DOWNTIME, {"owner": "ann"}), 400, "reason"),
+        (("POST", DOWNTIME, {"owner": "ann", "reason": "x", "why": 1}), 400, "no parameter 'why'"),
+        (("POST", DOWNTIME, {"owner": ["ann"], "reason": "x"}), 400, "'owner' has to be"),
+        (("POST", DOWNTIME, {"owner": "ann", "reason": "x", "server": "h:1"}), 400, "no parameter 'server'"),
+        (("POST", DOWNTIME, ["ann"]), 400, "JSON object"),
+        (("POST", "/api/v2/servers/127.0.0.1:24009/downtime", {"owner": "a", "reason": "b"}), 400, "Cannot read"),
+        (("DELETE", DOWNTIME, None), 409, "not in downtime"),
+        (("POST", "/api/v2/servers/127.0.0.1:24009/discover", None), 502, "refused"),
+        (("POST", "/api/v2/servers/127.0.0.1:24000/recover", {"skip_processes": True}), 409, "nothing to recover"),
+        (("POST", "/api/v2/recoveries/acknowledge", None), 400, "comment"),
+        (("GET", "/api/v2/clusters/nonesuch", None), 400, "Unable to determine cluster name"),
+        (("GET", "/api/v2/audit?page=x", None), 400, "no number"),
+        (("GET", "/api/v2/audit?pages=1", None), 400, "it has: server, page"),
+        (("GET", "/api/v2/nonesuch", None), 404, "no such path"),
+        (("PUT", "/api/v2/clusters", None), 405, "GET, HEAD"),
+        (("GET", "/api/v2/servers/127.0.0.1:24001/downtime", None), 405, "DELETE, POST"),
+        (("HEAD", "/api/v2/nonesuch", None), 404, ""),
     ],
 )
 async def test_what_goes_wrong_is_a_problem_document(
-    reading: Rig, method: str, path: str, body: object, status: int, text: str
+    reading: Rig, request_made: tuple[str, str, object], status: int, text: str
 ) -> None:
+    method, path, body = request_made
     answer = await reading.first.ask(method, path, **({} if body is None else {"json": body}))
     assert (answer.status, answer.headers["Content-Type"]) == (status, PROBLEM)
     if method != "HEAD":
