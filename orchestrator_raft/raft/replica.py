@@ -46,6 +46,9 @@ from orchestrator_raft.raft.settings import Limits, Timing
 from orchestrator_raft.raft.snapshots import Compaction, Incoming
 from orchestrator_raft.raft.store import Image, Store, choose
 
+DISK_PATIENCE = 2
+"""Maximum election timeouts without a sync after which a leader gives way."""
+
 
 class Replica:
     """``deliver`` sends a message to a peer, or loses it. ``wall`` is the wall clock, used only to notice jumps."""
@@ -64,6 +67,7 @@ class Replica:
         self._office: Office | None = None
         self._first_of_term = 0
         self._heartbeat_s = self._ticked_s = NEVER
+        self._seen_mark, self._disk_answered_s = 0, clock()
         self._jumps = JumpWatch(clock, wall, timing.drift_margin_s)
         loaded = choose(image, store.where, limits.snapshot_bytes)
         self.warnings = loaded.unreadable
@@ -152,7 +156,7 @@ class Replica:
         if self.others or self.journal.all_synced:
             self._watch_clock()
             self._check_quorum()
-            self._elections.before_tick(self._replication.connections)
+            self._elections.before_tick(frozenset() if self._disk_hangs() else self._replication.connections)
             self._compact()
             self._library.tick()
         self._finish()
@@ -327,9 +331,18 @@ class Replica:
         office = self._office
         if office is None or not self.others:
             return
-        if lease.must_step_down(office, until_s=self._lease_until_s(), now_s=self._clock(), timing=self._timing):
+        without_quorum = lease.must_step_down(
+            office, until_s=self._lease_until_s(), now_s=self._clock(), timing=self._timing
+        )
+        if without_quorum or self._disk_hangs():
             self._library.step_down()
             self._notice_role()
+
+    def _disk_hangs(self) -> bool:
+        """Nothing was synced for so long that another node should lead. Encoding a snapshot may take its time."""
+        if self._store.synced_mark != self._seen_mark or self.journal.all_synced or self._compaction.is_taking:
+            self._seen_mark, self._disk_answered_s = self._store.synced_mark, self._clock()
+        return self._clock() - self._disk_answered_s > DISK_PATIENCE * self._timing.election_max_s
 
     def _compact(self) -> None:
         if len(self.journal) > self._limits.journal_entries or self.journal.bytes > self._limits.journal_bytes:

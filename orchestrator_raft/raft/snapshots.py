@@ -68,6 +68,10 @@ class Compaction:
         self.face.is_saved = self._is_saved
         self.face.restore = self._restore
 
+    @property
+    def is_taking(self) -> bool:
+        return self._taking is not None
+
     def restore(self, loaded: Loaded, library: Library) -> None:
         """At the start: the newest snapshot of the store, if there is one."""
         if loaded.snapshot is not None:

@@ -28,6 +28,7 @@ def settle(world: World) -> None:
     world.heal()
     for name, site in world.sites.items():
         site.paused_until_s = 0.0
+        site.disk.is_hung = False
         world.revive(name)
     assert world.run(20, world.settled), "the cluster does not come to rest after the faults have ended"
     world.assert_kept()
@@ -104,6 +105,17 @@ def test_a_leader_that_finds_no_successor_steps_down() -> None:
     settle(world)
 
 
+def test_a_leader_whose_disk_hangs_gives_way_and_does_not_come_back_until_it_answers() -> None:
+    world = World(8)
+    old = led(world)
+    world.sites[old].disk.is_hung = True
+    world.submit(old, Add("stuck"))
+    assert world.run(10, lambda: world.leaders() not in ([], [old]))
+    write(world, 10, "w")
+    assert world.leaders() != [old]
+    settle(world)
+
+
 def pair(world: World) -> tuple[str, str]:
     one, other = world.random.sample(sorted(world.sites), 2)
     return one, other
@@ -148,7 +160,14 @@ def submit(world: World) -> None:
             world.submit(site.name, Add(f"s{len(world.submitted)}"))
 
 
-FAULTS = (cut, cut, isolate, kill, lose_power, pause, World.heal, submit, submit, submit, submit)
+def hang(world: World) -> None:
+    """A disk stops answering, and goes on after a while."""
+    disk = world.sites[pair(world)[0]].disk
+    disk.is_hung = True
+    world.at(world.random.uniform(0.5, 4), lambda: setattr(disk, "is_hung", False))
+
+
+FAULTS = (cut, cut, isolate, kill, lose_power, pause, hang, World.heal, submit, submit, submit, submit)
 
 
 def shake(world: World, steps: int) -> None:

@@ -36,6 +36,7 @@ class Disk:
         self.image = Image()
         self.durable = Image()
         self.synced_mark = 0
+        self.is_hung = False
         self._waiting: list[tuple[Sequence[Operation], int]] = []
 
     def load(self) -> Image:
@@ -47,7 +48,7 @@ class Disk:
         self._waiting.append((operations, mark))
 
     def sync(self) -> bool:
-        if not self._waiting:
+        if not self._waiting or self.is_hung:
             return False
         for operations, mark in self._waiting:
             for operation in operations:
