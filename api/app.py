@@ -29,8 +29,13 @@ def create_app(front: Front) -> web.Application:
     """The application of one node."""
     app = web.Application(client_max_size=front.settings.body_bytes_max)
     app[FRONT] = front
+    app.on_cleanup.append(_close_front)
     app.router.add_route(hdrs.METH_ANY, r"/{path:[\s\S]*}", _handle)
     return app
+
+
+async def _close_front(app: web.Application) -> None:
+    await app[FRONT].close()
 
 
 async def _handle(request: web.Request) -> web.StreamResponse:

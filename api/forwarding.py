@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from orchestrator_raft.core.errors import Unavailable
+from orchestrator_raft.core.errors import OrchestratorError, Unavailable
 from orchestrator_raft.engine.service import Person
 from orchestrator_raft.operations import Operation
 from orchestrator_raft.ports import Channel
@@ -83,7 +83,7 @@ class Forwarder:
             reply = decode_answer(
                 await self._channel.call(leader, METHOD, encode_ask(ask, person), timeout_s=timeout_s)
             )
-        except Unavailable as error:
+        except OrchestratorError as error:
             if not operation.writes:
                 return None
             raise Unavailable(

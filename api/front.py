@@ -14,6 +14,7 @@ from orchestrator_raft.core.errors import OrchestratorError, Unavailable
 from orchestrator_raft.engine.service import Call, Person, Service, typed_arguments
 from orchestrator_raft.operations import Operation, Where
 from orchestrator_raft.ports import Channel
+from orchestrator_raft.tasks import Tasks
 
 from . import access, forwarding
 from .access import Admitted, Forbidden
@@ -47,6 +48,7 @@ class Front:
         self._node = node
         self._forwarder = forwarding.Forwarder(channel, node)
         self._on_error = on_error
+        self._writes = Tasks("forwarded writes", lambda name, error: on_error("", name, error))
         self._router = Router(routes(settings))
         self._compatible: Dialect = CompatibleDialect(settings.message_identity)
         self._native: Dialect = NativeDialect()
@@ -65,12 +67,22 @@ class Front:
         return await self._answer(ask, admitted, forwarded=False)
 
     async def answer_forwarded(self, forwarded: Forwarded) -> Answer | NotLeading:
-        """The leader's side: the person was admitted by the node that was asked."""
+        """The leader's side: the person was admitted by the node that was asked.
+
+        A write that has begun goes on when the connection to that node breaks, as it does when a client goes away.
+        """
         ready = await self._may_act() if self._is_write(forwarded.ask) else self._node.status().leads
         if not ready:
             return NotLeading(f"node {self._node.status().node_id} does not lead")
         person = Person(forwarded.person.name, forwarded.person.may_write and not self._settings.read_only)
-        return await self._answer(forwarded.ask, Admitted(person), forwarded=True)
+        answering = self._answer(forwarded.ask, Admitted(person), forwarded=True)
+        if not self._is_write(forwarded.ask):
+            return await answering
+        return await asyncio.shield(self._writes.start(f"forwarded {forwarded.ask.path}", answering))
+
+    async def close(self) -> None:
+        """End the forwarded writes that are still under way."""
+        await self._writes.close()
 
     def _is_write(self, ask: Ask) -> bool:
         routes = [match.route for match in self._router.match(ask.path)]

@@ -84,6 +84,9 @@ class MemoryRaft:
         self.without_authority: set[str] = set()
         """Leaders whose lease has lapsed."""
         self.refuse_proposals = False
+        self.gate: asyncio.Event | None = None
+        """Where there is one, proposals wait until it is set."""
+        self.at_gate = 0
         self.log: list[Command] = []
         self._listeners: list[asyncio.Event] = []
         self.nodes = {node_id: MemoryConsensus(self, node_id) for node_id in node_ids}
@@ -99,7 +102,9 @@ class MemoryRaft:
             event.set()
 
     async def commit(self, command: Command) -> Result:
-        await asyncio.sleep(0)
+        self.at_gate += 1
+        await (self.gate.wait() if self.gate is not None else asyncio.sleep(0))
+        self.at_gate -= 1
         if self.refuse_proposals or self.leader is None:
             raise Unavailable("there is no quorum: nothing can be recorded now")
         self.log.append(command)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from yarl import URL
@@ -33,6 +33,7 @@ POLICY = Policy(recover_primary=ClusterFilters(("*",)), recover_intermediate=Clu
 PACES = Paces(primary_interval_s=0.05, primary_timeout_s=0.5, poll_s=0.1, timeout_s=0.5)
 PATIENCE_S = 10.0
 LOOK_AGAIN_S = 0.005
+T = TypeVar("T")
 
 
 def raft_address(node_id: str) -> str:
@@ -144,7 +145,7 @@ class Rig:
         self._stack = AsyncExitStack()
         self._tasks = Tasks("test", lambda _name, _error: None)
 
-    def begin(self, asking: Coroutine[Any, Any, Got]) -> asyncio.Task[Got]:
+    def begin(self, asking: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Ask now, look at the answer later."""
         return self._tasks.start("ask", asking)
 

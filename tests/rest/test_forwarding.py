@@ -239,6 +239,26 @@ async def test_a_node_that_does_not_lead_says_so_instead_of_answering() -> None:
         assert isinstance(reply, NotLeading)
 
 
+async def test_a_write_that_has_begun_goes_on_when_the_connection_breaks() -> None:
+    """The nodes' channel cancels a handler whose caller is gone."""
+    async with Rig(2) as rig:
+        await rig.discovered()
+        handler = rig.raft.network.handlers[("n1", forwarding.METHOD)]
+        rig.raft.gate = asyncio.Event()
+        ask = Ask(method="GET", path=DOWNTIME, request_id="r")
+
+        async def handle() -> bytes:
+            return await handler("n2", encode_ask(ask, Person("ann")))
+
+        handling = rig.begin(handle())
+        await rig.until(lambda: rig.raft.at_gate > 0)
+        handling.cancel()
+        await rig.until(handling.done)
+        assert (handling.cancelled(), downtimes(rig)) == (True, 0)
+        rig.raft.gate.set()
+        await rig.until(lambda: downtimes(rig) == 1)
+
+
 async def test_a_takeover_through_a_follower_arrives_whole() -> None:
     async with Rig(3) as rig:
         await rig.discovered()
