@@ -83,7 +83,13 @@ def _choose(world: World, words: list[str], lines: Lines) -> Lines:
     failed, options = words[0], _options(words[1:])
     topology, key = world.manager.topology, world.fleet[words[0]].key
     designated = world.fleet[options["designated"]].key if "designated" in options else None
-    verdict = choose(topology.server(key), topology.replicas_of(key), world.manager.policy, designated)
+    verdict = choose(
+        topology.server(key),
+        topology.replicas_of(key),
+        world.manager.policy,
+        designated,
+        planned="planned" in options,
+    )
     said = [f"best {world.name(verdict.best)} for {failed}"]
     if verdict.catch_up_from is not None:
         said.append(f"catches up from {world.name(verdict.catch_up_from)}")

@@ -42,6 +42,8 @@ class Verdict:
     best: InstanceKey | None
     ranking: tuple[InstanceKey, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    compared: tuple[InstanceKey, ...] = ()
+    """Servers whose transactions were compared, the best one among them."""
     needed: GtidSet | None = None
     """Everything that some replica has and that must be saved."""
     catch_up_from: InstanceKey | None = None
@@ -62,8 +64,14 @@ def choose(
     candidates: Iterable[Server],
     policy: Policy,
     designated: InstanceKey | None = None,
+    *,
+    planned: bool = False,
 ) -> Verdict:
-    """Pick the successor of ``failed`` among ``candidates`` (its replicas, freshly probed, receivers stopped)."""
+    """Pick the successor of ``failed`` among ``candidates`` (its replicas, freshly probed, receivers stopped).
+
+    ``planned``: the primary lives and replication runs, so the candidates will all have everything in a moment. Who is
+    a transaction ahead just now says nothing; instead each has to replicate, and not too far behind.
+    """
     every = tuple(server for server in candidates if server.key != failed.key)
     reasons = {server.key: _no_word(server, failed, every) for server in every}
     servers = tuple(server for server in every if not reasons[server.key])
@@ -71,21 +79,23 @@ def choose(
     refused = [Refusal(key, reason) for key, reason in reasons.items() if reason]
     fit: list[Server] = []
     for server in servers:
-        reason = unfit(server, failed, policy) or _not_designated(server, designated)
+        reason = unfit(server, failed, policy, planned=planned) or _not_designated(server, designated)
         if reason:
             refused.append(Refusal(server.key, reason))
         else:
             fit.append(server)
-    ranking = sorted(fit, key=lambda server: _rank(server, failed, servers, needed))
+    saving = None if planned else needed
+    ranking = sorted(fit, key=lambda server: _rank(server, failed, servers, saving))
     if not ranking:
         return Verdict(best=None, refused=tuple(refused), needed=needed)
     best = ranking[0]
-    refused.extend(Refusal(server.key, _beaten(server, best, needed)) for server in ranking[1:])
-    holder, unsaved = _holder(servers, best, needed)
+    refused.extend(Refusal(server.key, _beaten(server, best, saving)) for server in ranking[1:])
+    holder, unsaved = _holder(servers, best, saving)
     return Verdict(
         best=best.key,
         ranking=tuple(server.key for server in ranking),
         refused=tuple(refused),
+        compared=tuple(sorted(server.key for server in servers)),
         needed=needed,
         catch_up_from=holder,
         unsaved=unsaved,
@@ -134,12 +144,32 @@ def holds_all(server: Server, needed: GtidSet | None) -> bool:
     return needed is None or (received is not None and received.covers(needed))
 
 
-def unfit(server: Server, failed: Server, policy: Policy) -> str:
+def unfit(server: Server, failed: Server, policy: Policy, *, planned: bool = False) -> str:
     """Why this server must not be promoted; empty when it may be."""
     facts = server.fresh
     if facts is None:
         return "it does not answer"
-    return _cannot_serve(facts) or _must_not(server, facts, failed, policy)
+    late = _cannot_catch_up(facts, policy) if planned else _is_late(facts, policy)
+    return _cannot_serve(facts) or _must_not(server, facts, failed, policy) or late
+
+
+def _cannot_catch_up(facts: Facts, policy: Policy) -> str:
+    """While writes are refused there is no time for this one."""
+    if facts.channel is None or not facts.channel.replicates:
+        return "it does not replicate now"
+    if facts.lag_s is not None and facts.lag_s > policy.lag_maintenance_s:
+        return f"it lags {facts.lag_s:g} s, more than ReasonableMaintenanceReplicationLagSeconds allows"
+    return ""
+
+
+def _is_late(facts: Facts, policy: Policy) -> str:
+    """People do not want to wait for this one when the primary is dead."""
+    limit, lag = policy.fail_promotion_on_lag_s, facts.lag_s
+    if limit > 0 and lag is not None and lag >= limit:
+        return f"it lags {lag:g} s (FailMasterPromotionOnLagMinutes)"
+    if policy.fail_promotion_if_behind and backlog(facts) > 0:
+        return "its applier has not caught up (FailMasterPromotionIfSQLThreadNotUpToDate)"
+    return ""
 
 
 def _cannot_serve(facts: Facts) -> str:
@@ -160,8 +190,6 @@ def _cannot_serve(facts: Facts) -> str:
 
 def _must_not(server: Server, facts: Facts, failed: Server, policy: Policy) -> str:
     here, there = facts.location, failed.facts.location if failed.facts else facts.location
-    lag = facts.lag_s
-    limit = policy.fail_promotion_on_lag_s
     checks = (
         (facts.promotion_rule is PromotionRule.MUST_NOT, "its promotion rule is must_not"),
         (policy.promotion_ignore.match(server.key), "PromotionIgnoreHostnameFilters matches it"),
@@ -172,11 +200,6 @@ def _must_not(server: Server, facts: Facts, failed: Server, policy: Policy) -> s
         (
             policy.prevent_cross_region and here.region != there.region,
             f"it is in {here.region!r}, not {there.region!r} (PreventCrossRegionMasterFailover)",
-        ),
-        (limit > 0 and lag is not None and lag >= limit, f"it lags {lag} s (FailMasterPromotionOnLagMinutes)"),
-        (
-            policy.fail_promotion_if_behind and backlog(facts) > 0,
-            "its applier has not caught up (FailMasterPromotionIfSQLThreadNotUpToDate)",
         ),
     )
     return next((reason for holds, reason in checks if holds), "")
