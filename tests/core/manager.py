@@ -180,7 +180,7 @@ class Manager:
 
     def _record(self, recovery: Recovery) -> None:
         if not recovery.is_active:
-            self.flush()
+            self.look({*recovery.moved, *((recovery.successor,) if recovery.promoted and recovery.successor else ())})
         self.hooks.before_record(recovery)
         result = self.propose(RecordPhase if recovery.is_active else FinishRecovery, recovery=recovery)
         if not result.ok:

@@ -288,7 +288,7 @@ def test_a_dead_primary_leaves_the_cluster_to_its_successor(log: Log) -> None:
 
 def test_an_old_primary_that_was_fenced_but_not_attached_goes_on_the_stale_list(log: Log) -> None:
     promoted(log, "takeover", ("R2", "R3"), fenced=True)
-    assert StaleStatus.FENCED is log.state.stale[log.key("P")].status
+    assert StaleStatus.OUT_OF_REACH is log.state.stale[log.key("P")].status
     assert log.key("P") == returning(log.manager.topology, "c1")[0]
 
 

@@ -49,17 +49,19 @@ def semi_sync_promises(primary: Facts | None) -> Promise:
     return Promise(True)
 
 
-def answers_needed(cluster: ClusterRecord, primary: Facts) -> int:
+def answers_needed(ackers: Collection[InstanceKey], waits_for: int) -> int:
     """n-k+1: how many possible ackers have to be stopped and read before anybody is promoted."""
-    return max(0, len(cluster.ackers) - max(1, primary.semi_sync.wait_for_replica_count) + 1)
+    return max(0, len(ackers) - max(1, waits_for) + 1)
 
 
-def missing_ackers(cluster: ClusterRecord, primary: Facts, stopped: Collection[InstanceKey]) -> tuple[InstanceKey, ...]:
+def missing_ackers(
+    ackers: Collection[InstanceKey], waits_for: int, stopped: Collection[InstanceKey]
+) -> tuple[InstanceKey, ...]:
     """Possible ackers that still have to answer; empty when enough of them have been stopped and read."""
-    answered = [key for key in cluster.ackers if key in stopped]
-    if len(answered) >= answers_needed(cluster, primary):
+    answered = [key for key in ackers if key in stopped]
+    if len(answered) >= answers_needed(ackers, waits_for):
         return ()
-    return tuple(key for key in cluster.ackers if key not in stopped)
+    return tuple(key for key in ackers if key not in stopped)
 
 
 def promise(cluster: ClusterRecord, primary: Facts | None, reachable: Collection[InstanceKey]) -> Promise:
@@ -69,7 +71,7 @@ def promise(cluster: ClusterRecord, primary: Facts | None, reachable: Collection
         return able
     if len(cluster.ackers) < primary.semi_sync.wait_for_replica_count:
         return Promise(False, f"{cluster.name} has fewer replicas with semi-sync than it waits for")
-    missing = missing_ackers(cluster, primary, reachable)
+    missing = missing_ackers(cluster.ackers, primary.semi_sync.wait_for_replica_count, reachable)
     if missing:
         names = ", ".join(str(key) for key in missing)
         return Promise(False, f"possible ackers out of reach: {names}")

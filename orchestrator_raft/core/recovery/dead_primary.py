@@ -1,22 +1,28 @@
 """Recovery of a cluster whose primary is dead, or is declared dead by a person.
 
-Theory (design D4). First the receivers of the replicas are stopped: from then on nobody can acknowledge a commit of
-the old primary, and what each replica has stands still and can be compared. Only then the successor is chosen and
-committed, together with the old primary as a stale one if it could not be fenced. If too few possible ackers answered
-to know of every acknowledged transaction, the loss policy decides: by default wait, then refuse and name the missing
-server.
+Theory (design D4). A primary that answers is fenced before anything else is touched. Then the receivers of the
+replicas are stopped: from then on nobody can acknowledge a commit of the old primary, and what each replica has stands
+still and can be compared. Only servers that were stopped and read are compared. The successor is committed together
+with the old primary as a stale one, which is taken back, or kept out, when it answers. If too few possible ackers
+answered to know of all acknowledged transactions, the loss policy decides: by default wait, then refuse and name the
+missing server.
+
+A successor may be lost while it is promoted. Then another one is chosen, and if it may have been opened for writes it
+goes on the stale list too. What the first choice had to save is still to be saved, and what the lost one may have
+acknowledged itself is held by its followers.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.candidates import Verdict, choose, missing_ackers, semi_sync_promises
+from orchestrator_raft.core.candidates import Verdict, choose, semi_sync_promises, unfit
 from orchestrator_raft.core.instance import Facts, InstanceKey
-from orchestrator_raft.core.policy import LossPolicy
+from orchestrator_raft.core.recovery.losses import is_loss_accepted, loss_obstacle, lost_transactions
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
-from orchestrator_raft.core.recovery.promotion import CLOSE, RELEASE, REPOINT, RETRY_PAUSE_S, hooks, promote_phase
+from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, RETRY_PAUSE_S, hooks, may_be_open, promote_phase
+from orchestrator_raft.core.recovery.release import RELEASE, give_up
 from orchestrator_raft.core.recovery.steps import (
     Fence,
     Outcomes,
@@ -35,6 +41,9 @@ ACKER_WAIT_MS = 10_000
 """How long a failover waits for possible ackers that do not answer before it refuses."""
 FENCE_DEAD_S = 0.25
 FENCE_LIVE_S = 3.0
+FENCE_ATTEMPTS_MAX = 3
+FREEZE_ATTEMPTS_MAX = 3
+CATCH_UP_ATTEMPTS_MAX = 2
 
 
 def enter_begin(context: Context) -> tuple[Step, ...]:
@@ -46,16 +55,32 @@ def leave_begin(context: Context, outcomes: Outcomes) -> Recovery:
     if broken:
         recovery = context.recovery.with_errors(broken)
         return recovery.ended(EndState.FAILED, context.now_ms, f"a hook said no, nothing was changed: {broken[0]}")
-    return context.recovery.goto("freeze", context.now_ms)
+    failed = context.topology.server(context.recovery.subject.key)
+    return as_found(context.recovery, failed.facts).goto("freeze", context.now_ms)
+
+
+def as_found(recovery: Recovery, primary: Facts | None) -> Recovery:
+    """Note what the primary was like before anything is done to it: it may come back different."""
+    if primary is None:
+        return recovery
+    return replace(
+        recovery,
+        semi_sync=primary.semi_sync.source_enabled,
+        wait_for_replica_count=primary.semi_sync.wait_for_replica_count,
+        promised=semi_sync_promises(primary).holds,
+        reopen=primary.is_writable,
+    )
 
 
 def enter_freeze(context: Context) -> tuple[Step, ...]:
     recovery = context.recovery
     failed = context.topology.server(recovery.subject.key)
     pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
-    alive = failed.reached
-    fence = Fence(key=failed.key, deadline_s=FENCE_LIVE_S if alive else FENCE_DEAD_S, required=alive)
-    steps: list[Step] = [] if recovery.fenced else [fence]
+    if failed.reached and not recovery.fenced:
+        return (*pause, Fence(key=failed.key, deadline_s=FENCE_LIVE_S))
+    steps: list[Step] = []
+    if not recovery.fenced:
+        steps.append(Fence(key=failed.key, deadline_s=FENCE_DEAD_S, required=False))
     for replica in replicas(context):
         steps.append(StopReceiver(key=replica.key, required=replica.reached, deadline_s=1.5))
         steps.append(Reprobe(key=replica.key, required=replica.reached, deadline_s=1.0))
@@ -71,20 +96,40 @@ def replicas(context: Context) -> tuple[Server, ...]:
 def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     recovery, now = context.recovery, context.now_ms
     failed = context.topology.server(recovery.subject.key)
-    fenced = recovery.fenced or succeeded(outcomes, Fence, failed.key) is not None
-    recovery = replace(recovery, fenced=fenced)
-    if failed.reached and not fenced:
-        text = f"{failed.key} is alive and could not be fenced: {'; '.join(failures(outcomes))}"
-        return replace(recovery, attempt=1).with_errors((text,)).goto("release", now)
-    stopped = [server.key for server in replicas(context) if is_frozen(outcomes, server.key)]
-    obstacle = loss_obstacle(context, failed, stopped)
-    if obstacle and now - recovery.started_ms < ACKER_WAIT_MS:
-        waiting = recovery if recovery.attempt > 1 else recovery.marked("waiting", now, obstacle)
-        return replace(waiting, attempt=recovery.attempt + 1).goto("freeze", now)
+    recovery = replace(recovery, fenced=recovery.fenced or succeeded(outcomes, Fence, failed.key) is not None)
+    if failed.reached and not recovery.fenced:
+        return _not_fenced(context, recovery, outcomes)
+    every = replicas(context)
+    if every and not any(isinstance(each.step, StopReceiver) for each in outcomes):
+        return replace(recovery, attempt=1).marked("fenced", now, str(failed.key)).goto("freeze", now)
+    frozen = tuple(server for server in every if is_frozen(outcomes, server.key))
+    if not frozen and any(server.reached for server in every) and recovery.attempt < FREEZE_ATTEMPTS_MAX:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("freeze", now)
+    obstacle = loss_obstacle(context, frozen)
     if obstacle:
-        return replace(recovery, attempt=1).with_errors((obstacle,)).goto("release", now)
-    verdict = choose(failed, replicas(context), context.policy, recovery.request.designated)
-    return chosen(context, replace(recovery, attempt=1), failed, verdict)
+        return _wait_for_ackers(context, recovery, obstacle)
+    designated = recovery.request.designated
+    verdict = choose(failed, frozen, context.policy, None if designated in recovery.stale else designated)
+    return chosen(context, _with_refused(context, recovery, outcomes, verdict), failed, verdict)
+
+
+def _not_fenced(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:
+    text = f"{recovery.subject.key} is alive and could not be fenced: {'; '.join(failures(outcomes))}"
+    recovery = recovery.marked("not fenced", context.now_ms, text)
+    if recovery.count_marks("not fenced") < FENCE_ATTEMPTS_MAX:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("freeze", context.now_ms)
+    return give_up(context, recovery, text)
+
+
+def _wait_for_ackers(context: Context, recovery: Recovery, obstacle: str) -> Recovery:
+    now = context.now_ms
+    waits_since = recovery.timeline[-1] if recovery.timeline else None
+    if waits_since is None or waits_since.name != "waiting":
+        recovery = recovery.marked("waiting", now, obstacle)
+        waits_since = recovery.timeline[-1]
+    if now - waits_since.at_ms < ACKER_WAIT_MS:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("freeze", now)
+    return give_up(context, recovery, obstacle)
 
 
 def is_frozen(outcomes: Outcomes, key: InstanceKey) -> bool:
@@ -92,79 +137,63 @@ def is_frozen(outcomes: Outcomes, key: InstanceKey) -> bool:
     return succeeded(outcomes, StopReceiver, key) is not None and succeeded(outcomes, Reprobe, key) is not None
 
 
-def loss_obstacle(context: Context, failed: Server, stopped: list[InstanceKey]) -> str:
-    """Why a promotion now could lose an acknowledged transaction; empty when it could not, or may."""
-    cluster = context.topology.clusters.get(context.recovery.cluster_id)
-    if cluster is None or failed.facts is None:
-        return ""
-    able = semi_sync_promises(failed.facts)
-    if _loss_policy(context, failed) is LossPolicy.ANY:
-        return ""
-    if not able.holds:
-        return (
-            f"DataLossPolicy is 'none' and nothing promises that replicas have every acknowledged write: {able.because}"
-        )
-    missing = missing_ackers(cluster.record, failed.facts, stopped)
-    if not missing:
-        return ""
-    names = ", ".join(str(key) for key in missing)
-    return (
-        f"{names} may have acknowledged transactions that nobody else has, and does not answer: bring it back, "
-        "or forget it if it is lost for good, or set DataLossPolicy to 'any'"
+def _with_refused(context: Context, recovery: Recovery, outcomes: Outcomes, verdict: Verdict) -> Recovery:
+    """Everybody who is not chosen, and why: lost successors, servers that could not be stopped and read, the others."""
+    lost = tuple(each for each in recovery.refused if each.key in recovery.stale)
+    silent = tuple(
+        RefusedServer(server.key, "it could not be stopped and read: " + _complaint(outcomes, server.key))
+        for server in replicas(context)
+        if not is_frozen(outcomes, server.key)
     )
+    compared = tuple(RefusedServer(refusal.key, refusal.reason) for refusal in verdict.refused)
+    return replace(recovery, refused=(*lost, *silent, *compared))
 
 
-def _loss_policy(context: Context, failed: Server) -> LossPolicy:
-    return context.policy.loss_policy(semi_sync_promises(failed.facts).holds)
+def _complaint(outcomes: Outcomes, key: InstanceKey) -> str:
+    return next((each.detail for each in outcomes if each.key == key and not each.ok), "it does not answer")
 
 
 def chosen(context: Context, recovery: Recovery, failed: Server, verdict: Verdict) -> Recovery:
-    """Put the verdict, and the old primary if it is not fenced, into the record."""
-    refused = tuple(RefusedServer(refusal.key, refusal.reason) for refusal in verdict.refused)
-    recovery = replace(recovery, refused=refused)
+    """Put the verdict into the record, and the old primary on the stale list."""
     if verdict.best is None:
-        text = "no replica can be promoted: " + ("; ".join(str(each) for each in verdict.refused) or "there is none")
-        return recovery.with_errors((text,)).goto("release", context.now_ms)
-    if verdict.unsaved and _loss_policy(context, failed) is not LossPolicy.ANY:
+        reasons = "; ".join(f"{each.key}: {each.reason}" for each in recovery.refused) or "there is none"
+        return give_up(context, recovery, f"no replica can be promoted: {reasons}")
+    if verdict.unsaved and not is_loss_accepted(context):
         text = (
             f"only replicas that can neither be promoted nor give them to others hold {verdict.unsaved.describe(200)}: "
             "make one of them fit (the reasons are listed), or set DataLossPolicy to 'any'"
         )
-        return recovery.with_errors((text,)).goto("release", context.now_ms)
-    facts = context.topology.server(verdict.best).facts
+        return give_up(context, recovery, text)
+    best = context.topology.server(verdict.best)
     decided = replace(
-        with_role(recovery, failed.facts, facts),
+        with_channel(recovery, best.facts),
+        attempt=1,
         successor=verdict.best,
         catch_up_from=verdict.catch_up_from,
         target_gtids=str(verdict.target) if verdict.target is not None else "",
-        stale=recovery.stale if recovery.fenced else tuple(sorted({*recovery.stale, failed.key})),
-        lost_gtids=_known_lost(failed.facts, facts, verdict),
+        followers=_followers(context, verdict),
+        stale=tuple(sorted({*recovery.stale, failed.key})),
+        lost_gtids=lost_transactions(recovery, failed, best, verdict),
     )
     decided = decided.marked("chosen", context.now_ms, str(verdict.best))
     return decided.goto("catch_up" if verdict.catch_up_from else "promote", context.now_ms)
 
 
-def with_role(recovery: Recovery, old: Facts | None, new: Facts | None) -> Recovery:
-    """Note what the new primary takes over: semi-sync set-up, and the channel options for those that follow."""
-    channel = new.channel if new else None
-    semi_sync = old.semi_sync if old else None
-    return replace(
-        recovery,
-        channel_options=channel.options if channel else (),
-        semi_sync=semi_sync.source_enabled if semi_sync else False,
-        wait_for_replica_count=semi_sync.wait_for_replica_count if semi_sync else 0,
+def _followers(context: Context, verdict: Verdict) -> tuple[InstanceKey, ...]:
+    """Servers that were compared and hold nothing that could not be saved."""
+    facts = {key: context.topology.server(key).fresh for key in verdict.compared}
+    unsaved = verdict.unsaved
+    return tuple(
+        key
+        for key, each in facts.items()
+        if each is not None and (not unsaved or each.received is None or not each.received.intersection(unsaved))
     )
 
 
-def _known_lost(old: Facts | None, new: Facts | None, verdict: Verdict) -> str:
-    """What the old primary or a replica had and the successor will not have; nobody may have been promised it."""
-    if new is None or new.received is None or verdict.target is None:
-        return ""
-    had = verdict.needed if verdict.needed is not None else verdict.target
-    if old is not None and old.executed is not None:
-        had = had.union(old.executed)
-    lost = had.minus(new.received.union(verdict.target))
-    return "" if lost.is_empty else lost.describe(200)
+def with_channel(recovery: Recovery, successor: Facts | None) -> Recovery:
+    """Note the successor's channel options before they are reset, for an old primary that has to follow it."""
+    channel = successor.channel if successor else None
+    return replace(recovery, channel_options=channel.options if channel else ())
 
 
 def enter_catch_up(context: Context) -> tuple[Step, ...]:
@@ -179,28 +208,39 @@ def enter_catch_up(context: Context) -> tuple[Step, ...]:
 
 
 def leave_catch_up(context: Context, outcomes: Outcomes) -> Recovery:
+    """One that failed is chosen anew, since the holder or the successor may be gone, but not for ever."""
     recovery, now = context.recovery, context.now_ms
-    if failures(outcomes):
-        text = f"{recovery.successor} could not catch up from {recovery.catch_up_from}"
-        return recovery.with_errors((text, *failures(outcomes))).goto("release", now)
-    return recovery.marked("caught up", now, str(recovery.catch_up_from)).goto("promote", now)
+    if not failures(outcomes):
+        return recovery.marked("caught up", now, str(recovery.catch_up_from)).goto("promote", now)
+    text = f"{recovery.successor} could not catch up from {recovery.catch_up_from}"
+    recovery = recovery.with_errors((text, *failures(outcomes))).marked("not caught up", now, text)
+    if recovery.count_marks("not caught up") < CATCH_UP_ATTEMPTS_MAX:
+        return replace(recovery, successor=None, catch_up_from=None).goto("freeze", now)
+    return give_up(context, recovery)
 
 
-def promotion_failed(recovery: Recovery, outcomes: Outcomes, now_ms: int) -> Recovery:
+def promotion_failed(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:
     """Choose again if the successor is gone, since writes are down; give up if nobody else would do better."""
-    gone = recovery.successor
+    gone, now = recovery.successor, context.now_ms
     if gone is None:
-        return recovery.goto("release", now_ms)
-    if succeeded(outcomes, WaitApplied, gone) is None:
-        refused = RefusedServer(gone, "its applier did not drain in time")
-        return replace(recovery, refused=(*recovery.refused, refused)).goto("release", now_ms)
+        return give_up(context, recovery)
+    server = context.topology.server(gone)
+    if server.reached and succeeded(outcomes, WaitApplied, gone) is None:
+        failed = context.topology.server(recovery.subject.key)
+        reason = unfit(server, failed, context.policy) or "its applier did not drain in time"
+        recovery = replace(recovery, refused=(*recovery.refused, RefusedServer(gone, reason)))
+        return give_up(context, recovery, f"{gone} could not be promoted: {reason}")
     again = replace(
         recovery,
         successor=None,
-        stale=tuple(sorted({*recovery.stale, gone})),
+        catch_up_from=None,
+        stale=tuple(sorted({*recovery.stale, gone})) if may_be_open(recovery) else recovery.stale,
         refused=(*recovery.refused, RefusedServer(gone, "it failed while it was being promoted")),
     )
-    return again.marked("successor lost", now_ms, str(gone)).goto("freeze", now_ms)
+    again = again.marked("successor lost", now, str(gone))
+    if again.count_marks("successor lost") > len(recovery.subject.replicas):
+        return give_up(context, again, f"{gone} failed while it was being promoted, like every one before")
+    return again.goto("freeze", now)
 
 
 DEAD_PRIMARY = Kind(
@@ -208,7 +248,7 @@ DEAD_PRIMARY = Kind(
     "Promote the best replica of a dead primary and bring the others along",
     (
         Phase("begin", "Run the detection and pre-failover hooks", enter_begin, leave_begin),
-        Phase("freeze", "Stop the receivers, fence the old primary, compare, choose", enter_freeze, leave_freeze),
+        Phase("freeze", "Fence the old primary, stop the receivers, compare, choose", enter_freeze, leave_freeze),
         Phase(
             "catch_up", "Fetch what the successor lacks from the replica that has it", enter_catch_up, leave_catch_up
         ),

@@ -123,11 +123,18 @@ class Recovery:
     """Options of the successor's channel from before its reset: an old primary is attached with them."""
     wait_for_replica_count: int = 0
     semi_sync: bool = False
-    """Semi-sync promised something on the failed primary, so it must on its successor."""
+    """Semi-sync was on at the primary, so it will be at its successor."""
+    promised: bool = False
+    """The primary's semi-sync promised that nothing acknowledged is lost with it, when the recovery began."""
+    reopen: bool = False
+    """The primary took writes when the recovery began, so it is opened again where nobody replaces it."""
+    followers: tuple[InstanceKey, ...] = ()
+    """Replicas that were stopped and compared when the successor was chosen: they can follow it without losing data."""
     stale: tuple[InstanceKey, ...] = ()
     """Servers that may still think they are primary and could not be fenced."""
     fenced: bool = False
     moved: tuple[InstanceKey, ...] = ()
+    """Servers that follow the successor by now; of an undone recovery, those that are as they were before."""
     lost: tuple[InstanceKey, ...] = ()
     refused: tuple[RefusedServer, ...] = ()
     lost_gtids: str = ""
@@ -153,6 +160,10 @@ class Recovery:
 
     def ended(self, end: EndState, now_ms: int, text: str = "") -> Recovery:
         return replace(self.marked(end.value, now_ms, text), end=end, finished_ms=now_ms)
+
+    def count_marks(self, name: str) -> int:
+        """How often this has happened in this recovery."""
+        return sum(1 for mark in self.timeline if mark.name == name)
 
     def mark_time(self, name: str) -> int | None:
         """When the first mark of this name was set, if it was."""

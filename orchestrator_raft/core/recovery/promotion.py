@@ -4,6 +4,9 @@ Theory. The successor is already in the record (so a new leader goes on with the
 own steps are required; the other replicas are pointed at it at the same time, without being waited for, because under
 semi-sync the new primary can acknowledge nothing until they are connected. ``repoint`` names the same steps again,
 joins those that still run and collects what became of each server, so that none is left behind silently.
+
+Only servers that were compared when the successor was chosen follow it here: the successor has all that they have. Any
+other one may hold more, so it is left behind on a list, and compared and attached, or kept out, when it answers.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.analysis.situation import channel_of
+from orchestrator_raft.core.instance import InstanceKey, ThreadState
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.steps import (
@@ -22,7 +26,6 @@ from orchestrator_raft.core.recovery.steps import (
     ResetReplication,
     SetSemiSync,
     SetWritable,
-    StartReplication,
     Step,
     StopReplication,
     WaitApplied,
@@ -34,6 +37,8 @@ from orchestrator_raft.core.topology import Server
 PROMOTE_ATTEMPTS_MAX = 2
 REPOINT_ATTEMPTS_MAX = 4
 RETRY_PAUSE_S = 0.25
+OPENING = "opening"
+"""Mark on the timeline: the successor was told to accept writes, and what came of it was not heard."""
 REPOINT_DRAIN_S = 3.0
 REPOINT_DEADLINE_S = 5.0
 
@@ -51,19 +56,22 @@ def hooks(context: Context, *names: str, fail_stop: bool = False) -> tuple[Step,
 
 
 def others(context: Context) -> tuple[Server, ...]:
-    """Servers that have to follow the successor: the old primary's replicas, as recorded at the claim."""
+    """Servers that have to follow the successor: the old primary's replicas that were compared with it."""
     recovery, topology = context.recovery, context.topology
     outside = {recovery.successor, recovery.subject.key, *recovery.stale}
-    keys = [key for key in recovery.subject.replicas if key not in outside and key in topology.servers]
+    keys = [key for key in recovery.followers if key not in outside and key in topology.servers]
     return tuple(topology.servers[key] for key in keys)
 
 
 def follow(context: Context, server: Server, *, required: bool) -> tuple[Step, ...]:
-    """Steps that put ``server`` below the successor; it first applies what it has, since that drops relay logs."""
-    successor = context.recovery.successor
+    """Steps that put ``server`` below the successor.
+
+    It first applies what it has, since a change of source drops relay logs, but only where that can be quick: the
+    successor has it all, so one that is delayed, broken or slow fetches it again.
+    """
+    successor, channel = context.recovery.successor, channel_of(server)
     if successor is None:
         return ()
-    drain = WaitApplied(key=server.key, deadline_s=REPOINT_DRAIN_S, required=required)
     point = PointTo(
         key=server.key,
         source=successor,
@@ -71,16 +79,23 @@ def follow(context: Context, server: Server, *, required: bool) -> tuple[Step, .
         deadline_s=REPOINT_DEADLINE_S,
         required=required,
     )
-    return drain, point
+    drains = channel is not None and channel.applier is ThreadState.RUNNING and channel.delay_s == 0
+    if context.recovery.attempt > 1 or not drains:
+        return (point,)
+    return WaitApplied(key=server.key, deadline_s=REPOINT_DRAIN_S, required=required), point
 
 
 def demoted(context: Context, *, required: bool) -> tuple[Step, ...]:
-    """Steps that make a fenced old primary a replica of the successor."""
+    """Steps that make a fenced old primary a replica of the successor.
+
+    Its semi-sync source side is switched off: it takes no writes any more, and its applier would wait for ackers.
+    """
     recovery = context.recovery
     if recovery.successor is None or not recovery.fenced or recovery.kind == "dead_primary":
         return ()
+    role = SetSemiSync(key=recovery.subject.key, source_enabled=False, replica_enabled=True, required=required)
     return (
-        SetSemiSync(key=recovery.subject.key, replica_enabled=True if recovery.semi_sync else None, required=required),
+        *((role,) if recovery.semi_sync else ()),
         PointTo(
             key=recovery.subject.key,
             source=recovery.successor,
@@ -100,7 +115,7 @@ def enter_promote(context: Context) -> tuple[Step, ...]:
     if successor is None:
         return ()
     own: list[Step] = [WaitApplied(key=successor, gtids=recovery.target_gtids, deadline_s=policy.catch_up_limit_s)]
-    if policy.apply_promotion:
+    if _is_applied(context):
         own += [StopReplication(key=successor), ResetReplication(key=successor)]
         if recovery.semi_sync:
             own.append(
@@ -113,12 +128,23 @@ def enter_promote(context: Context) -> tuple[Step, ...]:
     return (*_pause(recovery), *own, *beside, *demoted(context, required=False))
 
 
+def _is_applied(context: Context) -> bool:
+    """Promotion is carried out by us; of a failover people may have kept that for themselves."""
+    return context.policy.apply_promotion or context.recovery.kind == "takeover"
+
+
+def _with_moved(recovery: Recovery, outcomes: Outcomes) -> Recovery:
+    """Note who follows the successor by now."""
+    pointed = {each.step.key for each in outcomes if each.ok and isinstance(each.step, PointTo)}
+    return replace(recovery, moved=tuple(sorted({*recovery.moved, *pointed})))
+
+
 def _pause(recovery: Recovery) -> tuple[Step, ...]:
     return (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
 
 
-OnFailure = Callable[[Recovery, Outcomes, int], Recovery]
-"""What becomes of a recovery whose successor could not be promoted: (recovery, outcomes, now_ms)."""
+OnFailure = Callable[[Context, Recovery, Outcomes], Recovery]
+"""What becomes of a recovery whose successor could not be promoted."""
 
 
 def promote_phase(on_failure: OnFailure) -> Phase:
@@ -128,24 +154,29 @@ def promote_phase(on_failure: OnFailure) -> Phase:
         recovery, now = context.recovery, context.now_ms
         successor = recovery.successor
         if successor is None:
-            return on_failure(recovery, outcomes, now)
-        opened = succeeded(outcomes, SetWritable if context.policy.apply_promotion else WaitApplied, successor)
+            return on_failure(context, recovery, outcomes)
+        opened = succeeded(outcomes, SetWritable if _is_applied(context) else WaitApplied, successor)
         if opened is not None:
             promoted = replace(recovery, promoted=True, attempt=1).marked("promoted", opened.at_ms, str(successor))
-            return promoted.goto("repoint", now)
+            return _with_moved(promoted, outcomes).goto("repoint", now)
         recovery = recovery.with_errors(failures(tuple(each for each in outcomes if each.key == successor)))
-        drained = succeeded(outcomes, WaitApplied, successor) is not None
-        if drained and recovery.attempt < PROMOTE_ATTEMPTS_MAX:
+        if any(isinstance(each.step, SetWritable) and each.key == successor for each in outcomes):
+            recovery = recovery.marked(OPENING, now, str(successor))
+        limit_ms = context.policy.catch_up_limit_s * 1000
+        has_time = succeeded(outcomes, WaitApplied, successor) or now - recovery.phase_started_ms < limit_ms / 2
+        if has_time and recovery.attempt < PROMOTE_ATTEMPTS_MAX:
             return replace(recovery, attempt=recovery.attempt + 1).goto("promote", now)
-        return on_failure(replace(recovery, attempt=1), outcomes, now)
+        return on_failure(context, replace(recovery, attempt=1), outcomes)
 
     text = "Drain the successor's applier and open it for writes; point the others at it meanwhile"
     return Phase("promote", text, enter_promote, leave)
 
 
-def was_opened(recovery: Recovery, outcomes: Outcomes) -> bool:
-    """The successor was told to accept writes, so it may do so although no success was heard."""
-    return any(isinstance(each.step, SetWritable) and each.key == recovery.successor for each in outcomes)
+def may_be_open(recovery: Recovery) -> bool:
+    """The successor was told to accept writes, or an earlier leader may have told it: it may take them now."""
+    names = [mark.name for mark in recovery.timeline]
+    since = len(names) - names[::-1].index("chosen") if "chosen" in names else 0
+    return not {OPENING, "resumed"}.isdisjoint(names[since:])
 
 
 def enter_repoint(context: Context) -> tuple[Step, ...]:
@@ -161,17 +192,14 @@ def enter_repoint(context: Context) -> tuple[Step, ...]:
 
 def leave_repoint(context: Context, outcomes: Outcomes) -> Recovery:
     recovery, now = context.recovery, context.now_ms
-    pointed = [each for each in outcomes if each.ok and isinstance(each.step, PointTo) and each.key is not None]
-    moved = tuple(sorted({*recovery.moved, *(each.key for each in pointed if each.key is not None)}))
-    recovery = replace(recovery, moved=moved).with_errors(failures(outcomes))
+    recovery = _with_moved(recovery, outcomes).with_errors(failures(outcomes))
     wanted = {server.key for server in others(context)} | _demoted_key(context)
-    missing = tuple(sorted(wanted - set(moved)))
-    last = max((each.at_ms for each in pointed), default=now)
-    if not missing:
-        return replace(recovery, attempt=1).marked("repointed", last, f"{len(moved)} servers").goto("close", now)
-    if recovery.attempt < REPOINT_ATTEMPTS_MAX:
+    missing = wanted - set(recovery.moved)
+    if missing and recovery.attempt < REPOINT_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).goto("repoint", now)
-    return _give_up_on(recovery, missing, now)
+    last = max((each.at_ms for each in outcomes if each.ok and isinstance(each.step, PointTo)), default=now)
+    recovery = replace(recovery, attempt=1).marked("repointed", last, f"{len(recovery.moved)} servers")
+    return _name_the_rest(context, recovery, missing).goto("close", now)
 
 
 def _demoted_key(context: Context) -> set[InstanceKey]:
@@ -179,13 +207,17 @@ def _demoted_key(context: Context) -> set[InstanceKey]:
     return {context.recovery.subject.key} if step else set()
 
 
-def _give_up_on(recovery: Recovery, missing: tuple[InstanceKey, ...], now_ms: int) -> Recovery:
+def _name_the_rest(context: Context, recovery: Recovery, missing: set[InstanceKey]) -> Recovery:
     """Servers that did not follow are named; the old primary joins the stale list, to be attached when it is back."""
-    names = ", ".join(str(key) for key in missing)
-    stale = {key for key in missing if key == recovery.subject.key}
-    given_up = replace(recovery, lost=missing, stale=tuple(sorted({*recovery.stale, *stale})), attempt=1)
-    text = f"not attached to {recovery.successor}: {names}; each is attached as soon as it answers"
-    return given_up.with_errors((text,)).marked("left behind", now_ms, names).goto("close", now_ms)
+    known = {key for key in recovery.subject.replicas if key in context.topology.servers}
+    lost = tuple(sorted((known | missing) - {*recovery.moved, recovery.successor, *recovery.stale}))
+    if not lost:
+        return recovery
+    names = ", ".join(str(key) for key in lost)
+    stale = {key for key in lost if key == recovery.subject.key}
+    left = replace(recovery, lost=lost, stale=tuple(sorted({*recovery.stale, *stale})))
+    text = f"not attached to {recovery.successor}: {names}; each is taken back as soon as it answers"
+    return left.with_errors((text,)).marked("left behind", context.now_ms, names)
 
 
 def enter_close(context: Context) -> tuple[Step, ...]:
@@ -198,22 +230,5 @@ def leave_close(context: Context, outcomes: Outcomes) -> Recovery:
     return recovery.ended(EndState.SUCCEEDED, context.now_ms, f"{recovery.successor} is the primary")
 
 
-def enter_release(context: Context) -> tuple[Step, ...]:
-    """Give up without a promotion: no replica stays stopped."""
-    steps = [
-        StartReplication(key=server.key)
-        for server in context.topology.replicas_of(context.recovery.subject.key)
-        if server.reached
-    ]
-    return (*steps, *hooks(context, "PostUnsuccessfulFailoverProcesses"))
-
-
-def leave_release(context: Context, outcomes: Outcomes) -> Recovery:
-    recovery = context.recovery.with_errors(failures(outcomes))
-    text = recovery.errors[0] if recovery.errors else "no server was fit to be promoted"
-    return recovery.ended(EndState.FAILED, context.now_ms, text)
-
-
 REPOINT = Phase("repoint", "Put the other servers below the successor", enter_repoint, leave_repoint)
 CLOSE = Phase("close", "Run the last hooks and close the record", enter_close, leave_close)
-RELEASE = Phase("release", "Nobody is promoted: start replication again", enter_release, leave_release)

@@ -41,11 +41,16 @@ def returning(topology: Topology, cluster_id: str) -> tuple[InstanceKey, ...]:
         if not server.reached or server.key == primary.key:
             continue
         if server.stale is not None:
-            if server.stale.status is not StaleStatus.QUARANTINED:
+            if server.stale.status is not StaleStatus.QUARANTINED or _takes_writes(server):
                 stale.append(server.key)
         elif is_left_behind(topology, server):
             left_behind.append(server.key)
     return (*stale, *left_behind)
+
+
+def _takes_writes(server: Server) -> bool:
+    """Quarantine did not hold: a restart or a person opened it, so it is fenced and compared anew."""
+    return server.fresh is not None and server.fresh.is_writable
 
 
 def is_left_behind(topology: Topology, server: Server) -> bool:

@@ -2,9 +2,12 @@
 
 Theory. Under semi-sync the order decides: no acker may be taken from a primary that still takes writes, or its commits
 hang and it cannot be made read-only (the peers' defect). So: check; refuse writes on the old primary; read its GTIDs
-twice and demand that they stand still; wait until the successor has applied them; only then move anything. Up to that
-point a failure is undone by opening the old primary again; beyond it there is only forward. The whole of it is bounded
-by the policy's block limit.
+twice and demand that they stand still; wait until the successor has applied them; only then move anything. The whole of
+it is bounded by the policy's block limit. Up to the promotion a failure is undone by opening the old primary again.
+
+A successor whose promotion failed may take writes all the same. So before the old primary is opened, the successor is
+shut; or, if it does not answer, it goes on the stale list, its followers are stopped and read, and the old primary
+first fetches what they have got from it (see ``undo``).
 """
 
 from __future__ import annotations
@@ -15,31 +18,32 @@ from orchestrator_raft.core.candidates import Verdict, choose
 from orchestrator_raft.core.candidates.choose import can_replicate_from
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
-from orchestrator_raft.core.recovery.dead_primary import with_role
+from orchestrator_raft.core.recovery.dead_primary import as_found, with_channel
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
-from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, RETRY_PAUSE_S, hooks, promote_phase, was_opened
+from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, hooks, promote_phase
 from orchestrator_raft.core.recovery.steps import (
-    Fence,
+    FireHook,
     Outcomes,
-    Pause,
-    PointTo,
     Reprobe,
-    ResetReplication,
     SetReadOnly,
-    SetWritable,
     Step,
-    StopReplication,
     WaitApplied,
     failures,
     succeeded,
 )
+from orchestrator_raft.core.recovery.undo import RESTORE, REVOKE, UNDO, revoke, undo
 from orchestrator_raft.core.topology import Server, Topology
 
-UNDO_ATTEMPTS_MAX = 8
 
-
-def refusal(topology: Topology, primary: Server, designated: InstanceKey | None, policy: Policy) -> str:
+def refusal(
+    topology: Topology,
+    primary: Server,
+    designated: InstanceKey | None,
+    policy: Policy,
+    *,
+    start_old_primary: bool = True,
+) -> str:
     """Why this takeover must not begin; empty when it may. Cheap enough to ask before a claim."""
     if not primary.reached:
         return f"{primary.key} does not answer: a dead primary is failed over, not taken over (raftctl failover)"
@@ -48,25 +52,34 @@ def refusal(topology: Topology, primary: Server, designated: InstanceKey | None,
         return f"{primary.key} has no replicas"
     if designated is not None and designated not in {replica.key for replica in replicas}:
         return f"{designated} is no direct replica of {primary.key}: relocate it there first, or name another"
-    verdict = choose(primary, replicas, policy, designated)
-    return _obstacle(topology, primary, verdict, policy)
+    verdict = choose(primary, replicas, policy, designated, planned=True)
+    return _obstacle(topology, primary, verdict, start_old_primary=start_old_primary)
 
 
-def _obstacle(topology: Topology, primary: Server, verdict: Verdict, policy: Policy) -> str:
+def _obstacle(topology: Topology, primary: Server, verdict: Verdict, *, start_old_primary: bool) -> str:
     if verdict.best is None:
         return "no replica can take over: " + "; ".join(str(each) for each in verdict.refused)
     target = topology.server(verdict.best)
-    facts = target.facts
-    channel = facts.channel if facts else None
-    if facts is None or channel is None or not channel.replicates:
-        return f"{target.key} does not replicate now"
-    if facts.lag_s is not None and facts.lag_s > policy.lag_maintenance_s:
-        return f"{target.key} lags {facts.lag_s:g} s, more than ReasonableMaintenanceReplicationLagSeconds allows"
-    siblings = [other.facts for other in topology.replicas_of(primary.key) if other.key != target.key and other.fresh]
-    stuck = [other.key for other in siblings if other is not None and not can_replicate_from(other, facts)]
-    if stuck:
-        return f"{stuck[0]} could not replicate from {target.key} (version or binary log format): name another target"
-    return ""
+    siblings = [each for each in topology.replicas_of(primary.key) if each.key != target.key and each.fresh]
+    for sibling in siblings:
+        if sibling.facts and target.facts and not can_replicate_from(sibling.facts, target.facts):
+            return f"{sibling.key} could not replicate from {target.key} (version or binary log format): name another"
+    return _too_few_ackers(primary, target, siblings, start_old_primary=start_old_primary)
+
+
+def _too_few_ackers(primary: Server, target: Server, siblings: list[Server], *, start_old_primary: bool) -> str:
+    """The new primary would wait for more replicas than it has, so no write would ever end there."""
+    if primary.facts is None or not primary.facts.semi_sync.source_enabled:
+        return ""
+    waits_for = primary.facts.semi_sync.wait_for_replica_count
+    ackers = [each for each in siblings if each.facts is not None and each.facts.semi_sync.replica_enabled]
+    count = len(ackers) + (1 if start_old_primary else 0)
+    if count >= waits_for:
+        return ""
+    return (
+        f"{target.key} would wait for {waits_for} semi-sync replicas and have {count}, so it could take no writes: "
+        "enable semi-sync on more replicas, or let the old primary replicate at once (graceful-master-takeover-auto)"
+    )
 
 
 def enter_prepare(context: Context) -> tuple[Step, ...]:
@@ -77,21 +90,23 @@ def enter_prepare(context: Context) -> tuple[Step, ...]:
 
 
 def leave_prepare(context: Context, outcomes: Outcomes) -> Recovery:
-    recovery, topology, now = context.recovery, context.topology, context.now_ms
-    broken = [each for each in outcomes if not each.ok and not isinstance(each.step, Reprobe)]
+    recovery, topology, policy, now = context.recovery, context.topology, context.policy, context.now_ms
+    request = recovery.request
+    broken = [each for each in outcomes if not each.ok and isinstance(each.step, FireHook)]
     if broken:
         text = f"a hook said no, nothing was changed: {failures(tuple(broken))[0]}"
         return recovery.with_errors((text,)).ended(EndState.UNDONE, now, text)
     primary = topology.server(recovery.subject.key)
-    why_not = refusal(topology, primary, recovery.request.designated, context.policy)
+    why_not = refusal(topology, primary, request.designated, policy, start_old_primary=request.start_old_primary)
     if why_not:
         return recovery.with_errors((why_not,)).ended(EndState.UNDONE, now, f"nothing was changed: {why_not}")
-    verdict = choose(primary, topology.replicas_of(primary.key), context.policy, recovery.request.designated)
+    verdict = choose(primary, topology.replicas_of(primary.key), policy, request.designated, planned=True)
     if verdict.best is None:
         raise AssertionError("refusal() lets no verdict without a successor pass")
     decided = replace(
-        with_role(recovery, primary.facts, topology.server(verdict.best).facts),
+        with_channel(as_found(recovery, primary.facts), topology.server(verdict.best).facts),
         successor=verdict.best,
+        followers=recovery.subject.replicas,
         refused=tuple(RefusedServer(each.key, each.reason) for each in verdict.refused),
     )
     return decided.marked("chosen", now, str(verdict.best)).goto("demote", now)
@@ -119,10 +134,6 @@ def leave_demote(context: Context, outcomes: Outcomes) -> Recovery:
     return demoted.marked("demoted", now, str(key)).goto("settle", now)
 
 
-def undo(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
-    return replace(recovery, attempt=1).with_errors((reason,)).marked("undoing", now_ms, reason).goto("undo", now_ms)
-
-
 def enter_settle(context: Context) -> tuple[Step, ...]:
     recovery = context.recovery
     if recovery.successor is None:
@@ -143,42 +154,9 @@ def leave_settle(context: Context, outcomes: Outcomes) -> Recovery:
     return recovery.marked("caught up", now, str(recovery.successor)).goto("promote", now)
 
 
-def promotion_failed(recovery: Recovery, outcomes: Outcomes, now_ms: int) -> Recovery:
-    """Go back to the old primary; a successor that may accept writes by now is fenced before that one is opened."""
-    if recovery.successor is not None and was_opened(recovery, outcomes):
-        recovery = replace(recovery, stale=tuple(sorted({*recovery.stale, recovery.successor})))
-    return undo(recovery, now_ms, f"{recovery.successor} could not be promoted")
-
-
-def enter_undo(context: Context) -> tuple[Step, ...]:
-    """Old primary writable; where servers had been moved already, everything back to where it was."""
-    recovery = context.recovery
-    key = recovery.subject.key
-    pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
-    fences = tuple(Fence(key=stale, deadline_s=3.0) for stale in recovery.stale)
-    if recovery.mark_time("caught up") is None:
-        return (*pause, *fences, SetWritable(key=key))
-    back = tuple(
-        PointTo(
-            key=server.key, source=key, options=recovery.channel_options, credentials_from=recovery.subject.replicas
-        )
-        for server in context.topology.servers.values()
-        if server.key in recovery.subject.replicas and server.reached and server.key not in recovery.stale
-    )
-    return (*pause, *fences, StopReplication(key=key), ResetReplication(key=key), SetWritable(key=key), *back)
-
-
-def leave_undo(context: Context, outcomes: Outcomes) -> Recovery:
-    recovery, now = context.recovery, context.now_ms
-    key = recovery.subject.key
-    recovery = recovery.with_errors(failures(outcomes))
-    if succeeded(outcomes, SetWritable, key) is not None:
-        restored = replace(recovery, successor=None, fenced=False)
-        return restored.ended(EndState.UNDONE, now, f"{key} is the primary as before: {recovery.errors[0]}")
-    if recovery.attempt < UNDO_ATTEMPTS_MAX:
-        return replace(recovery, attempt=recovery.attempt + 1).goto("undo", now)
-    text = f"{key} is read-only and could not be opened again: set it writable by hand (raftctl set-writeable {key})"
-    return recovery.with_errors((text,)).ended(EndState.ABANDONED, now, text)
+def promotion_failed(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:
+    """Go back to the old primary, but first make sure of the successor."""
+    return revoke(recovery, context.now_ms, f"{recovery.successor} could not be promoted")
 
 
 TAKEOVER = Kind(
@@ -193,6 +171,8 @@ TAKEOVER = Kind(
         promote_phase(promotion_failed),
         REPOINT,
         CLOSE,
-        Phase("undo", "Open the old primary again", enter_undo, leave_undo),
+        REVOKE,
+        UNDO,
+        RESTORE,
     ),
 )

@@ -34,11 +34,8 @@ def _mark_stale(state: State, before: Recovery, after: Recovery) -> State:
 
 
 def _stale(state: State, recovery: Recovery, key: InstanceKey) -> StalePrimary:
-    is_fenced = recovery.fenced and key == recovery.subject.key
-    return StalePrimary(
-        key=key, cluster_id=recovery.cluster_id, recovery_id=recovery.id, since_ms=state.time_ms,
-        status=StaleStatus.FENCED if is_fenced else StaleStatus.OUT_OF_REACH,
-    )  # fmt: skip
+    """It may have been fenced before, but a restart forgets that: it is fenced whenever it answers."""
+    return StalePrimary(key=key, cluster_id=recovery.cluster_id, recovery_id=recovery.id, since_ms=state.time_ms)
 
 
 def _promote(state: State, before: Recovery, after: Recovery) -> State:
@@ -76,8 +73,6 @@ def close(state: State, recovery: Recovery) -> State:
         state = _left_behind(state, recovery)
     else:
         state = _as_before(state, recovery)
-    if recovery.successor is not None:
-        state = _linked(state, recovery.moved, recovery.successor)
     return reassign(state)
 
 
@@ -91,6 +86,7 @@ def _returned(state: State, recovery: Recovery) -> State:
         stale[key] = replace(mark, status=StaleStatus.QUARANTINED, extra=recovery.lost_gtids)
     else:
         return state
+    state = _linked(state, recovery.moved, recovery.successor)
     return _with_left_behind(replace(state, stale=stale), recovery.cluster_id, without=(key,))
 
 
@@ -105,6 +101,7 @@ def _left_behind(state: State, recovery: Recovery) -> State:
     if old in missing:
         state = replace(state, stale={**state.stale, old: _stale(state, recovery, old)})
     replicas = tuple(key for key in missing if key != old)
+    state = _linked(state, recovery.moved, recovery.successor)
     return _with_left_behind(state, recovery.cluster_id, also=replicas, without=recovery.moved)
 
 
@@ -114,7 +111,11 @@ def _as_before(state: State, recovery: Recovery) -> State:
     primary = record.primary if record is not None else None
     stale = {key: mark for key, mark in state.stale.items() if key != primary or mark.recovery_id != recovery.id}
     lost = tuple(key for key in recovery.lost if key in state.servers and key not in stale)
-    return _with_left_behind(replace(state, stale=stale), recovery.cluster_id, also=lost)
+    back = tuple(key for key in recovery.moved if key != primary)
+    state = _with_left_behind(replace(state, stale=stale), recovery.cluster_id, also=lost)
+    if primary in recovery.moved:
+        state = _linked(_linked(state, (primary,), None), back, primary)
+    return state
 
 
 def _with_left_behind(
@@ -139,7 +140,7 @@ def _with_source(record: ServerRecord, source: InstanceKey | None) -> ServerReco
     if facts is None:
         return record
     if source is None:
-        return replace(record, facts=replace(facts, channels=(), read_only=False, super_read_only=False))
+        return replace(record, facts=replace(facts, channels=()))
     channel = facts.channel or Channel(source=source)
     others = tuple(each for each in facts.channels if each != channel)
     return replace(record, facts=replace(facts, channels=(replace(channel, source=source, source_uuid=""), *others)))

@@ -1,0 +1,101 @@
+"""What a change of primary may lose, and what it does lose (design D4).
+
+Theory. When the receivers of n-k+1 of the n possible ackers have been stopped and read, whatever the primary had
+acknowledged is held by one of them. If the successor is lost while it is promoted, two things have to be known again:
+that those who are left hold everything that had to be saved with the first choice; and that nothing which the lost
+successor may have acknowledged in the meantime is missing, for which its own possible ackers, the followers, count.
+A replica with replication filters cannot give others what it has received, so it answers for nothing.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from orchestrator_raft.core.candidates import Verdict, missing_ackers
+from orchestrator_raft.core.gtid import GtidSet, parse
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.policy import LossPolicy
+from orchestrator_raft.core.recovery.machine import Context
+from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.topology import Server
+
+
+def is_loss_accepted(context: Context) -> bool:
+    """The policy lets this recovery lose transactions that clients were told are safe."""
+    return context.policy.loss_policy(context.recovery.promised) is LossPolicy.ANY
+
+
+def loss_obstacle(context: Context, frozen: tuple[Server, ...]) -> str:
+    """Why a promotion now could lose an acknowledged transaction; empty when it could not, or may."""
+    recovery = context.recovery
+    if is_loss_accepted(context):
+        return ""
+    if not recovery.promised:
+        return (
+            "DataLossPolicy is 'none' and the semi-sync set-up of "
+            f"{recovery.subject.key} does not promise that replicas have every acknowledged write"
+        )
+    lacking = _lacking(recovery, frozen)
+    if lacking:
+        lost = ", ".join(str(each.key) for each in recovery.refused if each.key not in {s.key for s in frozen})
+        return f"only {lost or 'a replica that is gone'} had {lacking.describe(200)}: bring it back, {_OR_ACCEPT}"
+    missing = missing_ackers(_ackers(context), recovery.wait_for_replica_count, _answering(frozen))
+    if not missing:
+        return ""
+    names = ", ".join(str(key) for key in missing)
+    return (
+        f"{names} may have acknowledged transactions that nobody else has, and does not answer: bring it back, or "
+        f"forget it if it is lost for good, {_OR_ACCEPT}"
+    )
+
+
+_OR_ACCEPT = "or set DataLossPolicy to 'any'"
+
+
+def _ackers(context: Context) -> tuple[InstanceKey, ...]:
+    """Possible ackers of the failed primary; of a lost successor, those of them that were told to follow it."""
+    recovery = context.recovery
+    cluster = context.topology.clusters.get(recovery.cluster_id)
+    ackers = cluster.record.ackers if cluster is not None else recovery.subject.replicas
+    if not recovery.target_gtids:
+        return ackers
+    return tuple(key for key in ackers if key in recovery.followers and key not in recovery.stale)
+
+
+def _answering(frozen: tuple[Server, ...]) -> set[InstanceKey]:
+    """Servers that give an answer for what they may have acknowledged: it is compared, and others can have it."""
+    return {server.key for server in frozen if server.stale is None and not _filters(server)}
+
+
+def _filters(server: Server) -> bool:
+    channel = server.facts.channel if server.facts is not None else None
+    return channel is not None and channel.has_filters
+
+
+def _lacking(recovery: Recovery, frozen: tuple[Server, ...]) -> GtidSet | None:
+    """What had to be saved with the first choice and is held by nobody who is left."""
+    held = held_by(frozen)
+    if not recovery.target_gtids or held is None:
+        return None
+    return parse(held.family, recovery.target_gtids).minus(held)
+
+
+def held_by(servers: tuple[Server, ...]) -> GtidSet | None:
+    """Everything that any of these servers has received; None without any GTID set."""
+    sets = [server.fresh.received for server in servers if server.fresh is not None]
+    known = [each for each in sets if each is not None and each.family == next(s.family for s in sets if s is not None)]
+    return reduce(lambda one, other: one.union(other), known) if known else None
+
+
+def lost_transactions(recovery: Recovery, failed: Server, best: Server, verdict: Verdict) -> str:
+    """What somebody had and the successor will not have, in words; nobody may have been promised it."""
+    has = best.fresh.received if best.fresh else None
+    if has is None or verdict.target is None:
+        return ""
+    had = verdict.needed.union(verdict.target) if verdict.needed is not None else verdict.target
+    if failed.facts is not None and failed.facts.executed is not None:
+        had = had.union(failed.facts.executed)
+    if recovery.target_gtids:
+        had = had.union(parse(had.family, recovery.target_gtids))
+    lost = had.minus(has.union(verdict.target))
+    return "" if lost.is_empty else lost.describe(200)

@@ -1,0 +1,84 @@
+"""Giving up a failover: nobody is promoted, and everything is put back as it was.
+
+Theory. The primary is the primary again, dead or not: it leaves the stale list, so that it is not fenced when it
+returns and its death is seen again; if it was fenced it is opened, unless a lost successor may take writes somewhere.
+The replicas replicate from it again, also those that had been pointed elsewhere; but where a successor was lost that
+may have taken writes, they stay with what they have of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.machine import Context, Phase
+from orchestrator_raft.core.recovery.model import EndState, Recovery
+from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S, hooks
+from orchestrator_raft.core.recovery.steps import (
+    Outcomes,
+    Pause,
+    PointTo,
+    SetWritable,
+    StartReplication,
+    Step,
+    failures,
+    succeeded,
+)
+from orchestrator_raft.core.topology import StaleStatus
+
+ATTEMPTS_MAX = 8
+GIVING_UP = "giving up"
+
+
+def give_up(context: Context, recovery: Recovery, *errors: str) -> Recovery:
+    """On to ``release``, in the record as well: the primary is not stale any more when its steps begin."""
+    key = recovery.subject.key
+    mark = context.topology.server(key).stale
+    fenced = recovery.fenced or (mark is not None and mark.status is StaleStatus.FENCED)
+    stale = tuple(each for each in recovery.stale if each != key)
+    recovery = recovery.with_errors(errors)
+    reason = recovery.errors[-1] if recovery.errors else "no server was fit to be promoted"
+    given_up = replace(recovery, attempt=1, fenced=fenced, stale=stale, successor=None)
+    return given_up.marked(GIVING_UP, context.now_ms, reason).goto("release", context.now_ms)
+
+
+def enter_release(context: Context) -> tuple[Step, ...]:
+    recovery, servers = context.recovery, context.topology.servers
+    key = recovery.subject.key
+    pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
+    steps: list[Step] = [SetWritable(key=key)] if _is_to_be_opened(recovery) else []
+    was_moved = recovery.mark_time("chosen") is not None and not recovery.stale
+    for server in (servers[each] for each in recovery.subject.replicas if each in servers):
+        if server.reached and server.key not in recovery.stale:
+            others = tuple(each for each in recovery.subject.replicas if each != server.key)
+            back = PointTo(key=server.key, source=key, credentials_from=others, deadline_s=2.0)
+            steps.append(back if was_moved else StartReplication(key=server.key))
+    told = hooks(context, "PostUnsuccessfulFailoverProcesses") if recovery.attempt == 1 else ()
+    return (*pause, *steps, *told)
+
+
+def _is_to_be_opened(recovery: Recovery) -> bool:
+    return recovery.fenced and recovery.reopen and not recovery.stale
+
+
+def leave_release(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery = context.recovery.with_errors(failures(outcomes))
+    key, now = recovery.subject.key, context.now_ms
+    if _is_to_be_opened(recovery) and succeeded(outcomes, SetWritable, key) is None:
+        if recovery.attempt < ATTEMPTS_MAX:
+            return replace(recovery, attempt=recovery.attempt + 1).goto("release", now)
+        text = (
+            f"{key} is read-only and could not be opened again: set it writable by hand (raftctl set-writeable {key})"
+        )
+        return replace(recovery, lost=_not_back(outcomes)).with_errors((text,)).ended(EndState.FAILED, now, text)
+    text = next((mark.text for mark in reversed(recovery.timeline) if mark.name == GIVING_UP), "nobody was promoted")
+    return replace(recovery, lost=_not_back(outcomes)).ended(EndState.FAILED, now, text)
+
+
+def _not_back(outcomes: Outcomes) -> tuple[InstanceKey, ...]:
+    """Replicas that do not replicate from the primary again; they are taken back as soon as both answer."""
+    kinds = (StartReplication, PointTo)
+    return tuple(sorted({each.step.key for each in outcomes if isinstance(each.step, kinds) and not each.ok}))
+
+
+RELEASE = Phase("release", "Nobody is promoted: put everything back", enter_release, leave_release)

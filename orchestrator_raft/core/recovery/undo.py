@@ -1,0 +1,262 @@
+"""Taking a planned change of primary back: the old primary is opened again, and everybody follows it as before.
+
+Theory. Before the promotion began nothing but the old primary was touched, so ``undo`` opens it and that is all. After
+that the successor may take writes although nobody heard of its success, and servers may follow it; then ``revoke``
+comes first. Its aim: nobody but the old primary takes writes, and the old primary gets whatever the successor may have
+acknowledged. A successor that answers is shut and read, and has it all. One that does not answer goes on the stale
+list; its followers, the old primary among them, are its possible ackers: when n-k+1 of them are stopped and read, one
+of them has it. What the old primary lacks it fetches from whoever has it before it is opened, and only then does
+``restore`` put the others below it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator_raft.core.candidates import missing_ackers
+from orchestrator_raft.core.gtid import GtidSet
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.policy import LossPolicy
+from orchestrator_raft.core.recovery.machine import Context, Phase
+from orchestrator_raft.core.recovery.model import EndState, Recovery
+from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S
+from orchestrator_raft.core.recovery.steps import (
+    Fence,
+    Outcomes,
+    Pause,
+    PointTo,
+    Reprobe,
+    ResetReplication,
+    SetReadOnly,
+    SetSemiSync,
+    SetWritable,
+    Step,
+    StopReceiver,
+    StopReplication,
+    WaitApplied,
+    failures,
+    succeeded,
+)
+from orchestrator_raft.core.topology import Server
+
+UNDO_ATTEMPTS_MAX = 8
+RESTORE_ATTEMPTS_MAX = 4
+REVOKE_WAIT_MS = 10_000
+"""How long the old primary is kept read-only because a successor cannot be shut, before people are called."""
+PROMOTIONS_MAX = 3
+CATCH_UP_S = 5.0
+UNDOING = "undoing"
+OPENED = "opened again"
+
+
+def undo(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
+    """Nothing but the old primary was touched: open it again."""
+    return replace(recovery, attempt=1).with_errors((reason,)).marked(UNDOING, now_ms, reason).goto("undo", now_ms)
+
+
+def revoke(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
+    """The promotion was begun: first make sure that the successor takes no writes."""
+    began = replace(recovery, attempt=1).with_errors((reason,)).marked(UNDOING, now_ms, reason)
+    return began.goto("revoke", now_ms)
+
+
+def _pause(recovery: Recovery) -> tuple[Step, ...]:
+    return (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
+
+
+# -- revoke
+
+
+def enter_revoke(context: Context) -> tuple[Step, ...]:
+    recovery = context.recovery
+    successor = recovery.successor
+    if successor is None:
+        return ()
+    steps: list[Step] = [Fence(key=successor, deadline_s=3.0), Reprobe(key=successor)]
+    for server in _possible_ackers(context):
+        steps += [StopReceiver(key=server.key, deadline_s=1.5), Reprobe(key=server.key)]
+    return (*_pause(recovery), *steps)
+
+
+def _possible_ackers(context: Context) -> tuple[Server, ...]:
+    """Whoever may have followed the successor: the other replicas, and the old primary."""
+    recovery, servers = context.recovery, context.topology.servers
+    keys = [key for key in (recovery.subject.key, *recovery.followers) if key != recovery.successor]
+    return tuple(servers[key] for key in keys if key in servers)
+
+
+def leave_revoke(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    successor = recovery.successor
+    if successor is None:
+        return undo(recovery, now, "no successor is recorded")
+    is_shut = succeeded(outcomes, Fence, successor) is not None and _received(outcomes, successor) is not None
+    primary_answers = succeeded(outcomes, Reprobe, recovery.subject.key) is not None
+    if is_shut and not primary_answers and recovery.count_marks(UNDOING) < PROMOTIONS_MAX:
+        text = f"{recovery.subject.key} does not answer any more, so {successor} is promoted after all"
+        return replace(recovery.with_errors((text,)), attempt=1).goto("promote", now)
+    question = "" if is_shut else _open_question(context, outcomes)
+    if question and now - _began_ms(recovery) < REVOKE_WAIT_MS:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("revoke", now)
+    if question:
+        return recovery.with_errors((question,)).ended(EndState.ABANDONED, now, question)
+    if not is_shut:
+        recovery = replace(recovery, stale=tuple(sorted({*recovery.stale, successor})))
+    return _with_holder(context, recovery, outcomes).goto("undo", now)
+
+
+def _began_ms(recovery: Recovery) -> int:
+    return max((mark.at_ms for mark in recovery.timeline if mark.name == UNDOING), default=recovery.started_ms)
+
+
+def _open_question(context: Context, outcomes: Outcomes) -> str:
+    """Why the old primary must not be opened while the successor is not shut; empty when it may be."""
+    recovery = context.recovery
+    successor = context.topology.servers.get(recovery.successor) if recovery.successor is not None else None
+    if successor is not None and successor.reached:
+        return (
+            f"{successor.key} may take writes and could not be shut ({'; '.join(failures(outcomes))}), so "
+            f"{recovery.subject.key} is kept read-only: make one of them the only writable one by hand"
+        )
+    if context.policy.loss_policy(recovery.promised) is LossPolicy.ANY:
+        return ""
+    ackers = [server.key for server in _possible_ackers(context)]
+    missing = missing_ackers(
+        ackers, recovery.wait_for_replica_count, [key for key in ackers if _received(outcomes, key)]
+    )
+    if not missing:
+        return ""
+    names = ", ".join(str(key) for key in missing)
+    return (
+        f"{recovery.successor} may have acknowledged writes and does not answer, nor do {names}, which may have them: "
+        f"{recovery.subject.key} is kept read-only; bring one of them back and fail over (raftctl failover)"
+    )
+
+
+def _received(outcomes: Outcomes, key: InstanceKey) -> GtidSet | None:
+    read = succeeded(outcomes, Reprobe, key)
+    return read.facts.received if read is not None and read.facts is not None else None
+
+
+def _with_holder(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:
+    """Note what the old primary lacks, and who has most of it."""
+    own = _received(outcomes, recovery.subject.key)
+    if own is None:
+        return replace(recovery, attempt=1)
+    offers = []
+    for key in (recovery.successor, *recovery.followers):
+        read = succeeded(outcomes, Reprobe, key) if key is not None else None
+        if read is None or read.facts is None or read.facts.received is None or key == recovery.subject.key:
+            continue
+        lacking = read.facts.received.minus(own)
+        if key != recovery.successor:  # what a replica wrote itself was promised to nobody
+            sources = lacking.sources_of_server(server_uuid=read.facts.server_uuid, server_id=read.facts.server_id)
+            lacking = lacking.without_sources(sources)
+        if lacking:
+            offers.append((-lacking.count(), key, own.union(lacking)))
+    if not offers:
+        return replace(recovery, attempt=1)
+    _, holder, target = min(offers, key=lambda offer: offer[:2])
+    return replace(recovery, attempt=1, catch_up_from=holder, target_gtids=str(target))
+
+
+# -- undo
+
+
+def enter_undo(context: Context) -> tuple[Step, ...]:
+    """The old primary takes writes again, after it has fetched what it lacks."""
+    recovery = context.recovery
+    key = recovery.subject.key
+    final: Step = SetWritable(key=key) if recovery.reopen else SetReadOnly(key=key)
+    if not _was_moved(recovery):
+        return (*_pause(recovery), final)
+    own: list[Step] = []
+    primary = context.topology.server(key)
+    if recovery.catch_up_from is not None and not (primary.fresh and primary.fresh.is_writable):
+        others = recovery.subject.replicas
+        own += [
+            PointTo(key=key, source=recovery.catch_up_from, credentials_from=others, was_primary=True),
+            WaitApplied(key=key, gtids=recovery.target_gtids, deadline_s=CATCH_UP_S),
+        ]
+    own += [StopReplication(key=key), ResetReplication(key=key)]
+    if recovery.semi_sync:
+        count = recovery.wait_for_replica_count or None
+        own.append(SetSemiSync(key=key, source_enabled=True, wait_for_replica_count=count))
+    return (*_pause(recovery), *own, final)
+
+
+def _was_moved(recovery: Recovery) -> bool:
+    """The promotion was begun, so anybody may be pointed anywhere."""
+    return recovery.mark_time("caught up") is not None
+
+
+def leave_undo(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    key = recovery.subject.key
+    recovery = recovery.with_errors(failures(outcomes))
+    if succeeded(outcomes, SetWritable if recovery.reopen else SetReadOnly, key) is not None:
+        opened = replace(recovery, attempt=1, fenced=False).marked(OPENED, now, str(key))
+        return opened.goto("restore", now) if _was_moved(recovery) else _ended(opened, now)
+    if recovery.attempt < UNDO_ATTEMPTS_MAX:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("undo", now)
+    recovery = replace(recovery, attempt=1)
+    return recovery.goto("restore", now) if _was_moved(recovery) else _ended(recovery, now)
+
+
+def _ended(recovery: Recovery, now_ms: int) -> Recovery:
+    key = recovery.subject.key
+    if recovery.mark_time(OPENED) is None:
+        text = (
+            f"{key} is read-only and could not be opened again: set it writable by hand (raftctl set-writeable {key})"
+        )
+        return recovery.with_errors((text,)).ended(EndState.ABANDONED, now_ms, text)
+    reason = next((mark.text for mark in reversed(recovery.timeline) if mark.name == UNDOING), "")
+    restored = replace(recovery, successor=None, moved=tuple(sorted({*recovery.moved, key})))
+    return restored.ended(EndState.UNDONE, now_ms, f"{key} is the primary as before: {reason}")
+
+
+# -- restore
+
+
+def enter_restore(context: Context) -> tuple[Step, ...]:
+    """Everybody below the old primary again; the successor, which was shut, as a replica like before."""
+    recovery, servers = context.recovery, context.topology.servers
+    steps: list[Step] = []
+    for key in _to_restore(recovery):
+        if key in servers and servers[key].reached:
+            steps += _back(recovery, key)
+    return (*_pause(recovery), *steps)
+
+
+def _to_restore(recovery: Recovery) -> tuple[InstanceKey, ...]:
+    done = {*recovery.stale, *recovery.moved}
+    return tuple(key for key in recovery.subject.replicas if key not in done)
+
+
+def _back(recovery: Recovery, key: InstanceKey) -> tuple[Step, ...]:
+    is_successor = key == recovery.successor
+    point = PointTo(
+        key=key,
+        source=recovery.subject.key,
+        options=recovery.channel_options if is_successor else (),
+        credentials_from=tuple(each for each in recovery.subject.replicas if each != key),
+        was_primary=is_successor,
+    )
+    if is_successor and recovery.semi_sync:
+        return SetSemiSync(key=key, source_enabled=False), point
+    return (point,)
+
+
+def leave_restore(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    back = {each.step.key for each in outcomes if each.ok and isinstance(each.step, PointTo)}
+    recovery = replace(recovery, moved=tuple(sorted({*recovery.moved, *back}))).with_errors(failures(outcomes))
+    missing = _to_restore(recovery)
+    if missing and recovery.attempt < RESTORE_ATTEMPTS_MAX:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("restore", now)
+    return _ended(replace(recovery, lost=missing), now)
+
+
+REVOKE = Phase("revoke", "Shut the successor, and see what it may have acknowledged", enter_revoke, leave_revoke)
+UNDO = Phase("undo", "Open the old primary again", enter_undo, leave_undo)
+RESTORE = Phase("restore", "Put the others below the old primary again", enter_restore, leave_restore)
