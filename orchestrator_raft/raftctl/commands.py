@@ -19,7 +19,6 @@ import click
 
 from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.operations import OPERATION_BY_NAME, Kind, Operation, Parameter
-from orchestrator_raft.raftctl import status as node_status
 from orchestrator_raft.raftctl import views
 from orchestrator_raft.raftctl.client import Answer, Client
 from orchestrator_raft.raftctl.output import show
@@ -220,7 +219,10 @@ def status(session: Session) -> None:
 
     Asks all nodes that it can find. Exit codes of this command: 0 healthy, 1 problems, 2 no node answers.
     """
-    found = node_status.gather(session.client())
+    from orchestrator_raft.raftctl import status as node_status
+    from orchestrator_raft.raftctl.gather import gather
+
+    found = gather(session.client())
     problems = node_status.judge(found)
     if session.as_json:
         click.echo(json.dumps(node_status.as_json(found, problems)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +55,7 @@ def client_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> Client:
     text = options["api"] or environ.get("RAFTCTL_API") or environ.get("ORCHESTRATOR_API") or DEFAULT_API
     user = options["user"] or environ.get("ORCHESTRATOR_AUTH_USER", "")
     endpoints = with_credentials(parse_endpoints(text), user, _password(options, environ))
-    return Client(endpoints, request_id=f"raftctl-{secrets.token_hex(8)}", timeout_s=options["timeout"])
+    return Client(endpoints, request_id=f"raftctl-{os.urandom(8).hex()}", timeout_s=options["timeout"])
 
 
 def _password(options: Mapping[str, Any], environ: Mapping[str, str]) -> str:

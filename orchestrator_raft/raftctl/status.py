@@ -1,31 +1,14 @@
-"""``raftctl status``: every node asked about itself, one of them about the clusters, and a verdict.
-
-Gathering is a few requests at the same time; ``judge`` is pure. The nodes are found from what the user names: each that
-answers says where the others serve HTTP (``http_uris``, or at least the leader's) and which Raft addresses there are; a
-node whose URL nobody knows is looked for on its Raft host with the HTTP port of the one that answered.
-"""
+"""What ``raftctl status`` makes of the nodes' answers: the verdict, one screen, an exit code. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator_raft.core.errors import InvalidInput, OrchestratorError
-from orchestrator_raft.operations import OPERATION_BY_NAME
 from orchestrator_raft.raftctl import views
-from orchestrator_raft.raftctl.client import Client, Endpoint, at_once, parse_endpoint
-from orchestrator_raft.raftctl.requests import request
 
-NODE_TIMEOUT_S = 3.0
 EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREACHABLE = 0, 1, 2
-FLEET = {
-    "clusters": "clusters-info",
-    "problems": "replication-analysis",
-    "marked": "downtimed",
-    "recoveries": "check-global-recoveries",
-}
-"""What is asked about the clusters: name in the answer, operation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,105 +44,6 @@ class Status:
         return next((node for node in self.answering if node.says.get("holds_authority")), None)
 
 
-def gather(client: Client) -> Status:
-    """Ask everybody. Never raises for a node that does not answer or refuses."""
-    asked: dict[str, Node] = {}
-    todo = list(client.endpoints)
-    for _ in range(2):
-        asked |= {node.url: node for node in at_once(lambda endpoint: _ask(client, endpoint), todo)}
-        todo = [endpoint for endpoint in _others(asked.values(), client.endpoints) if str(endpoint) not in asked]
-        if not todo:
-            break
-    nodes = _each_once(asked.values(), {str(endpoint) for endpoint in client.endpoints})
-    endpoints = _in_order(nodes, client.endpoints)
-    if not endpoints:
-        return Status(nodes)
-    fleet_client = Client(endpoints[:1], request_id=client.request_id, timeout_s=client.timeout_s)
-    try:
-        answers = at_once(
-            lambda name: fleet_client.call(request(OPERATION_BY_NAME[name], {})).value, tuple(FLEET.values())
-        )
-    except OrchestratorError as error:
-        return Status(nodes, fleet_error=str(error))
-    return Status(nodes, dict(zip(FLEET, answers, strict=True)))
-
-
-def _ask(client: Client, endpoint: Endpoint) -> Node:
-    """What one node says of itself."""
-    limit_s = min(NODE_TIMEOUT_S, client.timeout_s or NODE_TIMEOUT_S)
-    try:
-        says = client.ask(endpoint, request(OPERATION_BY_NAME["raft-status"], {}), limit_s).value
-    except OrchestratorError as error:
-        return Node(str(endpoint), error=str(error))
-    if not isinstance(says, dict) or "node_id" not in says:
-        return Node(str(endpoint), error=f"{endpoint} is no orchestrator-raft node")
-    return Node(str(endpoint), says)
-
-
-def _others(nodes: Iterable[Node], given: tuple[Endpoint, ...]) -> list[Endpoint]:
-    """Endpoints of the nodes that the answering ones know of."""
-    found: dict[str, Endpoint] = {}
-    for node in nodes:
-        if node.says:
-            known = next((each for each in given if str(each) == node.url), given[0])
-            uris = [str(uri) for uri in node.says.get("http_uris") or (node.says.get("leader_uri"),) if uri]
-            learned = [endpoint for uri in uris if (endpoint := _learned(uri, known)) is not None]
-            guessed = () if node.says.get("http_uris") else _guesses(node, known)
-            found |= {str(endpoint): endpoint for endpoint in (*learned, *guessed)}
-    return list(found.values())
-
-
-def _learned(uri: str, known: Endpoint) -> Endpoint | None:
-    try:
-        return replace(parse_endpoint(f"{uri}{known.path}"), credentials=known.credentials)
-    except InvalidInput:
-        return None
-
-
-def _guesses(node: Node, known: Endpoint) -> list[Endpoint]:
-    peers = [str(peer) for peer in node.says.get("peers") or () if peer != node.says.get("advertise")]
-    return [replace(known, host=_host(peer)) for peer in peers]
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0].removeprefix("[").removesuffix("]")
-
-
-def _each_once(asked: Iterable[Node], named: set[str]) -> tuple[Node, ...]:
-    """Nodes by their ids; a Raft address without an answer is one that does not answer; other failed guesses are not.
-
-    A URL that somebody named stays, whatever became of it.
-    """
-    answering = {str(node.says["node_id"]): node for node in reversed(list(asked)) if node.says}
-    present = {str(node.says.get("advertise")) for node in answering.values()}
-    silent = {node.url: node for node in asked if not node.says}
-    missing: dict[str, Node] = {}
-    for node in answering.values():
-        for peer in node.says.get("peers") or ():
-            if peer not in present:
-                missing[str(peer)] = _silent(str(peer), silent)
-    taken = {node.url for node in missing.values()}
-    left = [node for url, node in silent.items() if url in named and url not in taken]
-    ordered = sorted((*answering.values(), *missing.values()), key=lambda node: node.name)
-    return (*ordered, *left)
-
-
-def _silent(peer: str, silent: Mapping[str, Node]) -> Node:
-    host = _host(peer)
-    tried = next((node for url, node in silent.items() if parse_endpoint(url).host == host), None)
-    return replace(tried, address=peer) if tried else Node("", error="its HTTP address is not known", address=peer)
-
-
-def _in_order(nodes: tuple[Node, ...], given: tuple[Endpoint, ...]) -> list[Endpoint]:
-    """Endpoints of the nodes that answer, the leader's first."""
-    credentials = given[0].credentials
-    ordered = sorted((node for node in nodes if node.says), key=lambda node: not node.says.get("holds_authority"))
-    by_url = {str(endpoint): endpoint for endpoint in given}
-    return [
-        by_url.get(node.url) or replace(parse_endpoint(node.url), credentials=credentials) for node in ordered
-    ]  # fmt: skip
-
-
 def judge(status: Status) -> tuple[str, ...]:
     """Everything that is not as it should be, worst first; empty when all is well. A downtime silences its server."""
     found: list[str] = []
@@ -171,11 +55,12 @@ def judge(status: Status) -> tuple[str, ...]:
     found += [f"node {node.name}: {node.says['problem']}" for node in status.answering if node.says.get("problem")]
     if status.fleet_error:
         found.append(f"the clusters are not known: {status.fleet_error}")
-    recoveries = status.fleet.get("recoveries")
-    if isinstance(recoveries, dict) and recoveries.get("Details") == "disabled":
+    found += [_running(each) for each in _objects(status, "recoveries") if each.get("end") == "running"]
+    automatic = status.fleet.get("automatic_recoveries")
+    if isinstance(automatic, dict) and automatic.get("Details") == "disabled":
         found.append("automatic recoveries are disabled: raftctl recoveries enable")
     in_downtime = {each.get("server") for each in _objects(status, "marked") if each.get("downtime")}
-    diagnoses = [each for each in _objects(status, "problems") if each.get("server") not in in_downtime]
+    diagnoses = [each for each in _objects(status, "diagnoses") if each.get("server") not in in_downtime]
     found += [f"{each.get('server')}: {_said(each)}" for each in diagnoses]
     found += [f"{each.get('server')}: {views.marks(each)}" for each in _objects(status, "marked") if each.get("stale")]
     return tuple(found)
@@ -186,6 +71,13 @@ def _said(diagnosis: Mapping[str, Any]) -> str:
     text = f"{diagnosis.get('code')}: {diagnosis.get('text')}" if diagnosis.get("severity") else ""
     skipped = f" ({diagnosis['not_repaired_because']})" if diagnosis.get("not_repaired_because") else ""
     return "; ".join(part for part in (f"{text}{skipped}", warnings) if part)
+
+
+def _running(recovery: Mapping[str, Any]) -> str:
+    marks = [each for each in recovery.get("timeline") or () if isinstance(each, dict)]
+    last = f"{marks[-1].get('name')} {marks[-1].get('text') or ''}".strip() if marks else "just begun"
+    where = str(recovery.get("subject", {}).get("key", ""))
+    return f"{where}: recovery {recovery.get('number')} is running ({views.what(recovery)}): {last}"
 
 
 def _objects(status: Status, name: str) -> list[Mapping[str, Any]]:
@@ -243,9 +135,12 @@ def _cluster_table(status: Status) -> tuple[views.Table, ...]:
 
 
 def _cluster_state(status: Status, cluster_id: str) -> str:
+    """What is wrong in one cluster. Only the leader looks at servers, so without one nobody knows."""
+    if status.leader is None:
+        return "unknown"
     codes = [
         str(each.get("code"))
-        for each in _objects(status, "problems")
+        for each in _objects(status, "diagnoses")
         if each.get("cluster_id") == cluster_id and each.get("severity")
     ]
     return ", ".join(dict.fromkeys(codes)) or "ok"
@@ -254,9 +149,4 @@ def _cluster_state(status: Status, cluster_id: str) -> str:
 def as_json(status: Status, problems: tuple[str, ...]) -> dict[str, Any]:
     """The same for programs: the nodes' and the API's own words."""
     nodes = [{"url": node.url, "error": node.error, "address": node.address, **node.says} for node in status.nodes]
-    return {"healthy": not problems, "problems": list(problems), "nodes": nodes, **_fleet_json(status)}
-
-
-def _fleet_json(status: Status) -> dict[str, Any]:
-    fleet = {name: value for name, value in status.fleet.items() if name != "problems"}
-    return {**fleet, "diagnoses": status.fleet.get("problems")} if fleet else {}
+    return {"healthy": not problems, "problems": list(problems), "nodes": nodes, **status.fleet}

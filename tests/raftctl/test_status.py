@@ -11,8 +11,13 @@ import pytest
 
 from api.node import Role
 from orchestrator_raft.core.instance import Binlog
+from orchestrator_raft.core.recovery.model import EndState, Mark
+from orchestrator_raft.raftctl import status as node_status
+from orchestrator_raft.raftctl.client import parse_endpoints
+from orchestrator_raft.raftctl.gather import FLEET, others
+from orchestrator_raft.raftctl.views import Table
 from tests.raftctl.conftest import Raftctl
-from tests.raftctl.fleet import FACTS, Fleet, Node, free_port, with_marks
+from tests.raftctl.fleet import FACTS, NOW_MS, RECOVERY, Fleet, Node, free_port, with_marks
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 PEERS = tuple(f"{host}:10008" for host in HOSTS)
@@ -81,6 +86,15 @@ def test_nodes_on_other_ports_are_found_by_their_urls(run: Raftctl, fleet: Fleet
     for node in started:
         node.stop()
     assert ["n1", "n2"] == sorted(each["node_id"] for each in found["nodes"])
+
+
+def test_urls_that_a_node_tells_spare_guesses() -> None:
+    given = parse_endpoints("http://me:secret@n1:3000")
+    told = {"node_id": "n1", "peers": ["n1:1", "n2:1", "n3:1"], "http_uris": ["http://a:1", "http://b:2", "nonsense:x"]}
+    found = others([node_status.Node("http://n1:3000/api", told)], given)
+    assert [("http://a:1/api", "me:secret"), ("http://b:2/api", "me:secret")] == [
+        (str(each), each.credentials) for each in found
+    ]
 
 
 def test_a_dead_node_is_a_problem_and_code_1(run: Raftctl, nodes: list[Node]) -> None:
@@ -153,4 +167,21 @@ def test_json_has_the_verdict_the_nodes_and_the_fleet(run: Raftctl, nodes: list[
     ran = run("--api", nodes[0].url, "--json", "status")
     found = json.loads(ran.out)
     assert (0, True, []) == (ran.code, found["healthy"], found["problems"])
-    assert {"healthy", "problems", "nodes", "clusters", "marked", "recoveries", "diagnoses"} == set(found)
+    assert {"healthy", "problems", "nodes", *FLEET} == set(found)
+
+
+def test_a_running_recovery_is_said_with_what_it_does_now(run: Raftctl, nodes: list[Node], fleet: Fleet) -> None:
+    running = replace(RECOVERY, end=EndState.RUNNING, timeline=(Mark("waiting", NOW_MS, "db2 does not answer"),))
+    fleet.state = replace(fleet.state, recoveries={"r-7": running})
+    ran = run("--api", nodes[0].url, "status")
+    assert (1, "  db0.example:3306: recovery 7 is running (DeadMaster): waiting db2 does not answer") == (
+        ran.code, ran.out.splitlines()[-1],
+    )  # fmt: skip
+
+
+def test_without_a_leader_the_state_of_clusters_is_unknown() -> None:
+    follower = node_status.Node("http://n2:1/api", {"node_id": "n2", "holds_authority": False})
+    found = node_status.Status((follower,), {"clusters": [{"id": "c1", "name": "db1:3306"}], "diagnoses": []})
+    _, clusters, _ = node_status.view(found, ())
+    assert isinstance(clusters, Table)
+    assert "unknown" == clusters.rows[0][-1]
