@@ -78,13 +78,17 @@ def set_up(stack: ExitStack, options: argparse.Namespace) -> Stage:
     stack.callback(nodes.stop_all)
     nodes.start()
     primary = servers.primary()
-    say(f"  {nodes.wait_leader()} leads; discovering the topology from {primary.key}")
+    say(f"  {nodes.wait_leader()} leads; discovering the topology from {address(primary)}")
     nodes.discover(primary.host, primary.port, SERVERS)
     log = directory / "writer.log"
     numbers = [server.port for server in servers.servers]
     application = writer.launch(numbers, log)
     stack.callback(writer.end, application)
     return Stage(servers, nodes, log, numbers)
+
+
+def address(server: Server) -> str:
+    return f"{server.host}:{server.port}"
 
 
 def show_topology(stage: Stage) -> None:
@@ -103,7 +107,7 @@ def recovery_of(stage: Stage, kind: str, since_ms: int) -> Any:
 def kill_the_primary(stage: Stage) -> tuple[Server, int, list[story.Mark]]:
     """kill -9, and what the nodes recorded of it."""
     old = stage.servers.primary()
-    say(f"kill -9 of the primary, {old.key}, under one write every {writer.INTERVAL_MS:g} ms")
+    say(f"kill -9 of the primary, {address(old)}, under one write every {writer.INTERVAL_MS:g} ms")
     killed_ms = time.time_ns() // 1_000_000
     old.kill()
     recovery = stage.nodes.wait(
@@ -120,7 +124,7 @@ def kill_the_primary(stage: Stage) -> tuple[Server, int, list[story.Mark]]:
 
 def bring_back(stage: Stage, old: Server) -> tuple[str, str]:
     """Start the old primary again; how its return ended, and the transactions that kept it out, if any."""
-    say(f"\nstarting the old primary {old.key} again")
+    say(f"\nstarting the old primary {address(old)} again")
     started_ms = time.time_ns() // 1_000_000
     old.start()
     back = stage.nodes.wait(

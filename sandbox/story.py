@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WORDS = {
+    "asked for": "asked for by a person",
     "noticed": "noticed: the primary does not answer",
     "confirmed": "confirmed: its replicas and the other nodes agree",
     "claimed": "claimed: the recovery lease is committed in Raft",

@@ -54,9 +54,11 @@ def new_recovery(
     request: Request | None = None, noticed_ms: int | None = None,
 ) -> Recovery:  # fmt: skip
     """A recovery in its first phase, ready to be claimed."""
-    timeline: tuple[Mark, ...] = (Mark("confirmed", moment.now_ms),)
+    timeline: tuple[Mark, ...] = ()
     if noticed_ms is not None:
-        timeline = (Mark("noticed", noticed_ms), *timeline)
+        timeline = (Mark("noticed", noticed_ms), Mark("confirmed", moment.now_ms))
+    elif request is not None:
+        timeline = (Mark("asked for", moment.now_ms, request.by),)
     return Recovery(
         id=recovery_id,
         kind=kind,
