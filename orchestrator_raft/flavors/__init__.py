@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from orchestrator_raft.core.instance import Flavor
 from orchestrator_raft.flavors.base import Dialect
 from orchestrator_raft.flavors.mariadb import MariadbDialect
-from orchestrator_raft.flavors.mysql import MysqlDialect, dialect_of
+from orchestrator_raft.flavors.mysql import MysqlDialect
 
 __all__ = ["DIALECTS", "recognise"]
 
@@ -19,6 +19,4 @@ DIALECTS: Mapping[Flavor, Dialect] = {Flavor.MYSQL: MysqlDialect(), Flavor.MARIA
 
 def recognise(greeting_version: str) -> Dialect:
     """The dialect of a server by the version in its greeting, such as ``5.5.5-10.11.19-MariaDB`` or ``9.7.4``."""
-    if "mariadb" in greeting_version.lower():
-        return DIALECTS[Flavor.MARIADB]
-    return dialect_of(greeting_version)
+    return DIALECTS[Flavor.MARIADB if "mariadb" in greeting_version.lower() else Flavor.MYSQL]

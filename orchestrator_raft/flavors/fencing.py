@@ -1,7 +1,8 @@
 """Who is connected to a server, and how sessions are killed: what both dialects need to fence one.
 
 Sessions of the manager's own account are left alone (a deposed leader's is stopped by the lock, see
-``mysql.sessions``), and so is replication: threads of the server itself and the senders that feed replicas.
+``mysql.sessions``), and so is replication: threads of the server itself and the senders that feed replicas. Who is
+still logging in is no client yet: where it matters the doors are shut first, and a login passes them last.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ WHO_AM_I = "SELECT SUBSTRING_INDEX(USER(), '@', 1) AS user"
 SHOW_SESSIONS = "SHOW PROCESSLIST"
 NO_SUCH_SESSION, NOT_ALLOWED = 1094, 1095
 LOCK_WAIT_TIMEOUT = 1205
-_SERVER_USERS = ("system user", "event_scheduler")
+_NO_CLIENTS = ("system user", "event_scheduler", "unauthenticated user")
 _KILLED = "Killed"
 
 
@@ -36,7 +37,7 @@ def client_sessions(own_user: str, rows: Rows) -> tuple[int, ...]:
 
 def _is_client(own_user: str, row: Row) -> bool:
     user, command = text(row, "User"), text(row, "Command")
-    return user not in (*_SERVER_USERS, own_user) and command != "Daemon" and not command.startswith("Binlog Dump")
+    return user not in (*_NO_CLIENTS, own_user) and command != "Daemon" and not command.startswith("Binlog Dump")
 
 
 def kill_clients(own_user: str) -> Statement:
@@ -47,6 +48,12 @@ def kill_clients(own_user: str) -> Statement:
 def kills(own_user: str, rows: Rows) -> tuple[Statement, ...]:
     """KILL statements; a session that is gone already, or that we may not kill, does not end the plan."""
     ignored = frozenset({NO_SUCH_SESSION, NOT_ALLOWED})
+    return tuple(Statement(sql=f"KILL {each}", ignored_errors=ignored) for each in client_sessions(own_user, rows))
+
+
+def kills_or_fail(own_user: str, rows: Rows) -> tuple[Statement, ...]:
+    """KILL statements of which one that is not allowed fails the step, before anything else is done."""
+    ignored = frozenset({NO_SUCH_SESSION})
     return tuple(Statement(sql=f"KILL {each}", ignored_errors=ignored) for each in client_sessions(own_user, rows))
 
 

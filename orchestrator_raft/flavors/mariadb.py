@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from orchestrator_raft.core.instance import Facts, Flavor, InstanceKey
 from orchestrator_raft.core.recovery.steps import ServerStep
-from orchestrator_raft.flavors import mariadb_rows, mariadb_steps
+from orchestrator_raft.flavors import mariadb_fence, mariadb_rows, mariadb_steps
 from orchestrator_raft.flavors.base import Account, Detection, ProbeQuery, Rows, Statement
 from orchestrator_raft.flavors.plans import Speech, plan
 
 SPEECH = Speech(
     grammar=mariadb_steps.GRAMMAR,
-    fence=mariadb_steps.fence,
+    fence=mariadb_fence.fence,
     set_read_only=mariadb_steps.set_read_only,
     set_writable=mariadb_steps.set_writable,
     wait_applied=mariadb_steps.wait_applied,

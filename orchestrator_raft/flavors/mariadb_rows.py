@@ -1,8 +1,12 @@
 """MariaDB: what a probe asks, and its rows as facts.
 
-Variables are read by name and alone: together with an aggregate MariaDB 10.11 answers wrong values. Semi-sync is built
-in, so its variables are always there. What a server has executed is @@gtid_binlog_state joined with @@gtid_slave_pos;
-see ``core.gtid.mariadb`` for why.
+Rules
+- No statement may wait for a lock that a hanging commit holds, or a primary that only lost its ackers looks dead. So
+  there is no SHOW MASTER STATUS here, which hangs as soon as two commits do; the status variables Binlog_snapshot_...
+  tell the same. Account statements in that state block SHOW STATUS, so that is optional.
+- Variables are read by name and alone: together with an aggregate MariaDB 10.11 answers wrong values. Semi-sync is
+  built in, so its variables are always there.
+- What a server has executed is @@gtid_binlog_state joined with @@gtid_slave_pos; see ``core.gtid.mariadb`` for why.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orchestrator_raft.core.gtid import GtidSet, parse_mariadb
-from orchestrator_raft.core.instance import Binlog, Channel, Facts, Flavor, InstanceKey, SemiSync
+from orchestrator_raft.core.instance import Binlog, Channel, Coordinates, Facts, Flavor, InstanceKey, SemiSync
 from orchestrator_raft.flavors import rows as read
 from orchestrator_raft.flavors.base import Detection, ProbeQuery, Row, Rows
 from orchestrator_raft.flavors.options import Kind, Option, read_options
@@ -30,7 +34,7 @@ _VARIABLES = (
 )
 _STATUS = (
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Rpl_semi_sync_master_status', "
-    "'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_slave_status')"
+    "'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_slave_status', 'Binlog_snapshot_file', 'Binlog_snapshot_position')"
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -57,9 +61,8 @@ def probe_queries(detection: Detection) -> tuple[ProbeQuery, ...]:
     return (
         ProbeQuery("variables", _VARIABLES),
         ProbeQuery("channels", SHOW_CHANNELS),
-        ProbeQuery("status", _STATUS, optional=True),
-        ProbeQuery("binlog", "SHOW MASTER STATUS", optional=True),
         ProbeQuery("replicas", "SHOW SLAVE HOSTS", optional=True),
+        ProbeQuery("status", _STATUS, optional=True),
         *read.configured_queries(detection),
     )
 
@@ -82,7 +85,9 @@ def facts_of(asked: InstanceKey, rows: Mapping[str, Rows], detection: Detection)
             format=read.text(variables, "binlog_format"),
             row_image=read.text(variables, "binlog_row_image"),
             logs_replica_updates=read.flag(variables, "log_slave_updates"),
-            coordinates=read.coordinates(read.first_row(rows, "binlog"), "File", "Position"),
+            coordinates=Coordinates(
+                status.get("binlog_snapshot_file", ""), int(status.get("binlog_snapshot_position") or 0)
+            ),
         ),
         executed=executed(variables),
         semi_sync=semi_sync(variables, status),

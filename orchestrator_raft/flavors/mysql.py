@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +12,6 @@ from orchestrator_raft.flavors import mysql_fence, mysql_rows, mysql_steps
 from orchestrator_raft.flavors.base import Account, Detection, ProbeQuery, Rows, Statement
 from orchestrator_raft.flavors.plans import Speech, plan
 
-_NEW_BINLOG_STATUS = (8, 2)
 SPEECH = Speech(
     grammar=mysql_steps.GRAMMAR,
     fence=mysql_fence.fence,
@@ -28,10 +26,9 @@ class MysqlDialect:
     """MySQL and Percona Server."""
 
     flavor: ClassVar[Flavor] = Flavor.MYSQL
-    binlog_status: str = "SHOW BINARY LOG STATUS"
 
     def probe(self, detection: Detection) -> tuple[ProbeQuery, ...]:
-        return mysql_rows.probe_queries(detection, self.binlog_status)
+        return mysql_rows.probe_queries(detection)
 
     def parse(self, asked: InstanceKey, rows: Mapping[str, Rows], detection: Detection) -> Facts:
         return mysql_rows.facts_of(asked, rows, detection)
@@ -41,11 +38,3 @@ class MysqlDialect:
 
     def account_queries(self, facts: Facts) -> tuple[str, ...]:
         return mysql_steps.account_queries(facts)
-
-
-def dialect_of(version: str) -> MysqlDialect:
-    """The dialect in the words of this version."""
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if numbers and numbers < _NEW_BINLOG_STATUS:
-        return MysqlDialect(binlog_status="SHOW MASTER STATUS")
-    return MysqlDialect()

@@ -1,9 +1,13 @@
 """MySQL: what a probe asks, and its rows as facts.
 
-The order is the price list of one round trip (server CPU, measured on 9.7): variables by name cost microseconds, SHOW
-VARIABLES and performance_schema.global_variables three milliseconds, so semi-sync is asked by name although a server
-without the plugins answers with an error: those statements are optional, and left out for a while where they fail.
-Everything here works with performance_schema=OFF too.
+Rules
+- No statement may wait for a lock that a hanging commit holds, or a primary that only lost its ackers looks dead. So
+  there is no SHOW BINARY LOG STATUS here: it waits for the binary log's lock, which a rotation holds while commits wait
+  for an acknowledgement; our own binary log position stays unknown. Account statements in that state block reads of
+  tables, so what reads tables is optional and comes after what must be there.
+- Variables by name cost microseconds of server CPU, SHOW VARIABLES and performance_schema.global_variables three
+  milliseconds. So semi-sync is asked by name, although a server without the plugins answers with an error.
+- Everything here works with performance_schema=OFF too.
 """
 
 from __future__ import annotations
@@ -81,7 +85,7 @@ _CONNECTION_OPTIONS: tuple[Option, ...] = (
 OPTIONS = _STATUS_OPTIONS + _CONNECTION_OPTIONS
 
 
-def probe_queries(detection: Detection, binlog_status: str) -> tuple[ProbeQuery, ...]:
+def probe_queries(detection: Detection) -> tuple[ProbeQuery, ...]:
     """Two statements that must succeed, then those that may be refused or unknown, then the configured ones."""
     semi_sync = tuple(
         ProbeQuery(f"semi_sync_{word}", sql.format(source=source, replica=replica), True, UNKNOWN_VARIABLE)
@@ -91,11 +95,10 @@ def probe_queries(detection: Detection, binlog_status: str) -> tuple[ProbeQuery,
     return (
         ProbeQuery("variables", _VARIABLES),
         ProbeQuery("channels", SHOW_CHANNELS),
-        ProbeQuery("status", _STATUS, optional=True),
-        ProbeQuery("binlog", binlog_status, optional=True),
-        ProbeQuery("connections", _CONNECTIONS, optional=True),
-        ProbeQuery("replicas", "SHOW REPLICAS", optional=True),
         *semi_sync,
+        ProbeQuery("replicas", "SHOW REPLICAS", optional=True),
+        ProbeQuery("status", _STATUS, optional=True),
+        ProbeQuery("connections", _CONNECTIONS, optional=True),
         *read.configured_queries(detection),
     )
 
@@ -121,7 +124,6 @@ def facts_of(asked: InstanceKey, rows: Mapping[str, Rows], detection: Detection)
             format=read.text(variables, "binlog_format"),
             row_image=read.text(variables, "binlog_row_image"),
             logs_replica_updates=read.flag(variables, "log_replica_updates"),
-            coordinates=read.coordinates(read.first_row(rows, "binlog"), "File", "Position"),
         ),
         gtid_mode=read.text(variables, "gtid_mode"),
         executed=parse_mysql(read.text(variables, "gtid_executed")) if has_gtids else None,

@@ -5,16 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 from orchestrator_raft.core.gtid import EMPTY_MYSQL, GtidSet, parse_mysql
-from orchestrator_raft.core.instance import Channel, Facts, ThreadState
+from orchestrator_raft.core.instance import Facts
 from orchestrator_raft.core.recovery.steps import PointTo, SetReadOnly, WaitApplied
 from orchestrator_raft.flavors import mysql_fence, mysql_rows
 from orchestrator_raft.flavors.base import Rows, Statement
 from orchestrator_raft.flavors.fencing import LOCK_WAIT_TIMEOUT
-from orchestrator_raft.flavors.replication import Grammar, acting_channel, errors
-from orchestrator_raft.flavors.rows import flag, number
-
-_WAIT_CHUNK_S = 0.25
-"""A wait for transactions is asked in pieces, so that a broken applier is noticed and the deadline can be kept."""
+from orchestrator_raft.flavors.replication import Grammar, acting_channel
+from orchestrator_raft.flavors.rows import flag
+from orchestrator_raft.flavors.waiting import Wait, wait, wait_limit_s
 
 
 def _extra_terms(_step: PointTo, future: dict[str, object]) -> tuple[str, ...]:
@@ -57,7 +55,8 @@ def _commits_in_progress(wait_s: int, rows: Rows) -> str:
 
 def set_writable() -> tuple[Statement, ...]:
     ask = "SELECT @@global.read_only AS read_only"
-    return (Statement(sql="SET GLOBAL read_only = OFF"), Statement(sql=ask, check=_is_read_only))
+    open_up = Statement(sql="SET GLOBAL read_only = OFF")
+    return open_up, mysql_fence.open_own_doors(), Statement(sql=ask, check=_is_read_only)
 
 
 def _is_read_only(rows: Rows) -> str:
@@ -67,45 +66,27 @@ def _is_read_only(rows: Rows) -> str:
 def wait_applied(step: WaitApplied) -> tuple[Statement, ...]:
     """Wait for the named transactions, or for all that the channel has received."""
     wanted = parse_mysql(step.gtids) if step.gtids else None
-    return (Statement(sql=GRAMMAR.show, then=partial(_wait, wanted)),)
+    return (Statement(sql=GRAMMAR.show, then=partial(_wait, wanted, wait_limit_s(step.deadline_s))),)
 
 
-def _wait(wanted: GtidSet | None, rows: Rows) -> tuple[Statement, ...]:
+def _wait(wanted: GtidSet | None, limit_s: float, rows: Rows) -> tuple[Statement, ...]:
     channel = acting_channel(GRAMMAR.channels(rows))
     received = channel.retrieved if channel is not None else None
     target = wanted if wanted is not None else received or EMPTY_MYSQL
     if target.is_empty:
         return ()
-    if channel is None or channel.applier is not ThreadState.RUNNING:
-        return (Statement(sql=_compare(target), check=partial(_never, channel)),)
-    ask = f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{target}', {_WAIT_CHUNK_S}) AS late"
-    return (Statement(sql=ask, then=partial(_look_after_applier, target), check=_is_late, until_checked=True),)
+    wish = Wait(
+        grammar=GRAMMAR,
+        ask=f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{target}', {{seconds}}) AS late",
+        compare=f"SELECT GTID_SUBSET('{target}', @@global.gtid_executed) AS applied",
+        lacks=_lacks,
+        total_s=limit_s,
+    )
+    return wait(wish, channel, limit_s)
 
 
-def _compare(target: GtidSet) -> str:
-    return f"SELECT GTID_SUBSET('{target}', @@global.gtid_executed) AS applied"
-
-
-def _never(channel: Channel | None, rows: Rows) -> str:
-    if flag(rows[0], "applied"):
-        return ""
-    reason = "it replicates from nobody" if channel is None else f"its applier does not run{errors(channel)}"
-    return f"it lacks transactions that it will not get: {reason}"
-
-
-def _look_after_applier(target: GtidSet, rows: Rows) -> tuple[Statement, ...]:
-    return (Statement(sql=GRAMMAR.show, then=partial(_give_up, target)),) if _is_late(rows) else ()
-
-
-def _give_up(target: GtidSet, rows: Rows) -> tuple[Statement, ...]:
-    channel = acting_channel(GRAMMAR.channels(rows))
-    if channel is not None and channel.applier is ThreadState.RUNNING:
-        return ()
-    return (Statement(sql=_compare(target), check=partial(_never, channel)),)
-
-
-def _is_late(rows: Rows) -> str:
-    return "it has not applied everything yet" if number(rows[0], "late") else ""
+def _lacks(rows: Rows) -> bool:
+    return not flag(rows[0], "applied")
 
 
 def account_queries(facts: Facts) -> tuple[str, ...]:

@@ -107,11 +107,10 @@ class Connection(aiomysql.connection.Connection):  # type: ignore[misc]
     def abort(self) -> None:
         """Cut the connection off at once; nothing is sent any more."""
         current = self._writer.transport if self._writer is not None else None
-        transports = {self._transport, current}
-        self._reader = self._writer = self._transport = None
-        for transport in transports:
+        for transport in {self._transport, current}:
             if transport is not None:
                 transport.abort()
+        self._reader = self._writer = self._transport = None
 
     def quit(self) -> None:
         """Say goodbye, so that the server does not count an aborted client; does not wait."""
@@ -149,29 +148,34 @@ class Connection(aiomysql.connection.Connection):  # type: ignore[misc]
 
     # -- queries -----------------------------------------------------------------------------------------------------
 
-    async def query(self, sql: str, *, timeout_s: float) -> Reply:
-        """The results of one or several statements. An error of the server is part of the reply, not a failure."""
+    async def query(self, sql: str, *, timeout_s: float, enough: int | None = None) -> Reply:
+        """The results of one or several statements. An error of the server is part of the reply, not a failure.
+
+        Where ``enough`` results have come by the deadline, they are the reply, cut off, though the connection is gone.
+        """
         if self._writer is None:
             raise Unreached(UnreachableKind.RESET, BAD_CONNECTION)
+        parser = ReplyParser(self._reply_bytes_max)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(sql)
+                await self._exchange(sql, parser)
         except BaseException as error:
             self.abort()
+            if isinstance(error, TimeoutError) and enough is not None and len(parser.reply.results) >= enough:
+                return parser.reply
             if isinstance(error, Exception):
                 raise self._failure(error) from error
             raise
+        return parser.reply
 
-    async def _exchange(self, sql: str) -> Reply:
+    async def _exchange(self, sql: str, parser: ReplyParser) -> None:
         reader: asyncio.StreamReader = self._reader
         await self._execute_command(COMMAND.COM_QUERY, sql.encode())
-        parser = ReplyParser(self._reply_bytes_max)
         while not parser.done:
             data = await reader.read(READ_BYTES)
             if not data:
                 raise Unreached(UnreachableKind.RESET, BAD_CONNECTION)
             parser.feed(data)
-        return parser.reply
 
     def _failure(self, error: Exception) -> Unreached:
         if isinstance(error, TimeoutError):

@@ -6,6 +6,8 @@ Rules
   turns out to be closed.
 - An optional statement that fails costs its own fact and one more round trip, and is left out for a minute; people
   hear of it once. (Those that merely do not exist on this server are left out in silence.)
+- One that hangs, as a query on a locked table may, costs the rest of the deadline and the connection, and is left out
+  as well: a server that answered what is essential is reached.
 - A limit of our own that bars a connection is no evidence against the server, and says so by its kind.
 """
 
@@ -34,6 +36,7 @@ from orchestrator_raft.mysql.greeting import Rejection
 from orchestrator_raft.tasks import OnFailure, Tasks
 
 LEFT_OUT_S = 60.0
+_HANGS = Rejection(0, "it hangs")
 
 OnLeftOut = Callable[[InstanceKey, str, str], None]
 """Told once of an optional statement that fails: (server, name of the statement, what the server said)."""
@@ -175,16 +178,21 @@ class MysqlProber:
         rows: dict[str, Rows] = {}
         while queries:
             left_s = deadline_s - asyncio.get_running_loop().time()
-            reply = await connection.query(";\n".join(query.sql for query in queries), timeout_s=left_s)
+            essential = sum(not query.optional for query in queries)
+            text = ";\n".join(query.sql for query in queries)
+            reply = await connection.query(text, timeout_s=left_s, enough=essential)
             if len(reply.results) > len(queries):
                 raise Unreached(UnreachableKind.PROTOCOL, f"{key}: a configured query consists of several statements")
             rows |= {query.name: result for query, result in zip(queries, reply.results, strict=False)}
-            if reply.error is None:
+            if reply.error is None and not reply.is_cut:
                 break
             failed = queries[len(reply.results)]
-            if not failed.optional:
+            if reply.is_cut:
+                self._leave_out(key, line, failed, _HANGS)
+                break
+            if reply.error is not None and not failed.optional:
                 raise _of_reply(key, reply.error)
-            self._leave_out(key, line, failed, reply.error)
+            self._leave_out(key, line, failed, reply.error or _HANGS)
             queries = queries[len(reply.results) + 1 :]
         for name in rows:
             line.complaints.pop(name, None)
@@ -195,7 +203,7 @@ class MysqlProber:
         if error.number in query.absent_errors or line.complaints.get(query.name) == error.number:
             return
         line.complaints[query.name] = error.number
-        self._on_left_out(key, query.name, f"Error {error.number}: {error.message}")
+        self._on_left_out(key, query.name, f"Error {error.number}: {error.message}" if error.number else error.message)
 
 
 def _of_reply(key: InstanceKey, error: Rejection) -> Unreached:

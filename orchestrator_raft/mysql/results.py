@@ -35,6 +35,8 @@ class Reply:
 
     results: tuple[tuple[Row, ...], ...]
     error: Rejection | None = None
+    is_cut: bool = False
+    """The deadline passed before the rest came."""
 
 
 class ReplyParser:
@@ -56,7 +58,7 @@ class ReplyParser:
 
     @property
     def reply(self) -> Reply:
-        return Reply(tuple(self._results), self.error)
+        return Reply(tuple(self._results), self.error, is_cut=not self.done)
 
     def feed(self, data: bytes) -> None:
         """Take more bytes. Raises Malformed."""
