@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -203,8 +204,7 @@ class Node:
     port: int
     says: Mapping[str, Any] = field(default_factory=dict)
     settings: ApiSettings = field(default_factory=ApiSettings)
-    requests: list[Mapping[str, tuple[str, ...]]] = field(default_factory=list)
-    """Headers of each request."""
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._stop: asyncio.Event | None = None
@@ -214,7 +214,7 @@ class Node:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     def status(self) -> NodeStatus:
         known: dict[str, Any] = {
@@ -229,7 +229,7 @@ class Node:
         front = Front(
             self.settings, service, self, cast(NodeChannel, NoChannel()), on_error=lambda id_, what, error: None
         )
-        server = ApiServer(create_app(front), TcpAddress(self.host, self.port), shutdown_timeout_s=0.5)
+        server = ApiServer(create_app(front), TcpAddress(self.host, self.port), tls=self.tls, shutdown_timeout_s=0.5)
         self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
         await server.start()
         self._ready.set()

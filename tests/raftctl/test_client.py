@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from api.settings import ApiSettings, AuthenticationMethod
 from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Refused, Unavailable
@@ -217,3 +225,46 @@ def test_who_may_only_read_is_refused_in_the_nodes_words(guarded: Node) -> None:
 def test_errors_of_the_compatible_api_are_errors_too(node: Node) -> None:
     with pytest.raises(OrchestratorError, match="No cluster found for alias nonesuch"):
         client(node.url).call(Request("GET", "cluster/alias/nonesuch"))
+
+
+def write_certificate(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "node.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_https_is_spoken_with_nodes_whose_authority_is_known(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_certificate(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(path)
+    node = Node(fleet, "127.0.0.1", free_port(), tls=tls)
+    node.start()
+    try:
+        with pytest.raises(Unavailable, match="certificate verify failed"):
+            client(node.url).call(DISCOVER)
+        assert [] == fleet.calls
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        client(node.url).call(DISCOVER)
+        assert 1 == len(fleet.calls)
+    finally:
+        node.stop()
