@@ -124,6 +124,10 @@ class RaftNode(Generic[S, C, R]):
             digest=self._replicated.digest.hex(), is_running=self._driver.is_running, failure=self._driver.failure,
         )  # fmt: skip
 
+    def compact(self) -> None:
+        """Take a snapshot and trim the journal soon, whatever its size."""
+        self._driver.step(self._replica.compact)
+
     def subscribe(self) -> Subscription:
         """Changes of applied index, term, leader and authority; newest only."""
         return self._driver.publisher.subscribe()

@@ -114,11 +114,6 @@ class Replica:
     def commit_index(self) -> int:
         return self._library.commit_index
 
-    @property
-    def heard_s(self) -> float:
-        """When a leader was heard last."""
-        return self._elections.ear.heard_s
-
     def match_index(self, peer: str) -> int | None:
         return self._replication.match_index(peer)
 
@@ -223,6 +218,7 @@ class Replica:
     def compact(self) -> None:
         """Take a snapshot soon, whatever the size of the journal."""
         self._library.compact()
+        self.tick()
 
     def close(self) -> None:
         self._library.close()

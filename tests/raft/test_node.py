@@ -176,6 +176,22 @@ async def test_a_node_that_was_away_gets_a_snapshot(tmp_path: Path) -> None:
         assert 200 < (cluster.nodes[away].status().snapshot_index or 0)
 
 
+async def test_a_snapshot_on_request_trims_the_journal_and_survives_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path, size=1) as cluster:
+        node = await cluster.leader()
+        for _ in range(10):
+            await cluster.add(node)
+        node.compact()
+        await until(lambda: node.status().snapshot_index == node.applied_index and node.status().journal_entries == 2)
+        digest = node.status().digest
+        await cluster.stop(cluster.entries[0])
+        await cluster.start()
+        assert (10, digest) == (
+            cluster.nodes[cluster.entries[0]].state.total,
+            cluster.nodes[cluster.entries[0]].status().digest,
+        )
+
+
 async def test_many_proposals_at_once_share_their_way(tmp_path: Path) -> None:
     async with running(tmp_path) as cluster:
         await cluster.followers()
