@@ -207,8 +207,9 @@ async def test_when_no_leader_comes_a_write_is_refused_and_a_read_answered(monke
         assert (await rig["n3"].get("/api/clusters")).json == ["127.0.0.1:24000"]
 
 
-async def test_a_forwarded_request_is_never_forwarded_again() -> None:
+async def test_a_forwarded_request_is_never_forwarded_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two nodes that each take the other for the leader."""
+    monkeypatch.setattr(forwarding, "NEW_LEADER_WAIT_S", 0.1)
     async with Rig(3) as rig:
         await rig.discovered()
         rig["n2"].view.changes = {"leader_id": "n3"}
