@@ -6,21 +6,20 @@ from functools import partial
 
 from orchestrator_raft.core.gtid import EMPTY_MARIADB, GtidSet, parse_mariadb
 from orchestrator_raft.core.gtid.gtid_set import DomainServer
-from orchestrator_raft.core.instance import Channel
-from orchestrator_raft.core.recovery.steps import PointTo, SetReadOnly, WaitApplied
+from orchestrator_raft.core.instance import Channel, ChannelOption
+from orchestrator_raft.core.recovery.steps import SetReadOnly, WaitApplied
 from orchestrator_raft.flavors import mariadb_fence, mariadb_rows
 from orchestrator_raft.flavors.base import Rows, Statement
 from orchestrator_raft.flavors.fencing import LOCK_WAIT_TIMEOUT
-from orchestrator_raft.flavors.replication import Grammar, acting_channel
+from orchestrator_raft.flavors.replication import Grammar, Options, acting_channel
 from orchestrator_raft.flavors.rows import flag
 from orchestrator_raft.flavors.waiting import Wait, wait, wait_limit_s
 
 _ASK_POSITIONS = "SELECT @@global.gtid_binlog_state AS gtid_binlog_state, @@global.gtid_slave_pos AS gtid_slave_pos"
 
 
-def _extra_terms(step: PointTo, _future: dict[str, object]) -> tuple[str, ...]:
-    """A server that wrote transactions itself starts from its own binary log's position: its gtid_slave_pos is old."""
-    return ("MASTER_DEMOTE_TO_SLAVE = 1",) if step.was_primary else ()
+def _needed_options(_future: Options) -> tuple[ChannelOption, ...]:
+    return ()
 
 
 GRAMMAR = Grammar(
@@ -31,7 +30,8 @@ GRAMMAR = Grammar(
     prefix="MASTER",
     by_gtid="MASTER_USE_GTID = slave_pos",
     options=mariadb_rows.OPTIONS,
-    extra_terms=_extra_terms,
+    needed_options=_needed_options,
+    demote="MASTER_DEMOTE_TO_SLAVE = 1",  # start from the own binary log's position: gtid_slave_pos is old
 )
 
 

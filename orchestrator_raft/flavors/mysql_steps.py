@@ -5,25 +5,21 @@ from __future__ import annotations
 from functools import partial
 
 from orchestrator_raft.core.gtid import EMPTY_MYSQL, GtidSet, parse_mysql
-from orchestrator_raft.core.instance import Facts
-from orchestrator_raft.core.recovery.steps import PointTo, SetReadOnly, WaitApplied
+from orchestrator_raft.core.instance import ChannelOption, Facts
+from orchestrator_raft.core.recovery.steps import SetReadOnly, WaitApplied
 from orchestrator_raft.flavors import mysql_fence, mysql_rows
 from orchestrator_raft.flavors.base import Rows, Statement
 from orchestrator_raft.flavors.fencing import LOCK_WAIT_TIMEOUT
-from orchestrator_raft.flavors.replication import Grammar, acting_channel
+from orchestrator_raft.flavors.replication import Grammar, Options, acting_channel
 from orchestrator_raft.flavors.rows import flag
 from orchestrator_raft.flavors.waiting import Wait, wait, wait_limit_s
 
 
-def _extra_terms(_step: PointTo, future: dict[str, object]) -> tuple[str, ...]:
+def _needed_options(future: Options) -> tuple[ChannelOption, ...]:
     """Without TLS a new source, which has not seen the account yet, needs its public key to log the replica in."""
-    if (
-        future.get("SOURCE_SSL") == 1
-        or future.get("SOURCE_PUBLIC_KEY_PATH")
-        or future.get("GET_SOURCE_PUBLIC_KEY") == 1
-    ):
+    if future.get("SOURCE_SSL") == 1 or future.get("SOURCE_PUBLIC_KEY_PATH") or future.get("GET_SOURCE_PUBLIC_KEY"):
         return ()
-    return ("GET_SOURCE_PUBLIC_KEY = 1",)
+    return (ChannelOption("GET_SOURCE_PUBLIC_KEY", 1),)
 
 
 GRAMMAR = Grammar(
@@ -34,7 +30,8 @@ GRAMMAR = Grammar(
     prefix="SOURCE",
     by_gtid="SOURCE_AUTO_POSITION = 1",
     options=mysql_rows.OPTIONS,
-    extra_terms=_extra_terms,
+    needed_options=_needed_options,
+    demote="",
 )
 
 

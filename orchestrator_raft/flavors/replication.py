@@ -10,16 +10,17 @@ Theory
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from orchestrator_raft.core.instance import Channel, Facts, ThreadState
+from orchestrator_raft.core.instance import Channel, ChannelOption, Facts, ThreadState
 from orchestrator_raft.core.recovery.steps import PointTo
 from orchestrator_raft.flavors.base import Account, Rows, Statement
 from orchestrator_raft.flavors.options import Option, quoted, without_host_bound, write_options
 
 NO_ERROR = ""
+Options = Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,10 @@ class Grammar:
     by_gtid: str
     """The term that makes a channel replicate by GTID."""
     options: tuple[Option, ...]
-    extra_terms: Callable[[PointTo, dict[str, object]], tuple[str, ...]]
-    """Terms that depend on the step and on the options the channel will have."""
+    needed_options: Callable[[Options], tuple[ChannelOption, ...]]
+    """Options without which a channel that has these would not come to life on another source."""
+    demote: str
+    """The term for a server that has written transactions itself; empty where there is none."""
 
     def say(self, template: str, channel: str) -> str:
         """A statement from a template that has the words {replica} and {channel}."""
@@ -134,7 +137,12 @@ def _still_running(channel: Channel | None) -> str:
 
 
 def start(grammar: Grammar) -> tuple[Statement, ...]:
-    return with_channel(grammar, partial(_say_start, grammar)), awaited(grammar, _not_started)
+    ask = Statement(sql=grammar.show, check=partial(_complaint, grammar, _no_source))
+    return ask, with_channel(grammar, partial(_say_start, grammar)), awaited(grammar, _not_started)
+
+
+def _no_source(channel: Channel | None) -> str:
+    return "it has no source to replicate from" if channel is None else NO_ERROR
 
 
 def _say_start(grammar: Grammar, channel: Channel) -> tuple[Statement, ...]:
@@ -143,7 +151,7 @@ def _say_start(grammar: Grammar, channel: Channel) -> tuple[Statement, ...]:
 
 def _not_started(channel: Channel | None) -> str:
     if channel is None:
-        return "it has no source to replicate from"
+        return _no_source(channel)
     if _is_down(channel.receiver) or channel.applier is not ThreadState.RUNNING:
         return f"replication does not run{errors(channel)}"
     return NO_ERROR
@@ -208,55 +216,70 @@ def _change(
         return (failing(_several(channels)),)
     if channel is None and account is None:
         return (failing("it has no replication account of its own, and none was given"),)
-    if channel is not None and _is_pointed(step, channel, facts) and (channel.user or account is None):
+    options = wanted_options(grammar, step, channel)
+    if channel is None:
+        return (change_source(grammar, step, options, None, account),)
+    given = None if channel.user else account
+    if given is None and _is_pointed(step, options, channel, facts):
         return ()
-    halt = () if channel is None else (Statement(sql=grammar.say(STOP, channel.name)),)
-    return *halt, change_source(grammar, step, facts, channel, account)
+    kept = _with_heartbeat(grammar, options, channel, facts)
+    return Statement(sql=grammar.say(STOP, channel.name)), change_source(grammar, step, kept, channel, given)
 
 
-def _is_pointed(step: PointTo, channel: Channel, facts: Facts) -> bool:
+def wanted_options(grammar: Grammar, step: PointTo, channel: Channel | None) -> tuple[ChannelOption, ...]:
+    """Options to set: those of the step, and those the channel cannot do without."""
+    options = step.options if channel is not None else without_host_bound(grammar.options, step.options)
+    present = channel.options if channel is not None else ()
+    future = {option.name: option.value for option in (*present, *options)}
+    return *options, *grammar.needed_options(future)
+
+
+def _is_pointed(step: PointTo, options: tuple[ChannelOption, ...], channel: Channel, facts: Facts) -> bool:
     """Nothing is to be changed: the source is the wanted one and every wanted option is set already."""
     known = facts.channel.options if facts.channel is not None else ()
     present = {option.name: option.value for option in (*known, *channel.options)}
-    wanted = all(present.get(option.name) == option.value for option in step.options)
-    return channel.source == step.source and channel.uses_gtid and wanted
+    as_wanted = all(present.get(option.name) == option.value for option in options)
+    return channel.source == step.source and channel.uses_gtid and as_wanted
+
+
+def _with_heartbeat(
+    grammar: Grammar, options: tuple[ChannelOption, ...], channel: Channel, facts: Facts
+) -> tuple[ChannelOption, ...]:
+    """A change of source keeps every option but this one, so it is named."""
+    name = f"{grammar.prefix}_HEARTBEAT_PERIOD"
+    period_s = channel.heartbeat_period_s
+    if period_s is None and facts.channel is not None:
+        period_s = facts.channel.heartbeat_period_s
+    if period_s is None or name in {option.name for option in options}:
+        return options
+    return *options, ChannelOption(name, period_s)
 
 
 def change_source(
-    grammar: Grammar, step: PointTo, facts: Facts, channel: Channel | None, account: Account | None
+    grammar: Grammar,
+    step: PointTo,
+    options: tuple[ChannelOption, ...],
+    channel: Channel | None,
+    account: Account | None,
 ) -> Statement:
-    """The CHANGE statement: host, port, GTID, the options that it would otherwise reset, and those that are wanted."""
+    """The CHANGE statement. The account's password is in ``sql`` alone."""
     prefix = grammar.prefix
-    options = step.options if channel is not None else without_host_bound(grammar.options, step.options)
-    named = {option.name for option in options}
     terms = [
         f"{prefix}_HOST = {quoted(step.source.hostname)}",
         f"{prefix}_PORT = {step.source.port}",
         grammar.by_gtid,
         *write_options(grammar.options, options),
     ]
-    heartbeat_s = _heartbeat_s(channel, facts)
-    if heartbeat_s is not None and f"{prefix}_HEARTBEAT_PERIOD" not in named:
-        terms.append(f"{prefix}_HEARTBEAT_PERIOD = {heartbeat_s}")
-    future: dict[str, object] = {each.name: each.value for each in (*(channel.options if channel else ()), *options)}
-    terms += grammar.extra_terms(step, future)
+    if step.was_primary and grammar.demote:
+        terms.append(grammar.demote)
     end = grammar.say("{channel}", channel.name if channel is not None else "")
-    if account is None or (channel is not None and channel.user):
+    if account is None:
         return Statement(sql=f"{grammar.change} {', '.join(terms)} {end}")
-    user, secret = f"{prefix}_USER = {quoted(account.user)}", f"{prefix}_PASSWORD = "
+    terms.append(f"{prefix}_USER = {quoted(account.user)}")
     return Statement(
-        sql=f"{grammar.change} {', '.join([*terms, user, secret + quoted(account.password)])} {end}",
-        masked=f"{grammar.change} {', '.join([*terms, user, secret + '***'])} {end}",
+        sql=f"{grammar.change} {', '.join([*terms, f'{prefix}_PASSWORD = {quoted(account.password)}'])} {end}",
+        masked=f"{grammar.change} {', '.join([*terms, f'{prefix}_PASSWORD = ***'])} {end}",
     )
-
-
-def _heartbeat_s(channel: Channel | None, facts: Facts) -> float | None:
-    """The heartbeat period to keep, from the server's own words now or, where they do not tell, from the last probe."""
-    if channel is None:
-        return None
-    if channel.heartbeat_period_s is not None:
-        return channel.heartbeat_period_s
-    return facts.channel.heartbeat_period_s if facts.channel is not None else None
 
 
 def _not_pointed(step: PointTo, channel: Channel | None) -> str:

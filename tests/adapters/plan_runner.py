@@ -62,7 +62,7 @@ async def perform(step: ServerStep, server: Server, account: Account | None = No
 async def run(session: ActingSession, plan: Sequence[Statement], deadline_s: float) -> None:
     for statement in plan:
         complaint = await say(session, statement, deadline_s)
-        while complaint and statement.until_checked and time.monotonic() < deadline_s:
+        while complaint and statement.until_checked and time.monotonic() < deadline_s - 0.1:
             await asyncio.sleep(0.02)
             complaint = await say(session, statement, deadline_s)
         if complaint:
