@@ -65,7 +65,7 @@ class ThisNode:
             advertise_configured=settings.raft_advertise or settings.raft_bind,
             peers=tuple(member.address for member in raft.members),
             healthy_members=tuple(member.address for member in raft.members if _is_healthy(member)),
-            connected=frozenset(member.id for member in raft.members if member.is_connected),
+            connected=frozenset(member.id for member in raft.members if member.is_connected and not member.is_self),
             problem=raft.failure or ("" if leader is not None else "no leader is known"),
         )
 

@@ -24,7 +24,7 @@ from orchestrator_raft.app.identity import ThisNode, http_uri, keep_registered
 from orchestrator_raft.app.plain import api_of, detection_of, engine_of, hooks_of, mysql_of, raft_of
 from orchestrator_raft.config import Loaded, Settings
 from orchestrator_raft.core.errors import OrchestratorError, Unavailable
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.replicated.commands import RecordAudit
 from orchestrator_raft.engine.clock import SystemClock
 from orchestrator_raft.engine.leadership import Engine, Outside
@@ -82,7 +82,11 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     connector = Connector(mysql_of(settings))
     prober = MysqlProber(connector, detection_of(settings), on_left_out=_left_out, on_failure=on_failure)
     stack.push_async_callback(prober.close)
-    hooks = CommandHooks(hooks_of(settings), tasks, _auditor(Proposals(consensus, clock)))
+
+    def newest_facts(key: InstanceKey) -> Facts | None:
+        return engine.facts_of(key)
+
+    hooks = CommandHooks(hooks_of(settings), tasks, _auditor(Proposals(consensus, clock)), facts_of=newest_facts)
     outside = Outside(
         consensus=consensus, channel=node.channel, prober=prober, sessions=MysqlSessions(connector), hooks=hooks,
         clock=clock,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator_raft.core.analysis import Diagnosis, Problem
-from orchestrator_raft.core.instance import ChannelOption
+from orchestrator_raft.core.instance import ChannelOption, InstanceKey
 from orchestrator_raft.core.recovery.model import Recovery, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.replicated import State
@@ -26,6 +26,8 @@ from orchestrator_raft.ports import Hooks
 Work = Coroutine[Any, Any, object]
 RETURN_RETRY_S = 30.0
 """A return that failed is tried again so long afterwards."""
+FAILED_RETRY_S = 60.0
+"""A recovery that promoted nobody is tried again so long afterwards, or as soon as other servers answer than then."""
 
 
 class Claims:
@@ -40,16 +42,21 @@ class Claims:
         self._hooks = hooks
         self._on_claimed = on_claimed
         self._return_not_before_s: dict[str, float] = {}
+        self._in_vain: dict[str, tuple[frozenset[InstanceKey], float]] = {}
+        """Clusters whose last recovery promoted nobody: who answered when it was claimed, and when that was."""
 
     def claim(
         self, diagnosis: Diagnosis, problem: Problem, evidence: tuple[str, ...], moment: Moment, *, noticed_ms: int
     ) -> Work | None:
-        """The claim of a confirmed problem; None when everything about it has been said already."""
+        """The claim of a confirmed problem; None when it would end as the last one did, or all has been said."""
+        if self._would_be_in_vain(problem.cluster_id, moment):
+            return None
         subject = subject_of_problem(diagnosis, problem, evidence, moment)
         recovery = self._new(problem.rule.recovery, subject, problem.cluster_id, moment, noticed_ms)
         block_ms = int(moment.policy.recovery_block_s * 1000)
         refusal = refuse_claim(moment.state, recovery, block_ms)
         if refusal is None:
+            self._in_vain[problem.cluster_id] = (_reached(moment, problem.cluster_id), moment.now_s)
             return self._claim(recovery, block_ms)
         if is_recorded_as_blocked(moment.state, problem, refusal.blocking_recovery_id):
             return None
@@ -61,6 +68,13 @@ class Claims:
             reason=refusal.reason,
             blocking_recovery_id=refusal.blocking_recovery_id,
         )
+
+    def _would_be_in_vain(self, cluster_id: str, moment: Moment) -> bool:
+        last = self._in_vain.get(cluster_id)
+        if last is None:
+            return False
+        reached, at_s = last
+        return moment.now_s - at_s < FAILED_RETRY_S and reached == _reached(moment, cluster_id)
 
     def _new(
         self, kind: str, subject: Subject, cluster_id: str, moment: Moment, noticed_ms: int | None = None
@@ -122,9 +136,14 @@ class Claims:
             self._on_claimed()
 
     def ended(self, recovery: Recovery) -> None:
-        """A recovery of ours has ended: the next returning server of that cluster need not wait."""
+        """A recovery of ours has ended: after one that did something, the next need not wait."""
         if recovery.moved or recovery.promoted:
             self._return_not_before_s.pop(recovery.cluster_id, None)
+            self._in_vain.pop(recovery.cluster_id, None)
+
+
+def _reached(moment: Moment, cluster_id: str) -> frozenset[InstanceKey]:
+    return frozenset(server.key for server in moment.topology.members(cluster_id) if server.reached)
 
 
 def is_recorded_as_blocked(state: State, problem: Problem, blocking_recovery_id: str) -> bool:

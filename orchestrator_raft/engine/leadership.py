@@ -7,10 +7,9 @@ wants to act asks for authority and does not act.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.engine.accounts import AccountBook
@@ -148,7 +147,6 @@ class Engine:
         self._settings = settings
         self._on_failure = on_failure
         self._tasks = Tasks("engine", on_failure)
-        self._listeners: list[Callable[[Leader | None], None]] = []
         self.leader: Leader | None = None
         outside.prober.on_closed(self._connection_closed)
 
@@ -159,9 +157,11 @@ class Engine:
         if self.leader is not None:
             self.leader.connection_closed(key)
 
-    def on_leadership(self, listener: Callable[[Leader | None], None]) -> None:
-        """Have ``listener`` called when this node begins or ceases to lead."""
-        self._listeners.append(listener)
+    def facts_of(self, key: InstanceKey) -> Facts | None:
+        """The newest facts of a server: with positions while this node leads, else as replicated."""
+        observation = self.leader.inventory.get(key) if self.leader is not None else None
+        record = self._outside.consensus.state.servers.get(key)
+        return observation.facts if observation is not None else record.facts if record is not None else None
 
     def start(self) -> None:
         self._tasks.start("leadership", self._follow())
@@ -188,5 +188,3 @@ class Engine:
             await before.close()
         if leader is not None:
             leader.start()
-        for listener in self._listeners:
-            listener(leader)
