@@ -41,6 +41,8 @@ class NodeStatus:
     """Raft address of the leader, ``host:port``; empty when none is known."""
     leader_uri: str = ""
     """URL of the leader's HTTP side; empty when none is known."""
+    http_uris: tuple[str, ...] = ()
+    """URLs of the HTTP sides of all nodes that have registered one."""
     bind: str = ""
     advertise: str = ""
     advertise_configured: str = ""

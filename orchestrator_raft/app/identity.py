@@ -60,19 +60,29 @@ class ThisNode:
             raft_enabled=settings.raft_enabled,
             leader_address=members[leader].address if leader in members else "",
             leader_uri=known.http_uri if known is not None else "",
+            http_uris=tuple(record.http_uri for record in state.nodes.values()),
             bind=str(settings.raft_bind_address),
             advertise=str(settings.raft_advertise_address),
             advertise_configured=settings.raft_advertise or settings.raft_bind,
             peers=tuple(member.address for member in raft.members),
-            healthy_members=tuple(member.address for member in raft.members if _is_healthy(member)),
+            healthy_members=tuple(
+                _as_written(member.address, settings) for member in raft.members if _is_healthy(member)
+            ),
             connected=frozenset(member.id for member in raft.members if member.is_connected and not member.is_self),
-            problem=raft.failure or ("" if leader is not None else "no leader is known"),
+            problem=raft.failure,
         )
 
 
 def _is_healthy(member: Member) -> bool:
     recent = member.last_contact_s is not None and member.last_contact_s < HEALTHY_CONTACT_S
     return member.is_self or member.is_connected or recent
+
+
+def _as_written(address: str, settings: Settings) -> str:
+    """Without the default port where RaftAdvertise leaves it out: so the peers print it."""
+    default = f":{settings.default_raft_port}"
+    written = settings.raft_advertise or settings.raft_bind
+    return address if written.endswith(default) else address.removesuffix(default)
 
 
 def http_uri(settings: Settings) -> str:
