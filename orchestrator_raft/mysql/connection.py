@@ -32,6 +32,7 @@ from orchestrator_raft.mysql.settings import MysqlSettings
 
 PROGRAM = "orchestrator_raft"
 READ_BYTES = 65536
+CLOSE_TIMEOUT_S = 0.5
 _KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 5), (socket.TCP_KEEPINTVL, 2), (socket.TCP_KEEPCNT, 3))
 _PLAIN_TEXT_PLUGINS = ("", "mysql_native_password", "caching_sha2_password", "sha256_password")
 _ENCRYPTED_PLUGINS = (*_PLAIN_TEXT_PLUGINS, "mysql_clear_password")
@@ -121,6 +122,18 @@ class Connection(aiomysql.connection.Connection):  # type: ignore[misc]
         self.write_packet(bytes([COMMAND.COM_QUIT]))
         self._writer.transport.close()
         self._reader = self._writer = self._transport = None
+
+    async def quit_and_wait(self, *, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Say goodbye and wait until the connection is gone, at most ``timeout_s`` seconds."""
+        writer = self._writer
+        self.quit()
+        if writer is None:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await writer.wait_closed()
+        except (TimeoutError, OSError):
+            writer.transport.abort()
 
     def watch(self, listener: Callable[[], None]) -> None:
         """Have ``listener`` called once, as soon as the server closes or resets the connection."""

@@ -36,6 +36,8 @@ from orchestrator_raft.mysql.greeting import Rejection
 from orchestrator_raft.tasks import OnFailure, Tasks
 
 LEFT_OUT_S = 60.0
+STATEMENT_END = "\n;\n"
+"""On a line of its own, since a configured query may end with a comment."""
 _HANGS = Rejection(0, "it hangs")
 
 OnLeftOut = Callable[[InstanceKey, str, str], None]
@@ -79,15 +81,19 @@ class MysqlProber:
         self._listeners.append(listener)
 
     def forget(self, key: InstanceKey) -> None:
-        line = self._lines.pop(key, None)
-        if line is not None and line.connection is not None:
-            line.connection.quit()
-        self._connector.forget(key)
+        connection = self._remove(key)
+        if connection is not None:
+            connection.quit()
 
     async def close(self) -> None:
         await self._tasks.close()
-        for key in list(self._lines):
-            self.forget(key)
+        connections = [self._remove(key) for key in list(self._lines)]
+        await asyncio.gather(*(connection.quit_and_wait() for connection in connections if connection is not None))
+
+    def _remove(self, key: InstanceKey) -> Connection | None:
+        self._connector.forget(key)
+        line = self._lines.pop(key, None)
+        return line.connection if line is not None else None
 
     async def probe(self, key: InstanceKey, *, timeout_s: float) -> ProbeResult:
         line = self._lines.setdefault(key, _Line())
@@ -179,7 +185,7 @@ class MysqlProber:
         while queries:
             left_s = deadline_s - asyncio.get_running_loop().time()
             essential = sum(not query.optional for query in queries)
-            text = ";\n".join(query.sql for query in queries)
+            text = STATEMENT_END.join(query.sql for query in queries)
             reply = await connection.query(text, timeout_s=left_s, enough=essential)
             if len(reply.results) > len(queries):
                 raise Unreached(UnreachableKind.PROTOCOL, f"{key}: a configured query consists of several statements")

@@ -131,4 +131,4 @@ async def _release(session: ActingSession, connection: Connection) -> None:
         await session.query(_RELEASE, timeout_s=RELEASE_TIMEOUT_S)
     except SqlFailure:
         return  # the server ends the session, and the lock with it, when it notices that we are gone
-    connection.quit()
+    await connection.quit_and_wait()

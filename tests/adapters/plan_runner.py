@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from orchestrator_raft.core.errors import ServerError
@@ -24,8 +24,8 @@ def key_of(server: Server) -> InstanceKey:
     return InstanceKey(server.host, server.port)
 
 
-def settings(user: str = "orc", tls: TlsMode = TlsMode.NONE, **more: object) -> MysqlSettings:
-    return MysqlSettings(user=user, password=user, tls=tls, **more)  # type: ignore[arg-type]
+def settings(user: str = "orc", **more: object) -> MysqlSettings:
+    return MysqlSettings(**{"user": user, "password": user, "tls": TlsMode.NONE, **more})  # type: ignore[arg-type]
 
 
 def not_told(*args: object) -> None:
@@ -34,8 +34,10 @@ def not_told(*args: object) -> None:
 
 
 @asynccontextmanager
-async def probing(user: str = "orc", detection: Detection = DETECTION) -> AsyncIterator[MysqlProber]:
-    prober = MysqlProber(Connector(settings(user)), detection, on_left_out=not_told, on_failure=not_told)
+async def probing(
+    user: str = "orc", detection: Detection = DETECTION, told: Callable[..., None] = not_told, **more: object
+) -> AsyncIterator[MysqlProber]:
+    prober = MysqlProber(Connector(settings(user, **more)), detection, on_left_out=told, on_failure=not_told)
     try:
         yield prober
     finally:
