@@ -194,7 +194,7 @@ def _say_restart(grammar: Grammar, channel: Channel) -> tuple[Statement, ...]:
 
 def point_to(grammar: Grammar, step: PointTo, facts: Facts, account: Account | None) -> tuple[Statement, ...]:
     """Replicate from the step's source by GTID. A change of source keeps every option but the heartbeat period."""
-    change = Statement(sql=grammar.show, then=partial(_change, grammar, step, facts, account))
+    change = Statement(sql=grammar.show, then=partial(_change_or_fail, grammar, step, facts, account))
     pointed = awaited(grammar, partial(_not_pointed, step))
     if not step.start:
         return change, pointed
@@ -205,6 +205,15 @@ def point_to(grammar: Grammar, step: PointTo, facts: Facts, account: Account | N
         until_checked=True,
     )
     return change, with_channel(grammar, partial(_say_start, grammar)), pointed, started
+
+
+def _change_or_fail(
+    grammar: Grammar, step: PointTo, facts: Facts, account: Account | None, rows: Rows
+) -> tuple[Statement, ...]:
+    try:
+        return _change(grammar, step, facts, account, rows)
+    except ValueError as error:
+        return (failing(f"its options cannot be set: {error}"),)
 
 
 def _change(
