@@ -24,8 +24,7 @@ LOCK = "orchestrator_raft"
 LOCK_RETRY_S = 0.01
 RELEASE_TIMEOUT_S = 0.5
 SHOWN_CHARACTERS_MAX = 300
-_ASK_HOLDER = f"SELECT IS_USED_LOCK('{LOCK}') AS holder"
-_TAKE = f"SELECT GET_LOCK('{LOCK}', 0) AS taken"
+_TAKE = f"SELECT GET_LOCK('{LOCK}', 0) AS taken, IFNULL(IS_USED_LOCK('{LOCK}'), 0) AS holder"
 _RELEASE = f"DO RELEASE_LOCK('{LOCK}')"
 _PREPARE = "SET SESSION sql_mode = ''"
 _NO_SUCH_SESSION = 1094
@@ -96,23 +95,31 @@ class MysqlSessions:
 async def _take_lock(session: ActingSession, deadline_s: float) -> None:
     """Kill whoever holds the lock, and take it. Raises SqlFailure at the deadline."""
     loop = asyncio.get_running_loop()
-    killed = None
+    killed: str | None = None
     await session.query(_PREPARE, timeout_s=deadline_s - loop.time())
-    while True:
-        rows = await session.query(_TAKE, timeout_s=deadline_s - loop.time())
-        if rows[0]["taken"] == "1":
-            return
-        rows = await session.query(_ASK_HOLDER, timeout_s=deadline_s - loop.time())
-        holder = rows[0]["holder"]
-        if holder is not None and holder != killed:
-            await _kill(session, holder, deadline_s - loop.time())
-            killed = holder
-        if loop.time() + LOCK_RETRY_S >= deadline_s:
-            raise SqlFailure(
-                f"{session.key}: session {holder} of another manager holds the lock '{LOCK}' and does not end: "
-                "see what it waits for with SHOW PROCESSLIST"
-            )
+    while loop.time() < deadline_s:
+        try:
+            holder = await _holder(session, deadline_s - loop.time())
+            if holder is None:
+                return
+            if holder != killed:
+                await _kill(session, holder, deadline_s - loop.time())
+                killed = holder
+        except SqlFailure as failure:
+            if failure.number or killed is None:
+                raise
+            break  # the deadline passed in the middle of a question
         await asyncio.sleep(LOCK_RETRY_S)
+    raise SqlFailure(
+        f"{session.key}: session {killed} of another manager holds the lock '{LOCK}' and does not end: "
+        "see what it waits for with SHOW PROCESSLIST"
+    )
+
+
+async def _holder(session: ActingSession, timeout_s: float) -> str | None:
+    """Take the lock; the id of the session that holds it, or None when it is ours now."""
+    rows = await session.query(_TAKE, timeout_s=timeout_s)
+    return rows[0]["holder"] if rows[0]["taken"] != "1" else None
 
 
 async def _kill(session: ActingSession, holder: str, timeout_s: float) -> None:
