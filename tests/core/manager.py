@@ -18,18 +18,19 @@ from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.machine import Context, Entered, Performed, advance
 from orchestrator_raft.core.recovery.model import Recovery, Request, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
-from orchestrator_raft.core.recovery.steps import Outcome, Outcomes, Pause, Reprobe, ServerStep, Step
+from orchestrator_raft.core.recovery.steps import Fence, Outcome, Outcomes, Pause, Reprobe, ServerStep, Step
 from orchestrator_raft.core.replicated import Result, State, apply
 from orchestrator_raft.core.replicated.commands import (
     ClaimRecovery,
     Command,
     FinishRecovery,
+    MarkStale,
     ObserveServers,
     RecordPhase,
     ResumeRecovery,
     ServerObservation,
 )
-from orchestrator_raft.core.topology import Topology, build
+from orchestrator_raft.core.topology import StaleStatus, Topology, build
 from tests.core.fleet import Fleet
 
 TURNS_MAX = 300
@@ -57,6 +58,8 @@ class Hooks:
     """A complaint with which the step fails instead of being performed."""
     cut: Callable[[Sequence[Step]], int] = len
     """How many steps of a sequence that nobody waits for have been done when the phase ends."""
+    crash_within: Callable[[Sequence[Sequence[Step]]], Sequence[int] | None] = lambda sequences: None
+    """How many steps of each sequence of this phase are done when the leader dies; None when it lives on."""
 
 
 @dataclass
@@ -72,6 +75,8 @@ class Manager:
     seen: dict[InstanceKey, Observation] = field(default_factory=dict)
     reverse: bool = False
     """Run the sequences of a phase in the opposite order."""
+    guards: bool = False
+    """Stale primaries are fenced between two phases if they answer."""
     polling: bool = False
     """Everybody is probed between two phases; otherwise only what a Reprobe read, and that a server hung up."""
     _commands: int = 0
@@ -176,6 +181,8 @@ class Manager:
     def _context(self, recovery: Recovery) -> Context:
         hung_up = [key for key, each in self.seen.items() if each.reached and not self.fleet.by_key[key].alive]
         self.look(None if self.polling else hung_up)
+        if self.guards:
+            self.guard()
         return Context(recovery=recovery, topology=self.topology, policy=self.policy, now_ms=self.now_ms)
 
     def _record(self, recovery: Recovery) -> None:
@@ -190,14 +197,22 @@ class Manager:
         for pause in (step for step in steps if isinstance(step, Pause)):
             self.now_ms += round(pause.deadline_s * 1000)
         sequences = list(by_server(steps).values())
+        done_before_crash = self.hooks.crash_within(sequences)
+        if done_before_crash is not None:
+            for sequence, count in zip(sequences, done_before_crash, strict=True):
+                self._do(sequence[:count])
+            raise Crash
         done = [self._sequence(each) for each in (reversed(sequences) if self.reverse else sequences)]
         return tuple(outcome for outcomes in done for outcome in outcomes)
 
     def _sequence(self, steps: Sequence[Step]) -> Outcomes:
         waited_for = max((position for position, step in enumerate(steps, start=1) if step.required), default=0)
         count = max(waited_for, self.hooks.cut(steps)) if waited_for < len(steps) else len(steps)
+        return self._do(steps[:count])
+
+    def _do(self, steps: Sequence[Step]) -> Outcomes:
         outcomes = []
-        for step in steps[:count]:
+        for step in steps:
             self.hooks.before_step(step)
             outcome = self._step(step)
             outcomes.append(outcome)
@@ -216,6 +231,12 @@ class Manager:
 
     # -- after a crash, and afterwards
 
+    def guard(self) -> None:
+        """Stale primaries are fenced as soon as they answer, as the engine's guard does it."""
+        for key, mark in self.state.stale.items():
+            if mark.status is StaleStatus.OUT_OF_REACH and self.fleet.perform(Fence(key=key)).ok:
+                self.propose(MarkStale, key=key, status=StaleStatus.FENCED)
+
     def take_over(self, recovery_id: str = "r1") -> None:
         """A new leader: nothing in memory but the replicated state; it probes everybody and resumes the claim."""
         self.term += 1
@@ -231,13 +252,13 @@ class Manager:
     def bring_back(self, limit: int = 8) -> list[Recovery]:
         """Rejoin every server that waits for it, as the engine does, until nobody does."""
         ended: list[Recovery] = []
-        for number in range(limit):
+        for _ in range(limit):
             self.look()
             waiting = [key for cluster_id in self.state.clusters for key in returning(self.topology, cluster_id)]
             if not waiting:
                 break
             name = self.fleet.by_key[waiting[0]].name
-            rejoin_id = f"rejoin-{self.term}-{number}"
+            rejoin_id = f"rejoin-{len(self.state.recoveries)}"
             self.claim("rejoin", name, recovery_id=rejoin_id)
             ended.append(self.run(rejoin_id))
         else:

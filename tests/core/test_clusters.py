@@ -89,6 +89,7 @@ def any_fleet(draw: st.DrawFn) -> dict[str, object]:
     clusters = {}
     for name in used:
         primary, late = draw(st.none() | st.sampled_from(KEYS)), draw(st.sets(st.sampled_from(KEYS), max_size=1))
+        late = late if primary in known and known[primary].cluster_id == name else set()
         clusters[name] = ClusterRecord(
             id=name,
             primary=primary,

@@ -66,20 +66,24 @@ def choose(
     designated: InstanceKey | None = None,
     *,
     planned: bool = False,
+    former: Iterable[Server] = (),
 ) -> Verdict:
     """Pick the successor of ``failed`` among ``candidates`` (its replicas, freshly probed, receivers stopped).
 
     ``planned``: the primary lives and replication runs, so the candidates will all have everything in a moment. Who is
     a transaction ahead just now says nothing; instead each has to replicate, and not too far behind.
+    ``former``: servers that replicated from it before and are no candidates; what they have has to be saved as well.
     """
-    every = tuple(server for server in candidates if server.key != failed.key)
+    no_candidates = tuple(former)
+    every = tuple(server for server in (*candidates, *no_candidates) if server.key != failed.key)
     reasons = {server.key: _no_word(server, failed, every) for server in every}
     servers = tuple(server for server in every if not reasons[server.key])
     needed = data_to_save(servers, failed)
     refused = [Refusal(key, reason) for key, reason in reasons.items() if reason]
     fit: list[Server] = []
     for server in servers:
-        reason = unfit(server, failed, policy, planned=planned) or _not_designated(server, designated)
+        reason = "it is no direct replica" if server in no_candidates else ""
+        reason = reason or unfit(server, failed, policy, planned=planned) or _not_designated(server, designated)
         if reason:
             refused.append(Refusal(server.key, reason))
         else:

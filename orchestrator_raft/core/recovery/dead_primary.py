@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.candidates import Verdict, choose, semi_sync_promises, unfit
+from orchestrator_raft.core.candidates import Verdict, choose, unfit
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.recovery.losses import is_loss_accepted, loss_obstacle, lost_transactions
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
@@ -35,7 +35,8 @@ from orchestrator_raft.core.recovery.steps import (
     failures,
     succeeded,
 )
-from orchestrator_raft.core.topology import Server
+from orchestrator_raft.core.recovery.undo import RESTORE, REVOKE, UNDO
+from orchestrator_raft.core.topology import Server, StaleStatus
 
 ACKER_WAIT_MS = 10_000
 """How long a failover waits for possible ackers that do not answer before it refuses."""
@@ -55,21 +56,7 @@ def leave_begin(context: Context, outcomes: Outcomes) -> Recovery:
     if broken:
         recovery = context.recovery.with_errors(broken)
         return recovery.ended(EndState.FAILED, context.now_ms, f"a hook said no, nothing was changed: {broken[0]}")
-    failed = context.topology.server(context.recovery.subject.key)
-    return as_found(context.recovery, failed.facts).goto("freeze", context.now_ms)
-
-
-def as_found(recovery: Recovery, primary: Facts | None) -> Recovery:
-    """Note what the primary was like before anything is done to it: it may come back different."""
-    if primary is None:
-        return recovery
-    return replace(
-        recovery,
-        semi_sync=primary.semi_sync.source_enabled,
-        wait_for_replica_count=primary.semi_sync.wait_for_replica_count,
-        promised=semi_sync_promises(primary).holds,
-        reopen=primary.is_writable,
-    )
+    return context.recovery.goto("freeze", context.now_ms)
 
 
 def enter_freeze(context: Context) -> tuple[Step, ...]:
@@ -77,13 +64,15 @@ def enter_freeze(context: Context) -> tuple[Step, ...]:
     failed = context.topology.server(recovery.subject.key)
     pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
     if failed.reached and not recovery.fenced:
-        return (*pause, Fence(key=failed.key, deadline_s=FENCE_LIVE_S))
+        return (*pause, Fence(key=failed.key, deadline_s=FENCE_LIVE_S), Reprobe(key=failed.key))
     steps: list[Step] = []
     if not recovery.fenced:
         steps.append(Fence(key=failed.key, deadline_s=FENCE_DEAD_S, required=False))
+        steps.append(Reprobe(key=failed.key, required=False))
     for replica in replicas(context):
         steps.append(StopReceiver(key=replica.key, required=replica.reached, deadline_s=1.5))
         steps.append(Reprobe(key=replica.key, required=replica.reached, deadline_s=1.0))
+    steps += [Reprobe(key=server.key, deadline_s=1.0) for server in former_replicas(context) if server.reached]
     return (*pause, *steps)
 
 
@@ -91,6 +80,24 @@ def replicas(context: Context) -> tuple[Server, ...]:
     """The failed primary's replicas, as recorded at the claim: links change while the recovery runs."""
     recovery, servers = context.recovery, context.topology.servers
     return tuple(servers[key] for key in recovery.subject.replicas if key in servers and key not in recovery.stale)
+
+
+def former_replicas(context: Context) -> tuple[Server, ...]:
+    """Possible ackers that do not replicate from the primary any more: what they got from it counts, no more.
+
+    They were moved below another replica, or they are successors that were lost in an earlier attempt and are fenced.
+    """
+    recovery, topology = context.recovery, context.topology
+    cluster = topology.clusters.get(recovery.cluster_id)
+    outside = {recovery.subject.key, *recovery.subject.replicas, *recovery.stale}
+    ackers = cluster.record.ackers if cluster is not None else ()
+    servers = [topology.servers[key] for key in ackers if key in topology.servers and key not in outside]
+    return tuple(
+        replace(server, stale=None)
+        for server in servers
+        if server.source != recovery.subject.key
+        and (server.stale is None or server.stale.status is not StaleStatus.QUARANTINED)
+    )
 
 
 def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
@@ -102,14 +109,16 @@ def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     every = replicas(context)
     if every and not any(isinstance(each.step, StopReceiver) for each in outcomes):
         return replace(recovery, attempt=1).marked("fenced", now, str(failed.key)).goto("freeze", now)
-    frozen = tuple(server for server in every if is_frozen(outcomes, server.key))
+    frozen = tuple(server for server in every if server.reached and is_frozen(outcomes, server.key))
+    former = tuple(each for each in former_replicas(context) if each.reached and succeeded(outcomes, Reprobe, each.key))
     if not frozen and any(server.reached for server in every) and recovery.attempt < FREEZE_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).goto("freeze", now)
-    obstacle = loss_obstacle(context, frozen)
+    obstacle = loss_obstacle(context, (*frozen, *former))
     if obstacle:
         return _wait_for_ackers(context, recovery, obstacle)
     designated = recovery.request.designated
-    verdict = choose(failed, frozen, context.policy, None if designated in recovery.stale else designated)
+    designated = None if designated in recovery.stale else designated
+    verdict = choose(failed, frozen, context.policy, designated, former=former)
     return chosen(context, _with_refused(context, recovery, outcomes, verdict), failed, verdict)
 
 
@@ -186,7 +195,9 @@ def _followers(context: Context, verdict: Verdict) -> tuple[InstanceKey, ...]:
     return tuple(
         key
         for key, each in facts.items()
-        if each is not None and (not unsaved or each.received is None or not each.received.intersection(unsaved))
+        if key in context.recovery.subject.replicas
+        and each is not None
+        and (not unsaved or each.received is None or not each.received.intersection(unsaved))
     )
 
 
@@ -225,6 +236,8 @@ def promotion_failed(context: Context, recovery: Recovery, outcomes: Outcomes) -
     if gone is None:
         return give_up(context, recovery)
     server = context.topology.server(gone)
+    if may_be_open(recovery):
+        recovery = replace(recovery, stale=tuple(sorted({*recovery.stale, gone})))
     if server.reached and succeeded(outcomes, WaitApplied, gone) is None:
         failed = context.topology.server(recovery.subject.key)
         reason = unfit(server, failed, context.policy) or "its applier did not drain in time"
@@ -234,7 +247,6 @@ def promotion_failed(context: Context, recovery: Recovery, outcomes: Outcomes) -
         recovery,
         successor=None,
         catch_up_from=None,
-        stale=tuple(sorted({*recovery.stale, gone})) if may_be_open(recovery) else recovery.stale,
         refused=(*recovery.refused, RefusedServer(gone, "it failed while it was being promoted")),
     )
     again = again.marked("successor lost", now, str(gone))
@@ -256,5 +268,8 @@ DEAD_PRIMARY = Kind(
         REPOINT,
         CLOSE,
         RELEASE,
+        REVOKE,
+        UNDO,
+        RESTORE,
     ),
 )

@@ -9,15 +9,29 @@ A replica with replication filters cannot give others what it has received, so i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 
-from orchestrator_raft.core.candidates import Verdict, missing_ackers
+from orchestrator_raft.core.candidates import Verdict, missing_ackers, semi_sync_promises
 from orchestrator_raft.core.gtid import GtidSet, parse
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.policy import LossPolicy
 from orchestrator_raft.core.recovery.machine import Context
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.topology import Server
+
+
+def as_found(recovery: Recovery, primary: Facts | None) -> Recovery:
+    """Note at the claim what the primary is like: once something was done to it nobody could tell any more."""
+    if primary is None:
+        return recovery
+    return replace(
+        recovery,
+        semi_sync=primary.semi_sync.source_enabled,
+        wait_for_replica_count=primary.semi_sync.wait_for_replica_count,
+        promised=semi_sync_promises(primary).holds,
+        reopen=primary.is_writable,
+    )
 
 
 def is_loss_accepted(context: Context) -> bool:

@@ -23,6 +23,7 @@ from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     Pause,
     PointTo,
+    Reprobe,
     ResetReplication,
     SetSemiSync,
     SetWritable,
@@ -38,7 +39,8 @@ PROMOTE_ATTEMPTS_MAX = 2
 REPOINT_ATTEMPTS_MAX = 4
 RETRY_PAUSE_S = 0.25
 OPENING = "opening"
-"""Mark on the timeline: the successor was told to accept writes, and what came of it was not heard."""
+"""Mark on the timeline: the successor was told to forget its source and then to accept writes, with what end nobody
+heard."""
 REPOINT_DRAIN_S = 3.0
 REPOINT_DEADLINE_S = 5.0
 
@@ -114,7 +116,8 @@ def enter_promote(context: Context) -> tuple[Step, ...]:
     successor = recovery.successor
     if successor is None:
         return ()
-    own: list[Step] = [WaitApplied(key=successor, gtids=recovery.target_gtids, deadline_s=policy.catch_up_limit_s)]
+    own: list[Step] = [] if recovery.attempt == 1 else [Reprobe(key=successor, deadline_s=1.0)]
+    own += [WaitApplied(key=successor, gtids=recovery.target_gtids, deadline_s=policy.catch_up_limit_s)]
     if _is_applied(context):
         own += [StopReplication(key=successor), ResetReplication(key=successor)]
         if recovery.semi_sync:
@@ -160,7 +163,7 @@ def promote_phase(on_failure: OnFailure) -> Phase:
             promoted = replace(recovery, promoted=True, attempt=1).marked("promoted", opened.at_ms, str(successor))
             return _with_moved(promoted, outcomes).goto("repoint", now)
         recovery = recovery.with_errors(failures(tuple(each for each in outcomes if each.key == successor)))
-        if any(isinstance(each.step, SetWritable) and each.key == successor for each in outcomes):
+        if any(isinstance(each.step, StopReplication) and each.key == successor for each in outcomes):
             recovery = recovery.marked(OPENING, now, str(successor))
         limit_ms = context.policy.catch_up_limit_s * 1000
         has_time = succeeded(outcomes, WaitApplied, successor) or now - recovery.phase_started_ms < limit_ms / 2
@@ -173,7 +176,7 @@ def promote_phase(on_failure: OnFailure) -> Phase:
 
 
 def may_be_open(recovery: Recovery) -> bool:
-    """The successor was told to accept writes, or an earlier leader may have told it: it may take them now."""
+    """The successor is a replica no more and may take writes: we told it so, or an earlier leader may have."""
     names = [mark.name for mark in recovery.timeline]
     since = len(names) - names[::-1].index("chosen") if "chosen" in names else 0
     return not {OPENING, "resumed"}.isdisjoint(names[since:])

@@ -1,9 +1,10 @@
 """Giving up a failover: nobody is promoted, and everything is put back as it was.
 
 Theory. The primary is the primary again, dead or not: it leaves the stale list, so that it is not fenced when it
-returns and its death is seen again; if it was fenced it is opened, unless a lost successor may take writes somewhere.
+returns and its death is seen again; if it was fenced it is opened. Where a lost successor may take writes, that needs
+the care of ``undo``, if the primary answers; if it does not, it is none of ours to open.
 The replicas replicate from it again, also those that had been pointed elsewhere; but where a successor was lost that
-may have taken writes, they stay with what they have of it.
+may have taken writes, they stay with what they have of it until they are compared with the primary.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from orchestrator_raft.core.recovery.steps import (
     failures,
     succeeded,
 )
+from orchestrator_raft.core.recovery.undo import revoke
 from orchestrator_raft.core.topology import StaleStatus
 
 ATTEMPTS_MAX = 8
@@ -39,6 +41,8 @@ def give_up(context: Context, recovery: Recovery, *errors: str) -> Recovery:
     recovery = recovery.with_errors(errors)
     reason = recovery.errors[-1] if recovery.errors else "no server was fit to be promoted"
     given_up = replace(recovery, attempt=1, fenced=fenced, stale=stale, successor=None)
+    if stale and fenced and context.topology.server(key).reached:
+        return revoke(replace(given_up, successor=stale[-1]), context.now_ms, reason)
     return given_up.marked(GIVING_UP, context.now_ms, reason).goto("release", context.now_ms)
 
 
@@ -70,15 +74,18 @@ def leave_release(context: Context, outcomes: Outcomes) -> Recovery:
         text = (
             f"{key} is read-only and could not be opened again: set it writable by hand (raftctl set-writeable {key})"
         )
-        return replace(recovery, lost=_not_back(outcomes)).with_errors((text,)).ended(EndState.FAILED, now, text)
+        return (
+            replace(recovery, lost=_not_back(recovery, outcomes)).with_errors((text,)).ended(EndState.FAILED, now, text)
+        )
     text = next((mark.text for mark in reversed(recovery.timeline) if mark.name == GIVING_UP), "nobody was promoted")
-    return replace(recovery, lost=_not_back(outcomes)).ended(EndState.FAILED, now, text)
+    return replace(recovery, lost=_not_back(recovery, outcomes)).ended(EndState.FAILED, now, text)
 
 
-def _not_back(outcomes: Outcomes) -> tuple[InstanceKey, ...]:
-    """Replicas that do not replicate from the primary again; they are taken back as soon as both answer."""
-    kinds = (StartReplication, PointTo)
-    return tuple(sorted({each.step.key for each in outcomes if isinstance(each.step, kinds) and not each.ok}))
+def _not_back(recovery: Recovery, outcomes: Outcomes) -> tuple[InstanceKey, ...]:
+    """Replicas that may not replicate from the primary again; they are taken back as soon as both answer."""
+    kinds = (PointTo,) if recovery.stale else (StartReplication, PointTo)
+    back = {each.step.key for each in outcomes if isinstance(each.step, kinds) and each.ok}
+    return tuple(sorted({*recovery.subject.replicas} - back - {*recovery.stale}))
 
 
 RELEASE = Phase("release", "Nobody is promoted: put everything back", enter_release, leave_release)

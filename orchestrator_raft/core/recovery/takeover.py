@@ -18,7 +18,7 @@ from orchestrator_raft.core.candidates import Verdict, choose
 from orchestrator_raft.core.candidates.choose import can_replicate_from
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
-from orchestrator_raft.core.recovery.dead_primary import as_found, with_channel
+from orchestrator_raft.core.recovery.dead_primary import with_channel
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
 from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, hooks, promote_phase
@@ -104,9 +104,9 @@ def leave_prepare(context: Context, outcomes: Outcomes) -> Recovery:
     if verdict.best is None:
         raise AssertionError("refusal() lets no verdict without a successor pass")
     decided = replace(
-        with_channel(as_found(recovery, primary.facts), topology.server(verdict.best).facts),
+        with_channel(recovery, topology.server(verdict.best).facts),
         successor=verdict.best,
-        followers=recovery.subject.replicas,
+        followers=tuple(replica.key for replica in topology.replicas_of(primary.key) if replica.reached),
         refused=tuple(RefusedServer(each.key, each.reason) for each in verdict.refused),
     )
     return decided.marked("chosen", now, str(verdict.best)).goto("demote", now)

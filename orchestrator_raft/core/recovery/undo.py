@@ -1,4 +1,4 @@
-"""Taking a planned change of primary back: the old primary is opened again, and everybody follows it as before.
+"""Taking a change of primary back: the old primary is opened again, and everybody follows it as before.
 
 Theory. Before the promotion began nothing but the old primary was touched, so ``undo`` opens it and that is all. After
 that the successor may take writes although nobody heard of its success, and servers may follow it; then ``revoke``
@@ -47,6 +47,7 @@ PROMOTIONS_MAX = 3
 CATCH_UP_S = 5.0
 UNDOING = "undoing"
 OPENED = "opened again"
+KEPT_CLOSED = "kept closed"
 
 
 def undo(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
@@ -72,7 +73,7 @@ def enter_revoke(context: Context) -> tuple[Step, ...]:
     successor = recovery.successor
     if successor is None:
         return ()
-    steps: list[Step] = [Fence(key=successor, deadline_s=3.0), Reprobe(key=successor)]
+    steps: list[Step] = [Reprobe(key=successor), Fence(key=successor, deadline_s=3.0), Reprobe(key=successor)]
     for server in _possible_ackers(context):
         steps += [StopReceiver(key=server.key, deadline_s=1.5), Reprobe(key=server.key)]
     return (*_pause(recovery), *steps)
@@ -98,10 +99,11 @@ def leave_revoke(context: Context, outcomes: Outcomes) -> Recovery:
     question = "" if is_shut else _open_question(context, outcomes)
     if question and now - _began_ms(recovery) < REVOKE_WAIT_MS:
         return replace(recovery, attempt=recovery.attempt + 1).goto("revoke", now)
+    others = {each for each in recovery.stale if each != successor}
+    recovery = replace(recovery, stale=tuple(sorted(others if is_shut else {*others, successor})))
     if question:
-        return recovery.with_errors((question,)).ended(EndState.ABANDONED, now, question)
-    if not is_shut:
-        recovery = replace(recovery, stale=tuple(sorted({*recovery.stale, successor})))
+        kept_closed = replace(recovery, attempt=1).with_errors((question,)).marked(KEPT_CLOSED, now, question)
+        return kept_closed.goto("restore", now)
     return _with_holder(context, recovery, outcomes).goto("undo", now)
 
 
@@ -187,7 +189,7 @@ def enter_undo(context: Context) -> tuple[Step, ...]:
 
 def _was_moved(recovery: Recovery) -> bool:
     """The promotion was begun, so anybody may be pointed anywhere."""
-    return recovery.mark_time("caught up") is not None
+    return recovery.mark_time("caught up") is not None or recovery.kind == "dead_primary"
 
 
 def leave_undo(context: Context, outcomes: Outcomes) -> Recovery:
@@ -209,19 +211,26 @@ def _ended(recovery: Recovery, now_ms: int) -> Recovery:
         text = (
             f"{key} is read-only and could not be opened again: set it writable by hand (raftctl set-writeable {key})"
         )
+        text = next((mark.text for mark in recovery.timeline if mark.name == KEPT_CLOSED), text)
         return recovery.with_errors((text,)).ended(EndState.ABANDONED, now_ms, text)
     reason = next((mark.text for mark in reversed(recovery.timeline) if mark.name == UNDOING), "")
     restored = replace(recovery, successor=None, moved=tuple(sorted({*recovery.moved, key})))
-    return restored.ended(EndState.UNDONE, now_ms, f"{key} is the primary as before: {reason}")
+    end = EndState.UNDONE if recovery.kind == "takeover" else EndState.FAILED
+    return restored.ended(end, now_ms, f"{key} is the primary as before: {reason}")
 
 
 # -- restore
 
 
 def enter_restore(context: Context) -> tuple[Step, ...]:
-    """Everybody below the old primary again; the successor, which was shut, as a replica like before."""
+    """Everybody below the old primary again; the successor, which was shut, as a replica like before.
+
+    This is done also where the old primary stays closed: so it can be opened, or failed over, by hand.
+    """
     recovery, servers = context.recovery, context.topology.servers
     steps: list[Step] = []
+    if recovery.mark_time(OPENED) is None and recovery.attempt == 1:
+        steps += [StopReplication(key=recovery.subject.key), ResetReplication(key=recovery.subject.key)]
     for key in _to_restore(recovery):
         if key in servers and servers[key].reached:
             steps += _back(recovery, key)
@@ -242,9 +251,10 @@ def _back(recovery: Recovery, key: InstanceKey) -> tuple[Step, ...]:
         credentials_from=tuple(each for each in recovery.subject.replicas if each != key),
         was_primary=is_successor,
     )
-    if is_successor and recovery.semi_sync:
-        return SetSemiSync(key=key, source_enabled=False), point
-    return (point,)
+    if is_successor:
+        return (SetSemiSync(key=key, source_enabled=False), point) if recovery.semi_sync else (point,)
+    drain = WaitApplied(key=key, deadline_s=CATCH_UP_S)
+    return (drain, point) if recovery.attempt == 1 and recovery.mark_time(OPENED) is None else (point,)
 
 
 def leave_restore(context: Context, outcomes: Outcomes) -> Recovery:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator_raft.core.recovery.kinds import KINDS
+from orchestrator_raft.core.recovery.losses import as_found
 from orchestrator_raft.core.recovery.model import Acknowledgement, Recovery
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.claims import refuse_claim
@@ -38,6 +40,8 @@ def claim(state: State, command: ClaimRecovery) -> Applied:
     number = state.recovery_number + 1
     recovery = replace(command.recovery, number=number, started_ms=state.time_ms, phase_started_ms=state.time_ms)
     recovery = recovery.marked("claimed", state.time_ms, recovery.holder)
+    if KINDS[recovery.kind].counts:
+        recovery = as_found(recovery, state.servers[recovery.subject.key].facts)
     subject = recovery.subject
     blocked = tuple(each for each in state.blocked if each.cluster_id != recovery.cluster_id)
     claimed = replace(

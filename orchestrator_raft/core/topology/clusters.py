@@ -78,7 +78,7 @@ def assign_clusters(
         for key in cluster.left_behind
         if key in records and records[key].cluster_id == cluster.id
     ]
-    outside = frozenset(key for key in (*stale, *late) if key in records and links[key] is None)
+    outside = frozenset((*late, *(key for key in stale if key in records and links[key] is None)))
     components = _components(links, records, frozen)
     named = _name_components(components, records, clusters, outside)
     members: dict[str, list[InstanceKey]] = {}
@@ -196,7 +196,7 @@ def _refresh(
         domain=(facts.cluster_domain if facts else "") or cluster.domain,
         generation=cluster.generation + 1 if changed else cluster.generation,
         ackers=() if changed else cluster.ackers,
-        left_behind=tuple(key for key in cluster.left_behind if key in members and primary not in (key, links[key])),
+        left_behind=tuple(key for key in cluster.left_behind if key in members and key != primary),
     )
     return observe_ackers(refreshed, records, links)
 
