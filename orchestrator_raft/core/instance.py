@@ -285,7 +285,12 @@ class UnreachableKind(Enum):
 
 
 _ANSWERS = frozenset(
-    {UnreachableKind.AUTHENTICATION, UnreachableKind.TOO_MANY_CONNECTIONS, UnreachableKind.TLS_MISSING}
+    {
+        UnreachableKind.AUTHENTICATION,
+        UnreachableKind.TOO_MANY_CONNECTIONS,
+        UnreachableKind.TLS_MISSING,
+        UnreachableKind.PROTOCOL,
+    }
 )
 
 

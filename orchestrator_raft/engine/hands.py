@@ -10,6 +10,7 @@ two sessions on one server.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 from orchestrator_raft.core.errors import AuthorityLost, ServerError
@@ -21,6 +22,8 @@ from orchestrator_raft.ports import Clock, Consensus, Session, Sessions
 
 CONNECT_TIMEOUT_S = 2.0
 RECHECK_S = 0.02
+LAST_CHECK_S = 0.1
+"""No check is begun so shortly before the deadline: the last complaint says more than a timeout."""
 
 
 class Hands:
@@ -45,10 +48,10 @@ class Hands:
         """Reach the step's goal within its deadline. Raises ServerError, AuthorityLost, or TimeoutError."""
         plan = DIALECTS[facts.flavor].plan(step, facts, account)
         hand = self._hands.setdefault(step.key, _Hand(step.key))
+        deadline_s = self._clock.monotonic_s() + step.deadline_s
         async with asyncio.timeout(step.deadline_s), hand.turn:
             self.require_authority(term)
             session = await hand.session(self._sessions, min(CONNECT_TIMEOUT_S, step.deadline_s))
-            deadline_s = self._clock.monotonic_s() + step.deadline_s
             try:
                 await self._run(session, plan, deadline_s, term)
             except BaseException:
@@ -59,7 +62,7 @@ class Hands:
         for statement in plan:
             self.require_authority(term)
             complaint = await self._say(session, statement, deadline_s, term)
-            while complaint and statement.until_checked and self._clock.monotonic_s() < deadline_s:
+            while complaint and statement.until_checked and self._clock.monotonic_s() + LAST_CHECK_S < deadline_s:
                 await self._clock.sleep(RECHECK_S)
                 complaint = await self._say(session, statement, deadline_s, term)
             if complaint:
@@ -90,12 +93,13 @@ class Hands:
                 await hand.drop()
                 raise
 
-    async def let_go(self) -> None:
-        """Close every session; the next step opens a new one."""
-        hands, self._hands = list(self._hands.values()), {}
-        for hand in hands:
-            async with hand.turn:
-                await hand.drop()
+    async def let_go(self, keys: Iterable[InstanceKey] | None = None) -> None:
+        """Close the sessions on these servers (on all, if none are named); the next step opens a new one."""
+        for key in tuple(self._hands) if keys is None else tuple(keys):
+            hand = self._hands.get(key)
+            if hand is not None:
+                async with hand.turn:
+                    await hand.drop()
 
 
 class _Hand:

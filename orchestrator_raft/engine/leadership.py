@@ -130,7 +130,8 @@ class Leader:
 
     def _ended(self, recovery: Recovery) -> None:
         self.claims.ended(recovery)
-        self.tasks.start(f"let go after {recovery.id}", self.hands.let_go())
+        touched = {recovery.subject.key, *recovery.subject.replicas, *recovery.stale}
+        self.tasks.start(f"let go after {recovery.id}", self.hands.let_go(touched))
         self.watch.changed()
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ Theory
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator_raft.mysql.greeting import Rejection, error_of
@@ -161,6 +162,14 @@ def _values(body: bytes) -> list[str | None]:
     return values
 
 
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """A name that comes again gets its position, so that no column of ``SELECT 'repl', 'repl'`` is lost."""
+    found: dict[str, None] = {}
+    for position, name in enumerate(names, start=1):
+        found[name if name not in found else f"{name} ({position})"] = None
+    return tuple(found)
+
+
 def _names(definitions: list[bytes]) -> tuple[str, ...]:
     """Column names; the definitions' bytes are their key."""
     key = b"".join(definitions)
@@ -168,7 +177,7 @@ def _names(definitions: list[bytes]) -> tuple[str, ...]:
     if names is None:
         if len(_known) >= _KNOWN_MAX:
             _known.clear()
-        names = _known[key] = tuple(_name(definition) for definition in definitions)
+        names = _known[key] = _distinct(_name(definition) for definition in definitions)
     return names
 
 

@@ -123,3 +123,9 @@ def test_no_greeting_does_more_than_be_refused(body: bytes) -> None:
     except greeting.NotAServer:
         return
     assert isinstance(found, greeting.Greeting | greeting.Rejection)
+
+
+def test_columns_of_one_name_are_all_there() -> None:
+    """People write ``SELECT 'repl', 'repl'`` as ReplicationCredentialsQuery: user and password, equally named."""
+    reply = parse(reply_of([(["repl", "repl"], [["user", "password"]])]), [])
+    assert [list(row.values()) for row in reply.results[0]] == [["user", "password"]]

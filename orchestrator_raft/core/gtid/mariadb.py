@@ -74,7 +74,7 @@ class MariadbGtidSet(GtidSet):
             raise ValueError(f"'{source}' is no source of a MariaDB GTID set; those are pairs of domain and server id")
         return source
 
-    def sources_of_server(self, *, server_uuid: str, server_id: int) -> frozenset[Source]:  # noqa: ARG002
+    def sources_of_server(self, *, server_uuid: str, server_id: int) -> frozenset[Source]:
         return frozenset(DomainServer(*key) for key, _ in self.lines if key[1] == server_id)
 
 

@@ -67,7 +67,7 @@ class MysqlGtidSet(GtidSet):
             raise ValueError(f"{source} is no source of a MySQL GTID set; those are UUIDs")
         return source.lower()
 
-    def sources_of_server(self, *, server_uuid: str, server_id: int) -> frozenset[Source]:  # noqa: ARG002
+    def sources_of_server(self, *, server_uuid: str, server_id: int) -> frozenset[Source]:
         return self.sources() & {server_uuid.lower()}
 
 

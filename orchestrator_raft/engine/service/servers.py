@@ -143,7 +143,7 @@ async def act(call: Call, desk: Desk, step: type[ServerStep], audit: tuple[str, 
     except TimeoutError as error:
         raise ServerError(f"{server.key}: not done within {STEP_DEADLINE_S:g} s") from error
     finally:
-        await leader.hands.let_go()
+        await leader.hands.let_go((server.key,))
     await propose(leader, call, RecordAudit, type=audit[0], message=audit[1], key=server.key)
     after, then = await probe(leader, server.key)
     return Reply(message=message, value=after, moment=then)
