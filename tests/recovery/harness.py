@@ -57,6 +57,8 @@ class Run:
     world: World
     successors: list[InstanceKey] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    absence_ms: int = 0
+    """How long nobody leads after a crash, beside the time of an election."""
     died: set[str] = field(default_factory=set)
     """Servers that died, or came back, while the recovery ran; a restarted one is read-only until somebody opens it."""
 
@@ -111,6 +113,7 @@ class Run:
             except Crash:
                 self.said.append("-- crash")
                 self.disarm()
+                self.manager.now_ms += self.absence_ms
                 self.manager.take_over()
                 recovery = self.manager.state.recoveries["r1"]
         return recovery

@@ -230,6 +230,11 @@ def leave_catch_up(context: Context, outcomes: Outcomes) -> Recovery:
     return give_up(context, recovery)
 
 
+def give_up_late(context: Context, recovery: Recovery) -> Recovery:
+    """What was true when it began may be long past: put everything back; what is wrong then is found anew."""
+    return give_up(context, recovery, f"it was out of time in phase '{recovery.phase}'")
+
+
 def promotion_failed(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:
     """Choose again if the successor is gone, since writes are down; give up if nobody else would do better."""
     gone, now = recovery.successor, context.now_ms
@@ -259,10 +264,14 @@ DEAD_PRIMARY = Kind(
     "dead_primary",
     "Promote the best replica of a dead primary and bring the others along",
     (
-        Phase("begin", "Run the detection and pre-failover hooks", enter_begin, leave_begin),
-        Phase("freeze", "Fence the old primary, stop the receivers, compare, choose", enter_freeze, leave_freeze),
+        Phase("begin", "Run the detection and pre-failover hooks", enter_begin, leave_begin, late=give_up_late),
+        Phase("freeze", "Fence the old primary, stop, compare, choose", enter_freeze, leave_freeze, late=give_up_late),
         Phase(
-            "catch_up", "Fetch what the successor lacks from the replica that has it", enter_catch_up, leave_catch_up
+            "catch_up",
+            "Fetch what the successor lacks from the replica that has it",
+            enter_catch_up,
+            leave_catch_up,
+            late=give_up_late,
         ),
         promote_phase(promotion_failed),
         REPOINT,

@@ -4,16 +4,20 @@ A recovery kind is a row: a name and its phases. A phase is two pure functions: 
 ``leave`` reads their outcomes and answers with the recovery as it goes on: in another phase, again in the same one, or
 ended. The engine's loop is then short: enter, perform, leave, record in Raft, and again with a fresh topology. A new
 leader resumes by entering the recorded phase once more, which is safe because steps are idempotent.
+
+Every phase is bounded by its attempts, so a recovery gets past its deadline only when nobody led for long. It must not
+be dropped where it stands, with servers stopped or closed: it gets a little more time once, to retreat from phases
+that say how, or else to go on to its end. If that is not enough either, people have to look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.model import EndState, Recovery
-from orchestrator_raft.core.recovery.steps import Outcomes, Step
+from orchestrator_raft.core.recovery.steps import Outcomes, Pause, Step
 from orchestrator_raft.core.topology import Topology
 
 
@@ -29,6 +33,9 @@ class Context:
 
 Enter = Callable[[Context], tuple[Step, ...]]
 Leave = Callable[[Context, Outcomes], Recovery]
+Late = Callable[[Context, Recovery], Recovery]
+GRACE_MS = 120_000
+OUT_OF_TIME = "out of time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class Phase:
     text: str
     enter: Enter
     leave: Leave
+    late: Late | None = None
+    """Where to retreat to when the deadline has passed; None: go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +87,25 @@ def advance(kind: Kind, event: Event, context: Context) -> tuple[Recovery, tuple
     recovery = context.recovery
     if not recovery.is_active:
         return recovery, ()
-    if context.now_ms > recovery.deadline_ms:
-        text = (
-            f"it had until its deadline and was in phase '{recovery.phase}': look at the cluster before anything else"
-        )
-        return recovery.ended(EndState.ABANDONED, context.now_ms, text), ()
     phase = kind.phase(recovery.phase)
+    is_late = context.now_ms > recovery.deadline_ms
     if isinstance(event, Entered):
-        return recovery, phase.enter(context)
+        return _enter_late(context) if is_late else (recovery, phase.enter(context))
+    if is_late and not event.outcomes:
+        return _leave_late(context, phase), ()
     return phase.leave(context, event.outcomes), ()
+
+
+def _enter_late(context: Context) -> tuple[Recovery, tuple[Step, ...]]:
+    """Nothing is done in this turn, but it is recorded; the second time it is the end."""
+    recovery = context.recovery
+    if recovery.mark_time(OUT_OF_TIME) is None:
+        return recovery, (Pause(deadline_s=0.0),)
+    text = f"it ran out of time twice and was in phase '{recovery.phase}': look at the cluster before anything else"
+    return recovery.ended(EndState.ABANDONED, context.now_ms, text), ()
+
+
+def _leave_late(context: Context, phase: Phase) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    extended = replace(recovery, attempt=1, deadline_ms=now + GRACE_MS).marked(OUT_OF_TIME, now, recovery.phase)
+    return phase.late(context, extended) if phase.late is not None else extended.goto(recovery.phase, now)

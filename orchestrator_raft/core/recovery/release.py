@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.losses import held_by
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S, hooks
@@ -35,8 +36,7 @@ GIVING_UP = "giving up"
 def give_up(context: Context, recovery: Recovery, *errors: str) -> Recovery:
     """On to ``release``, in the record as well: the primary is not stale any more when its steps begin."""
     key = recovery.subject.key
-    mark = context.topology.server(key).stale
-    fenced = recovery.fenced or (mark is not None and mark.status is StaleStatus.FENCED)
+    fenced = recovery.fenced or _was_fenced(context)
     stale = tuple(each for each in recovery.stale if each != key)
     recovery = recovery.with_errors(errors)
     reason = recovery.errors[-1] if recovery.errors else "no server was fit to be promoted"
@@ -44,6 +44,23 @@ def give_up(context: Context, recovery: Recovery, *errors: str) -> Recovery:
     if stale and fenced and context.topology.server(key).reached:
         return revoke(replace(given_up, successor=stale[-1]), context.now_ms, reason)
     return given_up.marked(GIVING_UP, context.now_ms, reason).goto("release", context.now_ms)
+
+
+def _was_fenced(context: Context) -> bool:
+    """Closed by the guard of stale primaries, or by a leader that died before it could record that.
+
+    It may also have restarted and be closed since; then it is opened only if it has everything its replicas have.
+    """
+    primary = context.topology.server(context.recovery.subject.key)
+    if primary.stale is not None and primary.stale.status is StaleStatus.FENCED:
+        return True
+    if primary.fresh is None or primary.fresh.is_writable or primary.fresh.executed is None:
+        return False
+    replicas = tuple(
+        context.topology.servers[key] for key in context.recovery.subject.replicas if key in context.topology.servers
+    )
+    held = held_by(replicas)
+    return held is None or (held.family == primary.fresh.executed.family and primary.fresh.executed.covers(held))
 
 
 def enter_release(context: Context) -> tuple[Step, ...]:

@@ -154,6 +154,10 @@ def leave_settle(context: Context, outcomes: Outcomes) -> Recovery:
     return recovery.marked("caught up", now, str(recovery.successor)).goto("promote", now)
 
 
+def undo_late(context: Context, recovery: Recovery) -> Recovery:
+    return undo(recovery, context.now_ms, f"it was out of time in phase '{recovery.phase}'")
+
+
 def promotion_failed(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:
     """Go back to the old primary, but first make sure of the successor."""
     return revoke(recovery, context.now_ms, f"{recovery.successor} could not be promoted")
@@ -163,11 +167,15 @@ TAKEOVER = Kind(
     "takeover",
     "Hand the primary role to a replica while everybody is alive",
     (
-        Phase("prepare", "Read every server anew, run the hooks, choose", enter_prepare, leave_prepare),
+        Phase("prepare", "Read every server anew, run the hooks, choose", enter_prepare, leave_prepare, late=undo_late),
         Phase(
-            "demote", "Refuse writes on the old primary and see that its GTIDs stand still", enter_demote, leave_demote
+            "demote",
+            "Refuse writes on the old primary and see that its GTIDs stand still",
+            enter_demote,
+            leave_demote,
+            late=undo_late,
         ),
-        Phase("settle", "Wait until the successor has applied everything", enter_settle, leave_settle),
+        Phase("settle", "Wait until the successor has applied everything", enter_settle, leave_settle, late=undo_late),
         promote_phase(promotion_failed),
         REPOINT,
         CLOSE,
