@@ -96,6 +96,18 @@ RULES = (
         warning,
     ),
     Rule(
+        ("HostnameResolveMethod",),
+        lambda s: s.hostname_resolve_method in ("cname", "ip"),
+        "a name is used as it is given; servers are told apart by their server_uuid, whatever they are called",
+        warning,
+    ),
+    Rule(
+        ("UseSuperReadOnly",),
+        lambda s: not s.use_super_read_only,
+        "is taken as true: a server that must not be written to is always set super_read_only where it knows that",
+        note,
+    ),
+    Rule(
         ("RecoverMasterClusterFilters",),
         lambda s: not s.recover_master_cluster_filters,
         'is empty: no dead primary is replaced by itself, only by a person; write ["*"] for every cluster',

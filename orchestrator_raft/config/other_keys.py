@@ -190,23 +190,15 @@ UNUSED = (
 
 NOT_YET = (
     NotYet(
-        "the HTTP server does not check who asks; whoever reaches its port may change the databases, so keep "
-        "ListenAddress away from others",
-        (
-            "ReadOnly", "AuthenticationMethod", "HTTPAuthUser", "HTTPAuthPassword", "AuthUserHeader",
-            "PowerAuthUsers", "PowerAuthGroups", "AccessTokenUseExpirySeconds", "AccessTokenExpiryMinutes",
-        ),
+        "there are no access tokens: AuthenticationMethod token lets nobody write",
+        ("AccessTokenUseExpirySeconds", "AccessTokenExpiryMinutes"),
     ),
     NotYet(
-        "HTTP is served without TLS, on TCP",
+        "HTTP is served without TLS; put a proxy that speaks TLS before it",
         (
             "UseSSL", "UseMutualTLS", "SSLSkipVerify", "SSLPrivateKeyFile", "SSLCertFile", "SSLCAFile", "SSLValidOUs",
-            "StatusOUVerify", "ListenSocket",
+            "StatusOUVerify",
         ),
-    ),
-    NotYet(
-        "the HTTP routes and messages are fixed",
-        ("URLPrefix", "StatusEndpoint", "PrependMessagesWithOrcIdentity", "CustomOrcIdentity"),
     ),
     NotYet("there is no web page", ("WebMessage", "RemoveTextFromHostnameDisplay")),
     NotYet(
@@ -252,6 +244,11 @@ NOT_YET = (
             "OSCIgnoreHostnameFilters",
         ),
     ),
+    NotYet(
+        "every question to a server has a deadline of its own: ProbeTimeoutMilliseconds, or the step's",
+        ("MySQLDiscoveryReadTimeoutSeconds", "MySQLTopologyReadTimeoutSeconds"),
+    ),
+    NotYet("there is no policy that counts seconds", ("DataLossSeconds",)),
     NotYet(
         "a successor is always waited for until it has applied what it received, at most MaxCatchUpSeconds",
         ("DelayMasterPromotionIfSQLThreadNotUpToDate",),

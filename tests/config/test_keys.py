@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from orchestrator_raft.config.keys import Kind
 from orchestrator_raft.config.other_keys import NOT_YET, OLD, RETIRED
 from orchestrator_raft.config.registry import KEYS, Use, find, is_retired, nearest
 
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = {
     "bool": Kind.FLAG, "int": Kind.WHOLE, "uint": Kind.WHOLE, "int32": Kind.WHOLE, "int64": Kind.WHOLE,
     "float32": Kind.NUMBER, "string": Kind.TEXT, "[]string": Kind.TEXTS, "map[string]string": Kind.TEXT_MAP,
@@ -82,6 +84,18 @@ def test_the_tables_name_real_keys_once() -> None:
     assert all(KEYS[name].field for name in not_yet)
     assert all(KEYS[old.new].field and not KEYS[old.name].field for old in OLD)
     assert not any(name in KEYS for name in RETIRED)
+
+
+def test_a_key_is_said_to_have_an_effect_exactly_where_something_reads_it() -> None:
+    """Reading is: the field's name as an attribute or in a table, anywhere but in the declarations themselves."""
+    declaring = {"service.py", "servers.py", "repair.py", "other_keys.py", "checks.py", "keys.py"}
+    sources = [path for root in ("orchestrator_raft", "api") for path in (ROOT / root).rglob("*.py")]
+    text = "\n".join(path.read_text() for path in sources if path.parent.name != "config" or path.name not in declaring)
+    always_done = {"DiscoverByShowSlaveHosts", "HostnameResolveMethod", "UseSuperReadOnly"}
+    fired_by_nothing = {"PostTakeMasterProcesses"}
+    fields = [key for key in KEYS.values() if key.field and key.name not in always_done | fired_by_nothing]
+    read = {key.name for key in fields if re.search(rf'[."]{key.field}\b', text)}
+    assert {key.name for key in fields if key.use is Use.USED} == read
 
 
 def test_only_credentials_addresses_and_paths_are_expanded() -> None:
