@@ -208,7 +208,8 @@ class RaftNode(Generic[S, C, R]):
             raise Refused(f"{self.node_id} does not lead, or is to hand over to itself; the leader is {self.leader()}")
         connected = [member.id for member in self.members() if member.is_connected and not member.is_self]
         if not connected or (node_id is not None and node_id not in connected):
-            raise Refused(f"{node_id or 'no other node'} is not connected to {self.node_id}: nobody can take over")
+            missing = f"{node_id} is not" if node_id is not None else "no other node is"
+            raise Refused(f"{missing} connected to {self.node_id}, so nobody can take over")
 
     async def _hand_in(self, data: bytes, timeout_s: float) -> bool:
         """Whether a leader took the command, or may have taken it."""
