@@ -47,11 +47,17 @@ def resolve_sources(records: Records) -> dict[InstanceKey, InstanceKey | None]:
         channel = record.facts.channel if record.facts else None
         source = None
         if channel is not None and not channel.source.is_detached:
-            named = addresses.get(channel.source)
-            same = [holder for holder in holders.get(channel.source_uuid, ()) if holder != key]
-            source = named if named in same or not same else same[0]
+            source = addresses.get(channel.source)
+            holder = next((each for each in holders.get(channel.source_uuid, ()) if each != key), None)
+            if holder is not None and (source == key or _uuid(records, source) != channel.source_uuid):
+                source = holder
         links[key] = source if source != key else None
     return links
+
+
+def _uuid(records: Records, key: InstanceKey | None) -> str:
+    facts = records[key].facts if key is not None else None
+    return facts.server_uuid if facts is not None else ""
 
 
 def _address_book(records: Records) -> dict[InstanceKey, InstanceKey]:
