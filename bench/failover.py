@@ -58,7 +58,7 @@ def one_run(options: argparse.Namespace) -> Run:
         application = writer.launch([server.port for server in servers.servers], log)
         stack.callback(writer.end, application)
         time.sleep(SETTLE_S)
-        return measure(nodes, primary, log, lambda: servers.primary())
+        return measure(nodes, primary, log, servers.primary)
 
 
 def measure(nodes: Nodes, primary: Server, log: Path, new_primary: Any) -> Run:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator_raft.core.analysis import Diagnosis, Situation, situate
-from orchestrator_raft.core.analysis.situation import major_version
 from orchestrator_raft.core.instance import Coordinates, Facts, Flavor
 from orchestrator_raft.core.recovery.model import Recovery, Subject
 from orchestrator_raft.core.topology import Server
@@ -152,7 +151,7 @@ def _replicas(situation: Situation, scene: Scene) -> dict[str, Json]:
         "CountStatementBasedLoggingReplicas": formats.count("STATEMENT"),
         "CountMixedBasedLoggingReplicas": formats.count("MIXED"),
         "CountRowBasedLoggingReplicas": formats.count("ROW"),
-        "CountDistinctMajorVersionsLoggingReplicas": len({major_version(facts) for facts in logging}),
+        "CountDistinctMajorVersionsLoggingReplicas": len({facts.major_version for facts in logging}),
         "CountDelayedReplicas": len(situation.delayed),
         "CountLaggingReplicas": len(situation.lagging),
         "MinReplicaGTIDMode": modes[0] if modes else "",

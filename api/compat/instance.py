@@ -79,7 +79,7 @@ def source_key(server: Server) -> InstanceKey | None:
     """The known server it replicates from, else the address it names (a detached one keeps its mark)."""
     if server.source is not None:
         return server.source
-    channel = server.facts.channel if server.facts is not None else None
+    channel = server.channel
     return channel.source if channel is not None else None
 
 

@@ -237,6 +237,16 @@ class Facts:
         return None if channel is None or channel.source.is_detached else channel.source
 
     @property
+    def can_be_source(self) -> bool:
+        """Has a binary log that contains what it replicates."""
+        return self.binlog.enabled and self.binlog.logs_replica_updates
+
+    @property
+    def major_version(self) -> tuple[int, ...]:
+        """The part of a version that decides who may replicate from whom: 8.4, 9.7, 10.11."""
+        return tuple(int(number) for number in re.findall(r"\d+", self.version)[:2])
+
+    @property
     def is_writable(self) -> bool:
         return not self.read_only
 

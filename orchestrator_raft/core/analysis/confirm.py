@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from orchestrator_raft.core.analysis.analyze import Problem
 from orchestrator_raft.core.analysis.rules import Confirmation
-from orchestrator_raft.core.analysis.situation import channel_of
 from orchestrator_raft.core.instance import ThreadState
 from orchestrator_raft.core.topology import Server, Topology
 
@@ -85,12 +84,12 @@ def confirm(problem: Problem, topology: Topology, eyes: Eyes) -> Confirmed | Unc
 
 def _receiver(replica: Server) -> ThreadState:
     """As the newest probe found it; absent where that failed."""
-    channel = channel_of(replica)
+    channel = replica.channel
     return channel.receiver if replica.reached and channel is not None else ThreadState.ABSENT
 
 
 def _has_opinion(replica: Server) -> bool:
-    channel = channel_of(replica)
+    channel = replica.channel
     return replica.reached and channel is not None and not channel.stopped_on_purpose
 
 
@@ -100,6 +99,6 @@ def _opinions(problem: Problem, topology: Topology) -> tuple[str, ...]:
     for replica in topology.replicas_of(problem.key):
         if _has_opinion(replica):
             said.append(f"{replica.key} lost its connection to the primary ({_receiver(replica).name.lower()})")
-        elif replica.reached and channel_of(replica) is not None:
+        elif replica.reached and replica.channel is not None:
             said.append(f"{replica.key} has no opinion: its receiver was stopped")
     return tuple(said)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from orchestrator_raft.core.instance import Channel, Facts, InstanceKey, ThreadState
+from orchestrator_raft.core.instance import Facts, InstanceKey, ThreadState
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Cluster, Server, Topology
 
@@ -58,7 +58,7 @@ class Situation:
 
 def is_failing_to_connect(server: Server) -> bool:
     """Its applier runs, its receiver does not, and the receiver's last error is about reaching the source."""
-    channel = server.facts.channel if server.facts else None
+    channel = server.channel
     if not server.reached or channel is None:
         return False
     return (
@@ -69,27 +69,12 @@ def is_failing_to_connect(server: Server) -> bool:
 
 
 def is_replicating(server: Server) -> bool:
-    channel = server.facts.channel if server.facts else None
+    channel = server.channel
     return server.reached and channel is not None and channel.replicates
 
 
-def channel_of(server: Server) -> Channel | None:
-    return server.facts.channel if server.facts else None
-
-
-def logs_updates(facts: Facts | None) -> bool:
-    """Has a binary log that contains what it replicates: can be a source of others."""
-    return facts is not None and facts.binlog.enabled and facts.binlog.logs_replica_updates
-
-
 def uses_gtid(server: Server) -> bool:
-    channel = channel_of(server)
-    return channel is not None and channel.uses_gtid
-
-
-def major_version(facts: Facts) -> tuple[int, ...]:
-    """The part of a version that decides who may replicate from whom: 8.4, 9.7, 10.11."""
-    return tuple(int(number) for number in re.findall(r"\d+", facts.version)[:2])
+    return server.channel is not None and server.channel.uses_gtid
 
 
 def situate(topology: Topology, server: Server, policy: Policy) -> Situation:
@@ -104,9 +89,9 @@ def situate(topology: Topology, server: Server, policy: Policy) -> Situation:
         replicating=tuple(replica for replica in valid if is_replicating(replica)),
         failing_to_connect=tuple(replica for replica in valid if is_failing_to_connect(replica)),
         lagging=tuple(replica for replica in replicas if is_lagging(replica, policy)),
-        delayed=tuple(replica for replica in replicas if (c := channel_of(replica)) is not None and c.delay_s > 0),
+        delayed=tuple(replica for replica in replicas if (c := replica.channel) is not None and c.delay_s > 0),
         downtimed=tuple(replica for replica in replicas if replica.downtime is not None),
-        logging=tuple(replica for replica in replicas if logs_updates(replica.facts)),
+        logging=tuple(replica for replica in replicas if replica.facts is not None and replica.facts.can_be_source),
         semi_sync=tuple(replica for replica in valid if replica.facts and replica.facts.semi_sync.replica_enabled),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator_raft.core.analysis.situation import Situation, major_version, uses_gtid
+from orchestrator_raft.core.analysis.situation import Situation, uses_gtid
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def _mixed_formats(one: str, other: str) -> Callable[[Situation], bool]:
 
 
 def _major_versions(s: Situation) -> bool:
-    return s.is_primary and len({major_version(replica.facts) for replica in s.logging if replica.facts}) > 1
+    return s.is_primary and len({replica.facts.major_version for replica in s.logging if replica.facts}) > 1
 
 
 def _gtid_modes(s: Situation) -> bool:

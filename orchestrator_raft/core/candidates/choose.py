@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 
-from orchestrator_raft.core.analysis.situation import logs_updates, major_version
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import PROMOTION_ORDER, Facts, InstanceKey, PromotionRule, ThreadState
 from orchestrator_raft.core.policy import Policy
@@ -182,7 +181,7 @@ def _cannot_serve(facts: Facts) -> str:
         return "it replicates over several channels" if facts.channels else "it is no replica"
     is_stopped = channel.applier is not ThreadState.RUNNING
     checks = (
-        (not logs_updates(facts), "it has no binary log of what it replicates (log_bin, log_replica_updates)"),
+        (not facts.can_be_source, "it has no binary log of what it replicates (log_bin, log_replica_updates)"),
         (facts.executed is None, "it has no GTIDs, so it cannot be compared with the others"),
         (channel.has_filters, "it has replication filters, so it lacks data that its GTIDs do not show"),
         (channel.delay_s > 0, "it is delayed on purpose"),
@@ -242,7 +241,7 @@ def _rank(server: Server, failed: Server, servers: tuple[Server, ...], needed: G
 
 def can_replicate_from(replica: Facts, source: Facts) -> bool:
     """Version and binary log format allow ``replica`` to read what ``source`` writes."""
-    if replica.flavor is not source.flavor or major_version(replica) < major_version(source):
+    if replica.flavor is not source.flavor or replica.major_version < source.major_version:
         return False
     return _FORMAT_RANK.get(replica.binlog.format, 2) >= _FORMAT_RANK.get(source.binlog.format, 2)
 
@@ -256,7 +255,7 @@ def _beaten(server: Server, best: Server, needed: GtidSet | None) -> str:
 def _can_give(facts: Facts) -> GtidSet | None:
     """What others can fetch from this server: what its binary log holds, or will when its applier is through."""
     channel = facts.channel
-    if not logs_updates(facts) or (channel is not None and channel.has_filters):
+    if not facts.can_be_source or (channel is not None and channel.has_filters):
         return None
     drains = channel is not None and channel.applier is ThreadState.RUNNING and channel.delay_s == 0
     return facts.received if drains else facts.executed

@@ -41,7 +41,6 @@ from orchestrator_raft.core.topology import Server, StaleStatus
 ACKER_WAIT_MS = 10_000
 """How long a failover waits for possible ackers that do not answer before it refuses."""
 FENCE_DEAD_S = 0.25
-FENCE_LIVE_S = 3.0
 FENCE_ATTEMPTS_MAX = 3
 FREEZE_ATTEMPTS_MAX = 3
 CATCH_UP_ATTEMPTS_MAX = 2
@@ -64,13 +63,13 @@ def enter_freeze(context: Context) -> tuple[Step, ...]:
     failed = context.topology.server(recovery.subject.key)
     pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
     if failed.reached and not recovery.fenced:
-        return (*pause, Fence(key=failed.key, deadline_s=FENCE_LIVE_S), Reprobe(key=failed.key))
+        return (*pause, Fence(key=failed.key), Reprobe(key=failed.key))
     steps: list[Step] = []
     if not recovery.fenced:
         steps.append(Fence(key=failed.key, deadline_s=FENCE_DEAD_S, required=False))
         steps.append(Reprobe(key=failed.key, required=False))
     for replica in replicas(context):
-        steps.append(StopReceiver(key=replica.key, required=replica.reached, deadline_s=1.5))
+        steps.append(StopReceiver(key=replica.key, required=replica.reached))
         steps.append(Reprobe(key=replica.key, required=replica.reached, deadline_s=1.0))
     steps += [Reprobe(key=server.key, deadline_s=1.0) for server in former_replicas(context) if server.reached]
     return (*pause, *steps)

@@ -20,6 +20,8 @@ from orchestrator_raft.core.recovery.machine import Context
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.topology import Server
 
+GTIDS_RECORDED_MAX = 8192
+
 
 def as_found(recovery: Recovery, primary: Facts | None) -> Recovery:
     """Note at the claim what the primary is like: once something was done to it nobody could tell any more."""
@@ -82,7 +84,7 @@ def _answering(frozen: tuple[Server, ...]) -> set[InstanceKey]:
 
 
 def _filters(server: Server) -> bool:
-    channel = server.facts.channel if server.facts is not None else None
+    channel = server.channel
     return channel is not None and channel.has_filters
 
 
@@ -102,7 +104,7 @@ def held_by(servers: tuple[Server, ...]) -> GtidSet | None:
 
 
 def lost_transactions(recovery: Recovery, failed: Server, best: Server, verdict: Verdict) -> str:
-    """What somebody had and the successor will not have, in words; nobody may have been promised it."""
+    """What somebody had and the successor will not have; nobody may have been promised it."""
     has = best.fresh.received if best.fresh else None
     if has is None or verdict.target is None:
         return ""
@@ -112,4 +114,10 @@ def lost_transactions(recovery: Recovery, failed: Server, best: Server, verdict:
     if recovery.target_gtids:
         had = had.union(parse(had.family, recovery.target_gtids))
     lost = had.minus(has.union(verdict.target))
-    return "" if lost.is_empty else lost.describe(200)
+    return "" if lost.is_empty else recorded(lost)
+
+
+def recorded(gtids: GtidSet) -> str:
+    """The set for a record: in full where that is possible, else as much of it as fits, and how much there is."""
+    text = str(gtids)
+    return text if len(text) <= GTIDS_RECORDED_MAX else gtids.describe(GTIDS_RECORDED_MAX)

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from orchestrator_raft.core.analysis.situation import channel_of
 from orchestrator_raft.core.instance import InstanceKey, ThreadState
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
@@ -71,7 +70,7 @@ def follow(context: Context, server: Server, *, required: bool) -> tuple[Step, .
     It first applies what it has, since a change of source drops relay logs, but only where that can be quick: the
     successor has it all, so one that is delayed, broken or slow fetches it again.
     """
-    successor, channel = context.recovery.successor, channel_of(server)
+    successor, channel = context.recovery.successor, server.channel
     if successor is None:
         return ()
     point = PointTo(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.losses import recorded
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.steps import (
@@ -29,6 +30,7 @@ from orchestrator_raft.core.topology import Server, StaleStatus, Topology
 
 ATTEMPTS_MAX = 5
 RETRY_PAUSE_S = 0.5
+UNKNOWN = "unknown ones, since GTIDs are missing on one side"
 
 
 def returning(topology: Topology, cluster_id: str) -> tuple[InstanceKey, ...]:
@@ -103,23 +105,23 @@ def leave_compare(context: Context, outcomes: Outcomes) -> Recovery:
     primary = context.topology.primary_of(recovery.cluster_id)
     if primary is None or succeeded(outcomes, Reprobe, primary.key) is None or server.facts is None:
         return _again(recovery.with_errors(failures(outcomes) or ("the cluster has no primary now",)), now)
-    extra = extra_transactions(server, primary)
+    extra, in_words = extra_transactions(server, primary)
     if extra:
-        text = f"{server.key} holds transactions that {primary.key} lacks: {extra}"
+        text = f"{server.key} holds transactions that {primary.key} lacks: {in_words}"
         kept_out = replace(recovery, lost_gtids=extra).with_errors((text,))
         return kept_out.ended(EndState.QUARANTINED, now, text)
     attached = replace(recovery, successor=primary.key, attempt=1)
     return attached.marked("compared", now, f"{primary.key} has everything it has").goto("attach", now)
 
 
-def extra_transactions(server: Server, primary: Server) -> str:
-    """What ``server`` has and ``primary`` lacks, in words; a server that cannot be compared is kept out."""
+def extra_transactions(server: Server, primary: Server) -> tuple[str, str]:
+    """What ``server`` has and ``primary`` lacks: in full, and in words. One that cannot be compared is kept out."""
     mine = server.facts.received if server.facts else None
     theirs = primary.facts.executed if primary.facts else None
     if mine is None or theirs is None:
-        return "unknown ones, since GTIDs are missing on one side"
+        return UNKNOWN, UNKNOWN
     extra = mine.minus(theirs)
-    return "" if extra.is_empty else extra.describe(300)
+    return ("", "") if extra.is_empty else (recorded(extra), extra.describe(300))
 
 
 def enter_attach(context: Context) -> tuple[Step, ...]:
@@ -130,7 +132,7 @@ def enter_attach(context: Context) -> tuple[Step, ...]:
     siblings = tuple(server.key for server in context.topology.replicas_of(recovery.successor) if server.key != key)
     return (
         *_pause(recovery),
-        SetSemiSync(key=key, replica_enabled=True if recovery.semi_sync else None),
+        *((SetSemiSync(key=key, source_enabled=False, replica_enabled=True),) if recovery.semi_sync else ()),
         PointTo(
             key=key,
             source=recovery.successor,

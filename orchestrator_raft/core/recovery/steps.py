@@ -48,6 +48,8 @@ class Reprobe(ServerStep):
 class Fence(ServerStep):
     """Nobody may write here any more: read-only in the strongest form there is, and all client sessions killed."""
 
+    deadline_s: float = 3.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetReadOnly(ServerStep):
@@ -61,7 +63,12 @@ class SetWritable(ServerStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopReceiver(ServerStep):
-    """Stop the IO thread: this replica receives and acknowledges nothing more. The applier goes on."""
+    """Stop the IO thread: this replica receives and acknowledges nothing more. The applier goes on.
+
+    A receiver that stands between two packets of a source that went silent takes its time to notice.
+    """
+
+    deadline_s: float = 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,9 +73,9 @@ def enter_revoke(context: Context) -> tuple[Step, ...]:
     successor = recovery.successor
     if successor is None:
         return ()
-    steps: list[Step] = [Reprobe(key=successor), Fence(key=successor, deadline_s=3.0), Reprobe(key=successor)]
+    steps: list[Step] = [Reprobe(key=successor), Fence(key=successor), Reprobe(key=successor)]
     for server in _possible_ackers(context):
-        steps += [StopReceiver(key=server.key, deadline_s=1.5), Reprobe(key=server.key)]
+        steps += [StopReceiver(key=server.key), Reprobe(key=server.key)]
     return (*_pause(recovery), *steps)
 
 

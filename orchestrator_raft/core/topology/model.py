@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from orchestrator_raft.core.errors import InvalidInput
-from orchestrator_raft.core.instance import Facts, InstanceKey, Observation, Unreachable
+from orchestrator_raft.core.instance import Channel, Facts, InstanceKey, Observation, Unreachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +108,11 @@ class Server:
     downtime: Downtime | None = None
     stale: StalePrimary | None = None
     record: ServerRecord | None = None
+
+    @property
+    def channel(self) -> Channel | None:
+        """The channel we act on, by the newest facts known."""
+        return self.facts.channel if self.facts is not None else None
 
     @property
     def reached(self) -> bool:

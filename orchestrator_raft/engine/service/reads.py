@@ -155,7 +155,7 @@ def has_problem(server: Server, moment: Moment) -> bool:
     """Out of reach, not replicating or lagging; what is in downtime, stale or not probed yet is left in peace."""
     if server.downtime or server.stale or server.observation is None or moment.policy.problem_ignore.match(server.key):
         return False
-    channel = server.facts.channel if server.facts else None
+    channel = server.channel
     replicates = channel is None or channel.replicates
     return not server.reached or not replicates or is_lagging(server, moment.policy)
 
