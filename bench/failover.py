@@ -19,7 +19,7 @@ from typing import Any
 
 from bench import report
 from sandbox import ledger, ports, story, topology, writer
-from sandbox.binaries import Flavor
+from sandbox.binaries import Flavor, version_text
 from sandbox.nodes import Nodes
 from sandbox.servers import Server
 
@@ -78,7 +78,7 @@ def measure(nodes: Nodes, primary: Server, log: Path, new_primary: Any) -> Run:
     marks = story.marks(recovery, killed_ms)
     phases = {name: after for name in PHASES if (after := story.after_ms(marks, name)) is not None}
     longest = max(each.duration_s or 0.0 for each in outages(log))
-    return Run(longest * 1000, phases, len(compared.missing), str(primary.version), compared.acknowledged)
+    return Run(longest * 1000, phases, len(compared.missing), version_text(primary.version), compared.acknowledged)
 
 
 def outages(log: Path) -> list[ledger.Outage]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import report
 from sandbox import ports, topology
-from sandbox.binaries import Flavor
+from sandbox.binaries import Flavor, version_text
 from sandbox.nodes import Nodes
 
 SERVERS = 4
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         used = 100 * (after[name][0] - cpu_s) / options.seconds
         figures.append(report.figure(f"CPU of {name}", "% of a core", [used]))
         figures.append(report.figure(f"memory of {name}", "MiB", [after[name][1]]))
-    about = {**report.machine(), "seconds": options.seconds, "server": f"{options.flavor} {primary.version}"}
+    server = f"{options.flavor} {version_text(primary.version)}"
+    about = {**report.machine(), "seconds": options.seconds, "server": server}
     report.show(f"three nodes watching {SERVERS} servers, {options.flavor}", about, figures)
     return 0
 
