@@ -31,13 +31,13 @@ STATES = 30
 
 
 @pytest.fixture(scope="module")
-def mysql(new_topology: NewTopology) -> Server:
-    return new_topology(Flavor.MYSQL, 1, semi_sync=False).servers[0]
+def mysql(module_topology: NewTopology) -> Server:
+    return module_topology(Flavor.MYSQL, 1, semi_sync=False).servers[0]
 
 
 @pytest.fixture(scope="module")
-def mariadb(new_topology: NewTopology) -> Server:
-    return new_topology(Flavor.MARIADB, 1, semi_sync=False).servers[0]
+def mariadb(module_topology: NewTopology) -> Server:
+    return module_topology(Flavor.MARIADB, 1, semi_sync=False).servers[0]
 
 
 def random_item(random: Random, *, large: bool) -> str:
