@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator_raft.core.errors import OrchestratorError
 from orchestrator_raft.core.instance import UnreachableKind
-from orchestrator_raft.engine.service import NotReached, Reply
+from orchestrator_raft.engine.service import NotKnown, NotReached, Reply
 from orchestrator_raft.operations import Operation
 
 from ..dialect import Raw, require_comment
@@ -72,7 +72,9 @@ class CompatibleDialect:
 
 
 def _worded(error: OrchestratorError) -> str:
-    """The error's text, with the words that clients look for where a server did not answer."""
+    """The error's text, with the words that clients look for where a name or a server was not found."""
+    if isinstance(error, NotKnown):
+        return error.peers
     text = str(error)
     words = GO_WORDS.get(error.unreachable.kind, "") if isinstance(error, NotReached) else ""
     return text if words in text else f"{text} ({words})"

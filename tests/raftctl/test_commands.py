@@ -209,7 +209,8 @@ def test_wrong_usage_is_one_line_and_code_2_and_asks_nobody(raftctl: Raftctl, fl
 
 
 def test_an_unknown_server_is_refused_by_the_node(raftctl: Raftctl) -> None:
-    assert Ran(1, "", "error: Cannot read instance: nonesuch:3306\n") == raftctl("instance", "nonesuch")
+    line = "error: no server nonesuch:3306 is known: discover it first (raftctl discover nonesuch:3306)\n"
+    assert Ran(1, "", line) == raftctl("instance", "nonesuch")
 
 
 def test_no_node_is_code_3(run: Raftctl) -> None:

@@ -86,7 +86,7 @@ async def test_a_write_takes_its_parameters_from_the_body() -> None:
         (("POST", "/api/v2/servers/127.0.0.1:24009/discover", None), 502, "refused"),
         (("POST", "/api/v2/servers/127.0.0.1:24000/recover", {"skip_processes": True}), 409, "nothing to recover"),
         (("POST", "/api/v2/recoveries/acknowledge", None), 400, "comment"),
-        (("GET", "/api/v2/clusters/nonesuch", None), 400, "Unable to determine cluster name"),
+        (("GET", "/api/v2/clusters/nonesuch", None), 400, "no cluster 'nonesuch' is known"),
         (("GET", "/api/v2/audit?page=x", None), 400, "no number"),
         (("GET", "/api/v2/audit?pages=1", None), 400, "it has: server, page"),
         (("GET", "/api/v2/nonesuch", None), 404, "no such path"),

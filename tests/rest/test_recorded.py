@@ -232,7 +232,7 @@ def test_an_allowed_difference_is_one_of_value_and_never_of_type() -> None:
 
 
 def test_an_unknown_server_is_refused_in_the_peers_words() -> None:
-    with pytest.raises(InvalidInput, match="Cannot read instance: nonesuch:1"):
+    with pytest.raises(InvalidInput, match="no server nonesuch:1 is known"):
         READS["instance"](
             Call(operation=_operation("instance"), arguments={"server": InstanceKey("nonesuch", 1)}),
             setting_of("clusters").moment(),

@@ -66,6 +66,14 @@ class NotReached(ServerError):
         self.unreachable = unreachable
 
 
+class NotKnown(InvalidInput):
+    """Nobody knows the server or cluster that was named. ``peers`` is what orchestrator says then."""
+
+    def __init__(self, text: str, *, peers: str) -> None:
+        super().__init__(text)
+        self.peers = peers
+
+
 def typed_arguments(operation: Operation, raw: Mapping[str, str]) -> dict[str, Any]:
     """Texts to typed values. A SERVER is given as ``host:port``. Raises InvalidInput naming parameter and value."""
     known = {parameter.name for parameter in operation.parameters}

@@ -11,7 +11,7 @@ import ipaddress
 from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.topology import Cluster, Server, Topology
-from orchestrator_raft.engine.service.calls import parse_server
+from orchestrator_raft.engine.service.calls import NotKnown, parse_server
 
 
 def find_server(topology: Topology, asked: InstanceKey, *, guess: bool) -> Server | None:
@@ -57,14 +57,19 @@ def require_server(topology: Topology, asked: InstanceKey, *, guess: bool = Fals
     """The known server that is meant. Raises InvalidInput when there is none."""
     found = find_server(topology, asked, guess=guess)
     if found is None:
-        raise InvalidInput(f"Cannot read instance: {asked}")
+        raise unknown_server(asked, peers=f"Cannot read instance: {asked}")
     return found
+
+
+def unknown_server(asked: InstanceKey, *, peers: str) -> NotKnown:
+    """``peers`` is orchestrator's text, which differs from operation to operation."""
+    return NotKnown(f"no server {asked} is known: discover it first (raftctl discover {asked})", peers=peers)
 
 
 def require_cluster(topology: Topology, hint: str, *, guess: bool = False) -> Cluster:
     """The cluster of this name, alias, id or member. Raises InvalidInput when there is none."""
     if not hint:
-        raise InvalidInput("Unable to determine cluster name by empty hint")
+        raise NotKnown("which cluster?", peers="Unable to determine cluster name by empty hint")
     for cluster in topology.clusters.values():
         if hint in (cluster.name, cluster.id):
             return cluster
@@ -77,7 +82,10 @@ def require_cluster(topology: Topology, hint: str, *, guess: bool = False) -> Cl
     member = _member(topology, hint, guess=guess)
     cluster_found = topology.clusters.get(member.cluster_id) if member is not None else None
     if cluster_found is None:
-        raise InvalidInput(f"Unable to determine cluster name. clusterHint={hint}")
+        raise NotKnown(
+            f"no cluster '{hint}' is known, nor a server of that name: see raftctl clusters",
+            peers=f"Unable to determine cluster name. clusterHint={hint}",
+        )
     return cluster_found
 
 

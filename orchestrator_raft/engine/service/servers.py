@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from orchestrator_raft.core.errors import InvalidInput, Refused, ServerError
+from orchestrator_raft.core.errors import Refused, ServerError
 from orchestrator_raft.core.instance import Facts, InstanceKey, Unreachable
 from orchestrator_raft.core.recovery.steps import (
     ServerStep,
@@ -19,7 +19,7 @@ from orchestrator_raft.core.replicated.commands import BeginDowntime, EndDowntim
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.service.calls import Call, NotReached, Reply
-from orchestrator_raft.engine.service.names import find_server, require_cluster, require_server
+from orchestrator_raft.engine.service.names import find_server, require_cluster, require_server, unknown_server
 from orchestrator_raft.engine.view import Moment
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ async def forget(call: Call, desk: Desk) -> Reply:
     asked = call.arguments["server"]
     known = find_server(leader.viewer.moment().topology, asked, guess=False)
     if known is None:
-        raise InvalidInput(f"ForgetInstance(): instance {asked} not found")
+        raise unknown_server(asked, peers=f"ForgetInstance(): instance {asked} not found")
     await _forget(leader, call, (known.key,))
     return Reply(message=f"Instance forgotten: {known.key}", value=known.key)
 
