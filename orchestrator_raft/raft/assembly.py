@@ -16,10 +16,11 @@ from orchestrator_raft.raft.identity import Identity, identify
 from orchestrator_raft.raft.machine import Replicated
 from orchestrator_raft.raft.replica import Replica
 from orchestrator_raft.raft.secret import own_secret
-from orchestrator_raft.raft.security import Security, TlsContexts
+from orchestrator_raft.raft.security import Security
 from orchestrator_raft.raft.settings import Address, RaftSettings
 from orchestrator_raft.raft.sqlite_store import SqliteStore
 from orchestrator_raft.raft.store import MemoryStore, Store
+from orchestrator_raft.raft.tls import NodeTls
 from orchestrator_raft.raft.transport import Transport
 
 log = logging.getLogger("orchestrator_raft.raft")
@@ -41,9 +42,7 @@ class Parts:
         _let_go(self.store, self.data_dir)
 
 
-def assemble(
-    settings: RaftSettings, own: Address, replicated: Replicated[Any, Any, Any], driver: Driver, tls: TlsContexts | None
-) -> Parts:
+def assemble(settings: RaftSettings, own: Address, replicated: Replicated[Any, Any, Any], driver: Driver) -> Parts:
     """All parts, nothing running yet. Raises StartupError and leaves nothing behind."""
     entries = (settings.entries() or (own,)) if settings.enabled else (own,)
     if settings.data_dir is None and len(entries) > 1:
@@ -57,7 +56,7 @@ def assemble(
             identity.slot, identity.others, store=store, image=image, replicated=replicated, deliver=driver.deliver,
             clock=boot_time_s, wall=time.time, timing=settings.timing, limits=settings.limits,
         )  # fmt: skip
-        transport = _transport(settings, identity, data_dir, driver, tls)
+        transport = _transport(settings, identity, data_dir, driver)
     except InvalidInput as error:
         _let_go(store, data_dir)
         raise StartupError(f"{store.where} cannot be read by this version: {error}") from error
@@ -90,10 +89,11 @@ def _store(data_dir: DataDir | None, driver: Driver) -> Store:
 
 
 def _transport(
-    settings: RaftSettings, identity: Identity, data_dir: DataDir | None, driver: Driver, tls: TlsContexts | None
+    settings: RaftSettings, identity: Identity, data_dir: DataDir | None, driver: Driver
 ) -> Transport | None:
     if data_dir is None or not settings.enabled:
         return None
+    tls = NodeTls(settings.tls, identity.addresses[identity.slot].host) if settings.tls is not None else None
     security = Security(own_secret(data_dir.path), tls, settings.plaintext)
     return Transport(
         identity, security, driver, tasks=driver.tasks, clock=boot_time_s, frame_bytes=settings.limits.frame_bytes

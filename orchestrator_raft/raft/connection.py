@@ -7,13 +7,19 @@ overflows loses the connection, so that a connection that exists has lost nothin
 from __future__ import annotations
 
 import asyncio
+import ssl
+from collections.abc import Mapping
+from typing import Any
 
-from orchestrator_raft.raft.frames import FrameDecoder, frame
+from orchestrator_raft.raft.frames import FrameDecoder, ProtocolError, frame
 from orchestrator_raft.raft.messages import Hello, Message, decode, encode
+from orchestrator_raft.raft.tls import explain
 
 READ_BYTES = 64 * 1024
 DRAIN_ABOVE_BYTES = 256 * 1024
 OVERFLOW_FACTOR = 4
+BROKEN = (OSError, EOFError, TimeoutError, ProtocolError, RuntimeError)
+"""What a connection may end with. RuntimeError is what uvloop raises where the other side has closed it meanwhile."""
 
 
 class Connection:
@@ -41,6 +47,11 @@ class Connection:
             return False
         self._writer.write(frame(encode(message)))
         return True
+
+    @property
+    def certificate(self) -> Mapping[str, Any] | None:
+        """The peer's certificate, which TLS has verified; None without TLS."""
+        return self._writer.get_extra_info("peercert") or None
 
     async def drain(self) -> None:
         """Until little waits to be sent. Raises ConnectionError when the connection is lost."""
@@ -77,3 +88,14 @@ class Connection:
         """Close now; what waits is lost."""
         self.is_closed = True
         self._writer.transport.abort()
+
+
+def why(error: BaseException) -> str:
+    """Why a connection came to nothing, in words."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ssl.SSLError):
+        return explain(error)
+    if isinstance(error, EOFError) or (isinstance(error, ConnectionError) and not error.strerror and not error.args):
+        return "the other side closed it during the handshake, and its log says why"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -79,17 +79,20 @@ def _check_version(magic: bytes, version: int) -> None:
         )
 
 
-def judge(me: Identity, expected_slot: str | None, hello: Hello) -> str:
-    """Why the node that says ``hello`` is no peer, as text for people; empty if it is one."""
+def judge(me: Identity, expected_slot: str | None, hello: Hello) -> None:
+    """Raises ProtocolError with the reason, for people, if the node that says ``hello`` is no peer."""
     if hello.cluster_id != me.cluster_id:
         ours = " ".join(sorted(me.addresses))
-        return (
+        raise ProtocolError(
             f"RaftNodes differ: {hello.slot} was started with '{hello.slots}', {me.slot} with '{ours}'; make them equal"
         )
     if hello.slot == me.slot:
-        return f"two processes run as {me.slot}, or its address leads back to itself; check RaftNodes and RaftAdvertise"
+        raise ProtocolError(
+            f"two processes run as {me.slot}, or its address leads back to itself; check RaftNodes and RaftAdvertise"
+        )
     if hello.slot not in me.addresses:
-        return f"{hello.slot} is no member that {me.slot} knows"
+        raise ProtocolError(f"{hello.slot} is no member that {me.slot} knows")
     if expected_slot is not None and hello.slot != expected_slot:
-        return f"the address of {expected_slot} leads to {hello.slot}; check RaftNodes and name resolution"
-    return ""
+        raise ProtocolError(
+            f"the address of {expected_slot} leads to {hello.slot}; check RaftNodes and name resolution"
+        )

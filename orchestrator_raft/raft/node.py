@@ -22,7 +22,6 @@ from orchestrator_raft.raft.lease import Authority
 from orchestrator_raft.raft.machine import Machine, MachineCodec, Replicated
 from orchestrator_raft.raft.proposals import Subscription
 from orchestrator_raft.raft.replica import Replica
-from orchestrator_raft.raft.security import TlsContexts
 from orchestrator_raft.raft.selftest import self_test
 from orchestrator_raft.raft.settings import RaftSettings
 from orchestrator_raft.raft.status import Member, RaftStatus, describe, describe_members
@@ -42,10 +41,9 @@ class RaftNode(Generic[S, C, R]):
     """``on_fatal`` hears once of the error that stopped this node. What ``machine`` must be: ``machine.Machine``."""
 
     def __init__(self, settings: RaftSettings, machine: Machine[S, C, R], codec: MachineCodec[S, C], *,
-                 on_fatal: OnFatal, tls: TlsContexts | None = None) -> None:  # fmt: skip
+                 on_fatal: OnFatal) -> None:  # fmt: skip
         self._settings = settings
         self._codec = codec
-        self._tls = tls
         self._driver = Driver(on_fatal, settings.limits.pending_proposals)
         self._replicated: Replicated[S, C, R] = Replicated(machine, codec, self._driver.command_applied)
         self._parts: Parts | None = None
@@ -61,7 +59,7 @@ class RaftNode(Generic[S, C, R]):
         self_test()
         settings, driver = self._settings, self._driver
         own = await own_entry(settings) if settings.enabled else settings.advertise_address()
-        self._parts = parts = assemble(settings, own, self._replicated, driver, self._tls)
+        self._parts = parts = assemble(settings, own, self._replicated, driver)
         driver.transport = parts.transport
         self.channel.open(parts.identity.slot, parts.transport)
         try:

@@ -19,6 +19,7 @@ from orchestrator_raft.core.errors import StartupError
 
 DEFAULT_RAFT_PORT = 10008
 PLAINTEXT_VARIABLE = "ORCHESTRATOR_RAFT_PLAINTEXT"
+CERT_KEY, PRIVATE_KEY, CA_KEY = "RaftSSLCertFile", "RaftSSLPrivateKeyFile", "RaftSSLCAFile"
 _ADDRESS = re.compile(r"^(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^\s:\[\]]+))(?::(?P<port>\d{1,5}))?$")
 
 
@@ -67,6 +68,19 @@ def _is_bare_v6(text: str) -> bool:
         return ipaddress.ip_address(text.partition("%")[0]).version == 6
     except ValueError:
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Where a node finds its certificate (with intermediate ones behind it), its key and the authority, all PEM."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+    def rows(self) -> tuple[tuple[str, Path], ...]:
+        """Each file beside the configuration key that names it."""
+        return (CERT_KEY, self.certificate), (PRIVATE_KEY, self.key), (CA_KEY, self.authority)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +139,8 @@ class RaftSettings:
     limits: Limits = Limits()
     resolve_timeout_s: float = 30.0
     """How long ``start`` waits for names in ``nodes`` to resolve while it looks for its own entry."""
+    tls: TlsFiles | None = None
+    """Certificates for the connections between nodes; used on loopback, too, where they are given."""
     plaintext: bool = field(default_factory=lambda: os.environ.get(PLAINTEXT_VARIABLE) == "1")
     """Allows connections off loopback without TLS; for a closed network."""
 

@@ -4,8 +4,9 @@ Rules
 - Either side dials, again and again with a jitter while there is no connection; the address is looked up at each dial.
 - One connection per peer counts. The node with the smaller slot decides: it numbers each connection that has passed the
   handshake, and the highest number counts on both sides. The other one closes, and its frames are dropped.
-- Strangers cost little: few at a time, a deadline on the handshake, no parsing beyond its fixed layout, a log line.
-- Off loopback nothing is sent in plain text unless that was allowed. ``TlsContexts`` is where TLS comes in.
+- Strangers cost little: see ``accepting``; nothing is parsed beyond the fixed layout of the handshake.
+- Off loopback nothing is sent in plain text unless that was allowed (``security``). Under TLS a peer is the member that
+  it says it is only if its certificate names the host of that member.
 - A connection on which nothing was heard for ``SILENCE_S`` is closed; pings keep a quiet one alive and measure it.
 """
 
@@ -21,9 +22,10 @@ from typing import Protocol
 from orchestrator_raft import __version__
 from orchestrator_raft.core.errors import StartupError
 from orchestrator_raft.raft import handshake
+from orchestrator_raft.raft.accepting import Acceptor
 from orchestrator_raft.raft.clock import Clock
-from orchestrator_raft.raft.complaints import Complaints
-from orchestrator_raft.raft.connection import Connection
+from orchestrator_raft.raft.complaints import Complaints, Refused
+from orchestrator_raft.raft.connection import BROKEN, Connection, why
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.identity import Identity, resolve_address
 from orchestrator_raft.raft.messages import Hello, Message, Ping, Pong, Refusal, Use
@@ -31,14 +33,10 @@ from orchestrator_raft.raft.security import Security
 from orchestrator_raft.raft.settings import Address
 from orchestrator_raft.tasks import Tasks
 
-HANDSHAKE_S = 2.0
 DIAL_S = 3.0
 REDIAL_S = (0.1, 0.45)
 PING_S = 1.0
 SILENCE_S = 3.5
-STRANGERS_MAX = 16
-BROKEN = (OSError, EOFError, TimeoutError, ProtocolError, RuntimeError)
-"""What a connection may end with. RuntimeError is what uvloop raises where the other side has closed it meanwhile."""
 
 
 class Listener(Protocol):
@@ -77,9 +75,10 @@ class Transport:
         self._frame_bytes = frame_bytes
         self._boot_id = uuid.uuid4().hex
         self._complaints = Complaints(clock)
-        self._server: asyncio.Server | None = None
-        self._is_closing = False
-        self._strangers: set[asyncio.StreamWriter] = set()
+        self._acceptor: Acceptor[tuple[Link, Connection]] = Acceptor(
+            tasks=tasks, complaints=self._complaints, context=security.server_context,
+            meet=self._welcome, serve=self._serve_met,
+        )  # fmt: skip
         self.links: Mapping[str, Link] = {slot: Link(slot, me.addresses[slot]) for slot in me.others}
 
     # life
@@ -87,14 +86,7 @@ class Transport:
     async def start(self, bind: Address) -> None:
         """Listen and begin to dial. Raises StartupError that names the address and the cause."""
         await self._check_security(bind)
-        tls = self._security.tls.server if self._security.tls is not None else None
-        host = None if bind.is_wildcard else bind.host
-        try:
-            self._server = await asyncio.start_server(
-                self._accepted, host, bind.port, ssl=tls, ssl_handshake_timeout=HANDSHAKE_S if tls is not None else None
-            )
-        except OSError as error:
-            raise StartupError(f"cannot listen on {bind} (RaftBind): {error.strerror or error}") from error
+        await self._acceptor.start(bind)
         for link in self.links.values():
             link.down.set()
             self._tasks.start(f"dial {link.slot}", self._keep_dialling(link))
@@ -112,16 +104,11 @@ class Transport:
     async def close(self) -> None:
         """Stop listening and close every connection."""
         self.abort()
-        if self._server is not None:
-            await self._server.wait_closed()
+        await self._acceptor.close()
 
     def abort(self) -> None:
         """Drop every connection at once, and make no new one."""
-        self._is_closing = True
-        if self._server is not None:
-            self._server.close()
-        for writer in list(self._strangers):
-            writer.transport.abort()
+        self._acceptor.abort()
         for link in self.links.values():
             link.is_cut = True
             if link.active is not None:
@@ -147,6 +134,14 @@ class Transport:
         link = self.links.get(slot)
         return link is not None and link.active is not None
 
+    def complaint(self, slot: str) -> str:
+        """Why that peer is not connected, as far as this node knows."""
+        return self._complaints.about(slot)
+
+    def refused(self) -> tuple[Refused, ...]:
+        """Connections of strangers that were refused lately."""
+        return self._complaints.refused()
+
     # for tests: a link that loses everything without being closed
 
     def cut(self, slot: str) -> None:
@@ -170,7 +165,7 @@ class Transport:
             try:
                 connection = await self._dial(link)
             except (*BROKEN, StartupError) as error:
-                self._complaints.note(link.slot, f"no connection to {link.slot}: {_text(error)}")
+                self._complaints.note(link.slot, f"no connection to {link.slot}: {why(error)}")
                 continue
             if connection is not None:
                 await self._serve(link, connection)
@@ -195,7 +190,7 @@ class Transport:
         addresses = sorted(await resolve_address(address))
         if not addresses:
             raise OSError(f"{address.host} does not resolve")
-        tls = self._security.tls.client if self._security.tls is not None else None
+        tls = self._security.client_context()
         failure: OSError | None = None
         for ip in addresses:
             self._security.check(address, ip)
@@ -208,33 +203,18 @@ class Transport:
         assert failure is not None
         raise failure
 
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._is_closing or len(self._strangers) >= STRANGERS_MAX:
-            writer.transport.abort()
-            self._complaints.note(
-                "strangers", f"more than {STRANGERS_MAX} connections wait for a handshake; closed one"
-            )
-            return
-        self._strangers.add(writer)
-        self._tasks.start("accepted", self._welcome(reader, writer))
+    async def _welcome(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ip: str
+    ) -> tuple[Link, Connection] | None:
+        """Whoever was accepted, if it is a peer and its connection counts. Raises what is in BROKEN."""
+        connection = Connection(reader, writer, self._frame_bytes)
+        key, path = self._security.own_key(), self._security.named_path(ip)
+        await handshake.accept(reader, writer, slot=self._me.slot, key=key, path=path)
+        link = await self._introduce(connection, None)
+        return (link, connection) if link is not None else None
 
-    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        origin = _ip(writer)
-        key, path = self._security.own_key(), self._security.named_path(origin)
-        link, connection = None, None
-        try:
-            connection = Connection(reader, writer, self._frame_bytes)
-            async with asyncio.timeout(HANDSHAKE_S):
-                await handshake.accept(reader, writer, slot=self._me.slot, key=key, path=path)
-                link = await self._introduce(connection, None)
-        except BROKEN as error:
-            self._complaints.note(origin, f"a connection from {origin} was refused: {_text(error)}")
-        finally:
-            self._strangers.discard(writer)
-            if link is None and not writer.transport.is_closing():
-                writer.transport.abort()
-        if link is not None and connection is not None:
-            await self._serve(link, connection)
+    async def _serve_met(self, met: tuple[Link, Connection]) -> None:
+        await self._serve(*met)
 
     # one connection counts
 
@@ -249,12 +229,14 @@ class Transport:
             raise ProtocolError(hello.text)
         if not isinstance(hello, Hello):
             raise ProtocolError("it did not say who it is")
-        complaint = handshake.judge(me, expected.slot if expected is not None else None, hello)
-        if complaint:
-            connection.send(Refusal(complaint))
+        try:
+            handshake.judge(me, expected.slot if expected is not None else None, hello)
+            link = self.links[hello.slot]
+            self._security.check_peer(connection.certificate, link.address.host)
+        except ProtocolError as error:
+            connection.send(Refusal(f"{me.slot} refuses {hello.slot}: {error}"))
             connection.finish()
-            raise ProtocolError(complaint)
-        link = self.links[hello.slot]
+            raise
         connection.peer = hello
         number = await self._number(connection, link, hello)
         if link.is_cut or (hello.boot_id == link.boot_id and number <= link.number):
@@ -311,7 +293,7 @@ class Transport:
         except ProtocolError:
             raise
         except BROKEN as error:
-            self._complaints.note(link.slot, f"the connection to {link.slot} broke: {_text(error)}")
+            self._complaints.note(link.slot, f"the connection to {link.slot} broke: {why(error)}")
             return []
 
     def _dispatch(self, link: Link, messages: Sequence[Message]) -> None:
@@ -332,6 +314,7 @@ class Transport:
     async def _keep_pinging(self) -> None:
         while True:
             await asyncio.sleep(PING_S)
+            self._security.look()
             now_s = self._clock()
             for link in self.links.values():
                 if link.active is None:
@@ -345,11 +328,3 @@ class Transport:
 def _ip(writer: asyncio.StreamWriter) -> str:
     peername = writer.get_extra_info("peername")
     return str(peername[0]).partition("%")[0] if peername else ""
-
-
-def _text(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, EOFError):
-        return "the other side closed it during the handshake"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -3,113 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import socket
-import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from orchestrator_raft.core.errors import StartupError
+from orchestrator_raft.raft import accepting
 from orchestrator_raft.raft import transport as module
-from orchestrator_raft.raft.clock import boot_time_s
 from orchestrator_raft.raft.handshake import MAGIC
-from orchestrator_raft.raft.identity import Identity
-from orchestrator_raft.raft.messages import LeaseAck, Message, Refusal
-from orchestrator_raft.raft.secret import SECRET_FILE, Secret, own_secret
-from orchestrator_raft.raft.security import Security, TlsContexts
+from orchestrator_raft.raft.messages import Refusal
+from orchestrator_raft.raft.secret import SECRET_FILE, Secret
+from orchestrator_raft.raft.security import Security
 from orchestrator_raft.raft.settings import Address
-from orchestrator_raft.raft.transport import Transport
-from orchestrator_raft.tasks import Tasks
 from tests.raft.cluster import free_port, running, until
-
-FRAME_BYTES = 100_000
-
-
-class End:
-    """A transport and what it told."""
-
-    def __init__(self, slot: str, addresses: dict[str, Address], security: Security, cluster_id: str = "c1") -> None:
-        self.identity = Identity(slot=slot, node_id=f"id of {slot}", cluster_id=cluster_id, addresses=addresses)
-        self.failures: list[str] = []
-        self.events: list[str] = []
-        self.messages: list[Message] = []
-        self.tasks = Tasks(slot, lambda name, error: self.failures.append(f"{name}: {error!r}"))
-        self.transport = Transport(
-            self.identity, security, self, tasks=self.tasks, clock=boot_time_s, frame_bytes=FRAME_BYTES
-        )
-
-    def peer_connected(self, slot: str) -> None:
-        self.events.append("up")
-
-    def peer_disconnected(self, slot: str) -> None:
-        self.events.append("down")
-
-    def peer_said(self, slot: str, messages: Sequence[Message]) -> None:
-        self.messages += messages
-
-    @property
-    def address(self) -> Address:
-        return self.identity.addresses[self.identity.slot]
-
-    async def start(self) -> None:
-        await self.transport.start(self.address)
-
-    async def stop(self) -> None:
-        await self.transport.close()
-        await self.tasks.close()
-        await asyncio.sleep(0)
-        assert [] == self.failures
-
-
-def addresses(host: str = "127.0.0.1") -> dict[str, Address]:
-    return {slot: Address(host, free_port()) for slot in ("a", "b")}
-
-
-def secret(directory: Path) -> Secret:
-    directory.mkdir(exist_ok=True)
-    return own_secret(directory)
-
-
-@asynccontextmanager
-async def started(*ends: End) -> AsyncIterator[None]:
-    try:
-        for end in ends:
-            await end.start()
-        yield
-    finally:
-        for end in ends:
-            await end.stop()
-
-
-def both_up(*ends: End) -> bool:
-    return all(end.transport.is_connected(other) for end in ends for other in end.identity.others)
-
-
-def pair(tmp_path: Path, host: str = "127.0.0.1") -> tuple[End, End]:
-    """Two nodes of one machine, each with its own secret file."""
-    known = addresses(host)
-    one = End("a", known, Security(secret(tmp_path / "a")))
-    other = End("b", known, Security(secret(tmp_path / "b")))
-    return one, other
-
-
-async def assert_they_talk(one: End, other: End) -> None:
-    await until(lambda: both_up(one, other))
-    one.transport.send("b", LeaseAck(1, 1.0))
-    other.transport.send("a", LeaseAck(2, 2.0))
-    await until(lambda: one.messages and other.messages)
-    assert ([LeaseAck(2, 2.0)], [LeaseAck(1, 1.0)]) == (one.messages, other.messages)
+from tests.raft.ends import FRAME_BYTES, End, addresses, assert_they_talk, both_up, pair, secret, started
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
@@ -222,7 +134,7 @@ async def test_strangers_cost_a_log_line(tmp_path: Path, caplog: pytest.LogCaptu
         assert all(answer.startswith(MAGIC) and len(answer) < 200 for answer in answers if answer)
         assert both_up(one, other) and before == one.events
         assert "a connection from 127.0.0.1 was refused" in caplog.text
-        assert 0 == len(one.transport._strangers)
+        assert 0 == one.transport._acceptor.strangers
 
 
 async def resetting(address: Address) -> None:
@@ -243,7 +155,7 @@ async def reset_often(tmp_path: Path) -> None:
         before = await at_rest(one, other)
         for _ in range(30):
             await asyncio.gather(*(resetting(one.address) for _ in range(8)))
-        await until(lambda: not one.transport._strangers)
+        await until(lambda: not one.transport._acceptor.strangers)
         assert both_up(one, other) and before == one.events
 
 
@@ -256,12 +168,12 @@ def test_strangers_that_reset_their_connections_break_nothing(
 
 
 async def test_many_strangers_at_once_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STRANGERS_MAX", 4)
+    monkeypatch.setattr(accepting, "STRANGERS_MAX", 4)
     one, other = pair(tmp_path)
     async with started(one):
         crowd = [await asyncio.open_connection(one.address.host, one.address.port) for _ in range(20)]
         await until(lambda: sum(reader.at_eof() for reader, _ in crowd) >= 16)
-        assert 4 >= len(one.transport._strangers)
+        assert 4 >= one.transport._acceptor.strangers
         for _, writer in crowd:
             writer.transport.abort()
         async with started(other):
@@ -338,44 +250,6 @@ async def test_a_silent_connection_is_given_up(tmp_path: Path, monkeypatch: pyte
         for end, slot in ((one, "b"), (other, "a")):
             end.transport.heal(slot)
         await until(lambda: both_up(one, other))
-
-
-def tls_contexts(directory: Path) -> TlsContexts:
-    """One certificate that both sides use and trust."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "node")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    pem = directory / "node.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    contexts = [ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)]
-    for context in contexts:
-        context.load_cert_chain(pem)
-        context.load_verify_locations(pem)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return TlsContexts(*contexts)
-
-
-async def test_under_tls_certificates_prove_it_and_plain_text_gets_nothing(tmp_path: Path) -> None:
-    tls = tls_contexts(tmp_path)
-    known = addresses()
-    one, other = (End(slot, known, Security(Secret(slot.encode()), tls)) for slot in "ab")
-    async with started(one, other):
-        await assert_they_talk(one, other)
-        cipher = one.transport.links["b"].active._writer.get_extra_info("cipher")  # type: ignore[union-attr]
-        assert cipher is not None
-        assert not (await stranger(one.address, b"\x00" * 100)).startswith(MAGIC)
 
 
 def test_plain_text_off_loopback_needs_permission() -> None:
