@@ -20,11 +20,14 @@ import cattrs
 import msgpack
 
 from orchestrator_raft.core.errors import InvalidInput
+from orchestrator_raft.raft.packed import shown, unpacked
 
 S = TypeVar("S")
 C = TypeVar("C")
 
 ENVELOPE_VERSION = 1
+CAUSE_MAX = 300
+"""Characters of a foreign error's text in a message."""
 PRIMITIVES = (str, int, float, bool, bytes)
 Plain = Any
 """What msgpack can hold: None, bool, int, float, str, bytes, and lists and str-keyed maps of them."""
@@ -62,7 +65,7 @@ class Codec(Generic[S, C]):
         known = self._types.get(name)
         if known is None:
             raise InvalidInput(
-                f"this version does not know the command '{name}': a newer node wrote it; upgrade this node"
+                f"this version does not know the command {shown(name)}: a newer node wrote it; upgrade this node"
             )
         command: C = self._structure(body, known)
         return command
@@ -73,7 +76,7 @@ class Codec(Generic[S, C]):
     def decode_state(self, data: bytes) -> S:
         name, body = _unpack(data)
         if name != "state":
-            raise InvalidInput(f"a state was expected, but '{name}' was found")
+            raise InvalidInput(f"a state was expected, but {shown(name)} was found")
         state: S = self._structure(body, self._state_type)
         return state
 
@@ -87,9 +90,10 @@ class Codec(Generic[S, C]):
     def _structure(self, body: Plain, wanted: type[Any]) -> Any:
         try:
             return self._converter.structure(body, wanted)
-        except (TypeError, ValueError, KeyError, AttributeError, LookupError, cattrs.errors.BaseValidationError,
-                cattrs.errors.StructureHandlerNotFoundError) as error:  # fmt: skip
-            raise InvalidInput(f"'{wanted.__name__}' cannot be decoded: {type(error).__name__}: {error}") from error
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError,
+                cattrs.errors.BaseValidationError, cattrs.errors.StructureHandlerNotFoundError) as error:  # fmt: skip
+            cause = f"{type(error).__name__}: {str(error)[:CAUSE_MAX]}"
+            raise InvalidInput(f"'{wanted.__name__}' cannot be decoded: {cause}") from error
 
 
 def _packb(plain: Plain) -> bytes:
@@ -100,15 +104,15 @@ def _packb(plain: Plain) -> bytes:
 def _unpack(data: bytes) -> tuple[str, Plain]:
     """The name and the body in an envelope. Raises InvalidInput for anything that is no envelope of this version."""
     try:
-        envelope = msgpack.unpackb(data, raw=False, strict_map_key=False)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise InvalidInput(f"{len(data)} bytes are no encoded command or state: {type(error).__name__}") from error
+        envelope = unpacked(data, arrays=list, maps=True)
+    except ValueError as error:
+        raise InvalidInput(f"{len(data)} bytes are no encoded command or state: {error}") from error
     if not isinstance(envelope, dict) or not isinstance(envelope.get("t"), str) or "b" not in envelope:
         raise InvalidInput(f"{len(data)} bytes are no encoded command or state: the envelope is missing")
     version = envelope.get("v")
     if version != ENVELOPE_VERSION:
         raise InvalidInput(
-            f"'{envelope['t']}' is in format {version!r}, this version reads format {ENVELOPE_VERSION}: upgrade it"
+            f"{shown(envelope['t'])} is in format {shown(version)}, this version reads {ENVELOPE_VERSION}: upgrade it"
         )
     return envelope["t"], envelope["b"]
 
@@ -250,7 +254,7 @@ def _union_decoder(converter: cattrs.Converter, kind: Any) -> Callable[[Plain, A
             return None
         name, body = pair
         if name not in by_name:
-            raise ValueError(f"'{name}' is none of {', '.join(sorted(by_name))}")
+            raise ValueError(f"{shown(name)} is none of {', '.join(sorted(by_name))}")
         return converter.structure(body, by_name[name])
 
     return decode
@@ -262,7 +266,7 @@ def _sequence_decoder(converter: cattrs.Converter, kind: Any) -> Callable[[Plain
 
     def decode(items: Plain, _: Any) -> Any:
         if type(items) is not list:
-            raise ValueError(f"{items!r} is no list")
+            raise ValueError(f"{shown(items)} is no list")
         return made([decode_item(item) for item in items])
 
     return decode
@@ -273,7 +277,7 @@ def _primitive_decoder(kind: Any) -> Callable[[Plain, Any], Plain]:
 
     def decode(value: Plain, _: Any) -> Plain:
         if type(value) not in allowed:
-            raise ValueError(f"{value!r} is none of {kind}")
+            raise ValueError(f"{shown(value)} is none of {kind}")
         return value
 
     return decode
@@ -286,7 +290,7 @@ def _strict(kind: type[Any]) -> Callable[[Plain, Any], Any]:
         if kind is float and type(value) is int:
             return float(value)
         if type(value) is not kind:
-            raise ValueError(f"{value!r} is no {kind.__name__}")
+            raise ValueError(f"{shown(value)} is no {kind.__name__}")
         return value
 
     return decode

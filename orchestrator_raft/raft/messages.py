@@ -20,6 +20,7 @@ import msgpack
 
 from orchestrator_raft.raft.appends import Entry
 from orchestrator_raft.raft.frames import ProtocolError
+from orchestrator_raft.raft.packed import shown, unpacked
 
 TEXT_MAX = 4096
 NUMBER_MAX = 2**62
@@ -240,9 +241,9 @@ def encode(message: Message) -> bytes:
 def decode(data: bytes) -> Message | None:
     """The message in one frame; None for a tag this version does not know. Raises ProtocolError."""
     try:
-        plain = msgpack.unpackb(data, raw=False, use_list=False, ext_hook=_refuse_extension)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"a frame of {len(data)} bytes is no message: {type(error).__name__}") from error
+        plain = unpacked(data, arrays=tuple, maps=False)
+    except ValueError as error:
+        raise ProtocolError(f"a frame of {len(data)} bytes is no message: {error}") from error
     if not isinstance(plain, tuple) or not plain or type(plain[0]) is not int:
         raise ProtocolError(f"a frame of {len(data)} bytes is no message: the tag is missing")
     kind = TAGS.get(plain[0])
@@ -258,19 +259,15 @@ def decode(data: bytes) -> Message | None:
     return message
 
 
-def _refuse_extension(code: int, data: bytes) -> Any:
-    raise ValueError(f"extension type {code} of {len(data)} bytes")
-
-
 def _number(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= NUMBER_MAX:
-        raise ProtocolError(f"{str(value)[:40]} is no count")
+        raise ProtocolError(f"{shown(value)} is no count")
     return value
 
 
 def _seconds(value: Any) -> float:
     if type(value) not in (float, int) or not math.isfinite(value):
-        raise ProtocolError(f"{str(value)[:40]} is no time")
+        raise ProtocolError(f"{shown(value)} is no time")
     return float(value)
 
 
@@ -282,7 +279,7 @@ def _text(value: Any) -> str:
 
 def _flag(value: Any) -> bool:
     if type(value) is not bool:
-        raise ProtocolError(f"{str(value)[:40]} is no yes or no")
+        raise ProtocolError(f"{shown(value)} is no yes or no")
     return value
 
 

@@ -4,8 +4,8 @@ Rules
 - WAL with synchronous=FULL: a group is committed by one transaction, and it counts as synced when COMMIT has returned.
 - The thread takes all groups that wait into one transaction, so under load many commands share an fsync. It is the
   only thread of a node; an fsync therefore never delays a heartbeat.
-- Each entry has a checksum, each snapshot its own; SQLite checks its pages at the start. Damaged, foreign or newer
-  files are refused with the file's name and the way out, and never touched.
+- Every row has a checksum, since SQLite checks the form of its pages but not their content. Damaged, foreign or newer
+  files are refused with the file's name and the way out, and never touched; nothing in them is executed.
 - An error while writing (disk full, failed fsync) is final: nothing is marked synced any more, the owner is told once.
 - A new file is made under another name and renamed when it is whole, so a file that is there is never half made.
 """
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from orchestrator_raft.core.errors import StartupError
 from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.packed import shown
 from orchestrator_raft.raft.store import (
     SNAPSHOTS_KEPT,
     AddEntry,
@@ -40,13 +41,19 @@ APPLICATION_ID = 0x6F726166
 FORMAT = 1
 CLOSE_TIMEOUT_S = 10.0
 SQLITE_HEADER = b"SQLite format 3\0"
-SCHEMA = """
-CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE vote (one INTEGER PRIMARY KEY, term INTEGER NOT NULL, vote TEXT, commit_index INTEGER NOT NULL);
-CREATE TABLE journal (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, data BLOB NOT NULL, checksum INTEGER NOT NULL);
-CREATE TABLE snapshot (idx INTEGER PRIMARY KEY, data BLOB NOT NULL);
-INSERT INTO vote VALUES (1, 0, NULL, 1);
-"""
+TABLES = (
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL)",
+    "CREATE TABLE vote (one INTEGER PRIMARY KEY, term INTEGER NOT NULL, vote TEXT, checksum INTEGER NOT NULL)",
+    "CREATE TABLE hint (one INTEGER PRIMARY KEY, commit_index INTEGER NOT NULL, checksum INTEGER NOT NULL)",
+    "CREATE TABLE journal (idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, data BLOB NOT NULL, checksum INT NOT NULL)",
+    "CREATE TABLE snapshot (idx INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+)
+"""A file with anything else in it, a view or a trigger say, is not read at all."""
+NOT_DAMAGE = frozenset(
+    (sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY,
+     sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH)
+)  # fmt: skip
+"""Errors of the file's surroundings; every other one means that its content is wrong."""
 Notify = Callable[[Callable[[], None]], object]
 Group = tuple[Sequence[Operation], int]
 
@@ -77,7 +84,7 @@ class SqliteStore:
         except OSError as error:
             raise StartupError(f"{self.where} cannot be opened: {error.strerror or error}; check its rights") from error
         except (TypeError, ValueError) as error:
-            raise damaged(self.where, f"a value in it has the wrong type ({error})") from error
+            raise damaged(self.where, str(error)) from error
         self._thread = threading.Thread(target=self._run, name="raft-store", daemon=True)
         self._thread.start()
         return image
@@ -133,7 +140,7 @@ class SqliteStore:
 
 
 def _refusal(path: Path, error: sqlite3.DatabaseError) -> StartupError:
-    if isinstance(error, sqlite3.OperationalError):
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in NOT_DAMAGE:
         return StartupError(
             f"{path} cannot be opened ({error}): check its rights and the space on its disk, then start again"
         )
@@ -165,9 +172,14 @@ def _create(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     connection = sqlite3.connect(unfinished, isolation_level=None)
     unfinished.chmod(0o600)
-    connection.executescript(
-        f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={FORMAT}; COMMIT;"
-    )
+    connection.execute("BEGIN")
+    for table in TABLES:
+        connection.execute(table)
+    connection.execute("INSERT INTO vote VALUES (1, 0, NULL, ?)", (_checksum_of(0, None),))
+    connection.execute("INSERT INTO hint VALUES (1, 1, ?)", (_checksum_of(1),))
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={FORMAT}")
+    connection.execute("COMMIT")
     connection.close()
     unfinished.rename(path)
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -186,29 +198,56 @@ def _check_format(connection: sqlite3.Connection, where: str) -> None:
         raise StartupError(
             f"{where} is in format {version}, this version reads up to {FORMAT}: start the newer version"
         )
+    found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    if found != set(TABLES):
+        raise damaged(where, "its tables are not those of a store")
 
 
 def _read(connection: sqlite3.Connection, where: str) -> Image:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise damaged(where, verdict)
-    term, vote, commit_index = connection.execute("SELECT term, vote, commit_index FROM vote").fetchone()
+    term, vote = _read_vote(connection)
     return Image(
         term=term,
         vote=vote,
-        commit_index=commit_index,
-        entries=_read_entries(connection, where),
-        snapshots=list(connection.execute("SELECT idx, data FROM snapshot ORDER BY idx")),
-        facts=dict(connection.execute("SELECT name, value FROM facts")),
+        commit_index=_read_commit_index(connection),
+        entries=_read_entries(connection),
+        snapshots=list(connection.execute("SELECT idx, CAST(data AS BLOB) FROM snapshot ORDER BY idx")),
+        facts=_read_facts(connection),
     )
 
 
-def _read_entries(connection: sqlite3.Connection, where: str) -> list[Entry]:
+def _read_vote(connection: sqlite3.Connection) -> tuple[int, str | None]:
+    ((term, vote, checksum),) = connection.execute("SELECT term, vote, checksum FROM vote")
+    if type(term) is not int or not isinstance(vote, str | None) or checksum != _checksum_of(term, vote):
+        raise ValueError("the checksum of its term and vote is wrong")
+    return term, vote
+
+
+def _read_commit_index(connection: sqlite3.Connection) -> int:
+    ((commit_index, checksum),) = connection.execute("SELECT commit_index, checksum FROM hint")
+    if type(commit_index) is not int or checksum != _checksum_of(commit_index):
+        raise ValueError("the checksum of its commit index is wrong")
+    return commit_index
+
+
+def _read_facts(connection: sqlite3.Connection) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    for name, value, checksum in connection.execute("SELECT name, value, checksum FROM facts"):
+        if type(name) is not str or type(value) is not str or checksum != _checksum_of(name, value):
+            raise ValueError(f"the checksum of the fact {shown(name)} is wrong")
+        facts[name] = value
+    return facts
+
+
+def _read_entries(connection: sqlite3.Connection) -> list[Entry]:
     entries: list[Entry] = []
-    for index, term, data, checksum in connection.execute("SELECT idx, term, data, checksum FROM journal ORDER BY idx"):
+    rows = connection.execute("SELECT idx, term, CAST(data AS BLOB), checksum FROM journal ORDER BY idx")
+    for index, term, data, checksum in rows:
         entry = (data, index, term)
-        if checksum != _checksum(entry):
-            raise damaged(where, f"the checksum of entry {index} is wrong")
+        if type(term) is not int or not data or checksum != _checksum(entry):
+            raise ValueError(f"the checksum of entry {index} is wrong")
         entries.append(entry)
     return entries
 
@@ -216,6 +255,10 @@ def _read_entries(connection: sqlite3.Connection, where: str) -> list[Entry]:
 def _checksum(entry: Entry) -> int:
     data, index, term = entry
     return zlib.crc32(data, zlib.crc32(b"%d/%d" % (index, term)))
+
+
+def _checksum_of(*values: str | int | None) -> int:
+    return zlib.crc32(repr(values).encode(errors="surrogatepass"))
 
 
 def _write(connection: sqlite3.Connection, groups: Sequence[Group]) -> None:
@@ -237,11 +280,11 @@ def _execute(connection: sqlite3.Connection, operation: Operation) -> None:
             execute("DELETE FROM journal")
             execute("DELETE FROM snapshot WHERE idx < (SELECT max(idx) FROM snapshot)")
         case SetTerm(term, vote):
-            execute("UPDATE vote SET term = ?, vote = ?", (term, vote))
+            execute("UPDATE vote SET term = ?, vote = ?, checksum = ?", (term, vote, _checksum_of(term, vote)))
         case SetCommit(index):
-            execute("UPDATE vote SET commit_index = ?", (index,))
+            execute("UPDATE hint SET commit_index = ?, checksum = ?", (index, _checksum_of(index)))
         case SetFact(name, value):
-            execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+            execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (name, value, _checksum_of(name, value)))
         case SaveSnapshot(index=index):
             _save(connection, index, operation.built())
 

@@ -22,6 +22,7 @@ import msgpack
 
 from orchestrator_raft.core.errors import StartupError
 from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.packed import unpacked
 
 SNAPSHOTS_KEPT = 2
 SNAPSHOT_MAGIC = b"ORS1"
@@ -148,10 +149,12 @@ def decode_snapshot(data: bytes, limit_bytes: int) -> Snapshot:
     if hashlib.sha256(body).digest() != data[len(SNAPSHOT_MAGIC) : head]:
         raise ValueError("its checksum is wrong")
     try:
-        plain = msgpack.unpackb(_decompress(body, limit_bytes), raw=False, use_list=False)
-        return Snapshot(previous=_entry(plain["previous"]), last=_entry(plain["last"]), slots=tuple(plain["slots"]),
-                        digest=plain["digest"], state=plain["state"])  # fmt: skip
-    except (zlib.error, msgpack.UnpackException, KeyError, TypeError) as error:
+        plain = unpacked(_decompress(body, limit_bytes), arrays=tuple, maps=True)
+        if type(plain) is not dict or plain.get("v") != 1:
+            raise ValueError("it is in a format that this version does not read")
+        return Snapshot(previous=_entry(plain["previous"]), last=_entry(plain["last"]), slots=_texts(plain["slots"]),
+                        digest=_bytes(plain["digest"]), state=_bytes(plain["state"]))  # fmt: skip
+    except (zlib.error, KeyError, TypeError) as error:
         raise ValueError(f"its content is malformed: {type(error).__name__}") from error
 
 
@@ -168,6 +171,18 @@ def _entry(plain: Any) -> Entry:
     if type(data) is not bytes or type(index) is not int or type(term) is not int:
         raise ValueError("an entry in it is malformed")
     return data, index, term
+
+
+def _bytes(plain: Any) -> bytes:
+    if type(plain) is not bytes:
+        raise ValueError("bytes in it are malformed")
+    return plain
+
+
+def _texts(plain: Any) -> tuple[str, ...]:
+    if type(plain) is not tuple or not all(type(text) is str for text in plain):
+        raise ValueError("its list of members is malformed")
+    return plain
 
 
 class Store(Protocol):
