@@ -41,16 +41,19 @@ class Office:
     """The newest send time that each follower has echoed in this term."""
     given_up: bool = False
     given_up_s: float = NEVER
+    jumped_s: float = NEVER
+    """When the clock was last found to have jumped; what was sent until then says nothing about now."""
 
     def echoed(self, peer: str, term: int, sent_s: float, now_s: float) -> Office:
-        """With one more echo. One of another term, from the future or older than a known one changes nothing."""
-        if term != self.term or sent_s > now_s or sent_s <= self.echoes.get(peer, NEVER):
+        """With one more echo. One of another term, from the future, older than a known one or than a jump of the
+        clock changes nothing: an answer may wait through a freeze, and the clock would call it fresh."""
+        if term != self.term or sent_s > now_s or sent_s <= max(self.jumped_s, self.echoes.get(peer, NEVER)):
             return self
         return replace(self, echoes={**self.echoes, peer: sent_s})
 
-    def forgotten(self) -> Office:
-        """After a jump of the clock: what was heard before says nothing about now."""
-        return replace(self, echoes={})
+    def forgotten(self, now_s: float) -> Office:
+        """After a jump of the clock: what was heard before, or sent before, says nothing about now."""
+        return replace(self, echoes={}, jumped_s=now_s)
 
     def handing_over(self, now_s: float) -> Office:
         """Gives authority up for the rest of the term."""

@@ -321,7 +321,7 @@ class Replica:
 
     def _watch_clock(self) -> None:
         if self._jumps.jumped() and self._office is not None:
-            self._office = self._office.forgotten()
+            self._office = self._office.forgotten(self._clock())
 
     def _check_quorum(self) -> None:
         office = self._office

@@ -53,6 +53,13 @@ def test_echoes_of_another_term_from_the_future_or_older_ones_count_nothing() ->
     assert {"b": 9.0} == before.echoed("b", 3, 9.0, 10.0).echoes
 
 
+def test_an_echo_that_waited_through_a_jump_of_the_clock_counts_nothing() -> None:
+    frozen = office(b=9.8).forgotten(10.0)
+    assert frozen == frozen.echoed("b", 3, 9.9, 10.1)
+    assert frozen == frozen.echoed("b", 3, 10.0, 10.1)
+    assert 10.05 == frozen.echoed("b", 3, 10.05, 10.1).echoes["b"]
+
+
 def test_authority_needs_everything_at_once() -> None:
     def asked(**changes: object) -> Authority | None:
         facts = {"first_entry_applied": True, "term_stored": True, "until_s": 10.4, "now_s": 10.0}
