@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from orchestrator_raft.raft.appends import Entry
 from orchestrator_raft.raft.store import Snapshot
@@ -42,6 +42,15 @@ class MachineCodec(Protocol[S, C]):
     def decode_command(self, data: bytes) -> C: ...
     def encode_state(self, state: S) -> bytes: ...
     def decode_state(self, data: bytes) -> S: ...
+    def encode_part(self, value: Any) -> bytes:
+        """Any value that stands in a state; equal values give equal bytes on every node."""
+
+
+class Observer(Protocol):
+    """Hears of every step of the state; ``self_check.SelfCheck`` is one."""
+
+    def before_apply(self, index: int) -> None: ...
+    def restored(self) -> None: ...
 
 
 class Replicated(Generic[S, C, R]):
@@ -55,8 +64,14 @@ class Replicated(Generic[S, C, R]):
         self._on_applied = on_applied
         self.state = machine.initial()
         self.digest = NO_DIGEST
+        self.observer: Observer | None = None
+
+    def encode_part(self, value: Any) -> bytes:
+        return self._codec.encode_part(value)
 
     def apply(self, index: int, data: bytes) -> None:
+        if self.observer is not None:
+            self.observer.before_apply(index)
         command = self._codec.decode_command(data)
         self.state, result = self._machine.apply(self.state, command)
         self.digest = hashlib.blake2b(data, key=self.digest, salt=index.to_bytes(16), digest_size=DIGEST_BYTES).digest()
@@ -75,3 +90,5 @@ class Replicated(Generic[S, C, R]):
     def restore(self, snapshot: Snapshot) -> None:
         self.state = self._codec.decode_state(snapshot.state)
         self.digest = snapshot.digest
+        if self.observer is not None:
+            self.observer.restored()

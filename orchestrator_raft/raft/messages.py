@@ -132,6 +132,18 @@ class SnapshotProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class DigestReport:
+    """What the sender had at some indexes, for the comparison of states (``self_check``)."""
+
+    format: str
+    """How it writes states."""
+    rendezvous: int
+    """The index that a leader asks everybody to mark; 0 from anybody else."""
+    marks: bytes
+    """``digests.pack``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     sent_s: float
 
@@ -214,7 +226,7 @@ class CallCancel:
 
 RaftMessage = (
     Append | Heartbeat | LeaseAck | Ack | NewerTerm | VoteRequest | Vote | PreVoteRequest | PreVoteGrant
-    | TransferRequest | SnapshotPart | SnapshotProgress
+    | TransferRequest | SnapshotPart | SnapshotProgress | DigestReport
 )  # fmt: skip
 CallMessage = Call | CallPart | CallFailure | CallCredit | CallCancel
 LinkMessage = Ping | Pong | Hello | Use | Refusal
@@ -222,7 +234,7 @@ Message = RaftMessage | CallMessage | LinkMessage
 
 TAGS: Mapping[int, type[Any]] = {
     1: Append, 2: Heartbeat, 3: LeaseAck, 4: Ack, 5: NewerTerm, 6: VoteRequest, 7: Vote, 8: PreVoteRequest,
-    9: PreVoteGrant, 10: TransferRequest, 11: SnapshotPart, 12: SnapshotProgress,
+    9: PreVoteGrant, 10: TransferRequest, 11: SnapshotPart, 12: SnapshotProgress, 13: DigestReport,
     20: Ping, 21: Pong, 22: Hello, 23: Use, 24: Refusal,
     30: Call, 31: CallPart, 32: CallFailure, 33: CallCredit, 34: CallCancel,
 }  # fmt: skip

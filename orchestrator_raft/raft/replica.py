@@ -27,6 +27,7 @@ from orchestrator_raft.raft.machine import Replicated
 from orchestrator_raft.raft.messages import (
     Ack,
     Append,
+    DigestReport,
     Heartbeat,
     LeaseAck,
     NewerTerm,
@@ -42,6 +43,7 @@ from orchestrator_raft.raft.messages import (
 from orchestrator_raft.raft.outbox import Deliver, Outbox
 from orchestrator_raft.raft.replication import Replication
 from orchestrator_raft.raft.seam import Library
+from orchestrator_raft.raft.self_check import Moment, SelfCheck, refuse_if_odd
 from orchestrator_raft.raft.settings import Limits, Timing
 from orchestrator_raft.raft.snapshots import Compaction, Incoming
 from orchestrator_raft.raft.store import Image, Store, choose
@@ -69,10 +71,14 @@ class Replica:
         self._heartbeat_s = self._ticked_s = NEVER
         self._seen_mark, self._disk_answered_s = 0, clock()
         self._jumps = JumpWatch(clock, wall, timing.drift_margin_s)
+        refuse_if_odd(image.facts, store.where)
         loaded = choose(image, store.where, limits.snapshot_bytes)
         self.warnings = loaded.unreadable
         self.journal = Journal(image, loaded, limits)
         self._outbox = Outbox(self.journal, deliver)
+        self.self_check = SelfCheck(
+            me, replicated, clock=clock, send=self._outbox.send, save_fact=self.save_fact, moment=self._moment
+        )
         self._replication = Replication(self.journal, limits)
         self._incoming = Incoming(limits.snapshot_bytes)
         self._compaction = Compaction(self.journal, replicated, self._replication, self._incoming)
@@ -125,6 +131,8 @@ class Replica:
     def authority(self) -> Authority | None:
         """The right to act, now. Reads both clocks, so that a jump is noticed at the latest here."""
         self._watch_clock()
+        if self.self_check.suspends:
+            return None
         return lease.authority(
             self._office,
             first_entry_applied=self.applied_index >= self._first_of_term,
@@ -154,6 +162,7 @@ class Replica:
             self._elections.before_tick(frozenset() if self._disk_hangs() else self._replication.connections)
             self._compact()
             self._library.tick()
+            self.self_check.tick()
         self._finish()
 
     def received(self, peer: str, messages: Sequence[RaftMessage]) -> None:
@@ -177,6 +186,7 @@ class Replica:
         self._replication.disconnected(peer)
         self._outbox.forget(peer)
         self._incoming.forget(peer)
+        self.self_check.forget(peer)
         if peer == self._library.leader:
             self._elections.leader_gone()
         self.tick()
@@ -302,6 +312,7 @@ class Replica:
         Ack: _on_ack,
         SnapshotProgress: _on_snapshot_progress,
         NewerTerm: _on_newer_term,
+        DigestReport: lambda self, peer, message: self.self_check.heard(peer, message),
         VoteRequest: lambda self, peer, message: self._elections.vote_requested(peer, message),
         Vote: lambda self, peer, message: self._elections.voted(peer, message),
         PreVoteRequest: lambda self, peer, message: self._elections.pre_vote_requested(peer, message),
@@ -322,6 +333,10 @@ class Replica:
     def _watch_clock(self) -> None:
         if self._jumps.jumped() and self._office is not None:
             self._office = self._office.forgotten(self._clock())
+
+    def _moment(self) -> Moment:
+        connected = self._replication.connections
+        return Moment(self.applied_index, self.journal.last_index, self._library.leader, self.voters, connected)
 
     def _check_quorum(self) -> None:
         office = self._office
