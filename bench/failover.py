@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench import report
-from sandbox import ledger, ports, story, topology, writer
+from bench.stage import SETTLE_S, Stage, stage
+from sandbox import story
 from sandbox.binaries import Flavor, version_text
-from sandbox.nodes import Nodes
-from sandbox.servers import Server
 
-SERVERS = 4
-SETTLE_S = 2.0
 PHASES = ("noticed", "confirmed", "claimed", "chosen", "promoted", "repointed")
 
 
@@ -41,48 +35,29 @@ class Run:
 
 def one_run(options: argparse.Namespace) -> Run:
     """A whole stage, one kill, everything ended again."""
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-bench-")))
-        block = stack.enter_context(ports.reserved())
-        servers = topology.start(
-            Flavor(options.flavor), SERVERS, block[0], directory / "servers",
-            semi_sync=not options.asynchronous, server_defaults=options.server_defaults,
-        )  # fmt: skip
-        stack.callback(servers.stop_all, discard=True)
-        nodes = Nodes(directory / "nodes", http_port=block[10], raft_port=block[11])
-        stack.callback(nodes.stop_all)
-        nodes.start()
-        primary = servers.primary()
-        nodes.discover(primary.host, primary.port, SERVERS)
-        log = directory / "writer.log"
-        application = writer.launch([server.port for server in servers.servers], log)
-        stack.callback(writer.end, application)
-        time.sleep(SETTLE_S)
-        return measure(nodes, primary, log, servers.primary)
+    settings = {"semi_sync": not options.asynchronous, "server_defaults": options.server_defaults}
+    with stage(options.flavor, **settings) as found:
+        return measure(found)
 
 
-def measure(nodes: Nodes, primary: Server, log: Path, new_primary: Any) -> Run:
+def measure(found: Stage) -> Run:
     """Kill, wait until the recovery has ended and writes are back, read everything."""
+    primary = found.servers.primary()
     killed_ms = time.time_ns() // 1_000_000
     primary.kill()
 
     def ended() -> Any:
-        found = nodes.get("/api/v2/recoveries")
-        return found[0] if found and found[0]["end"] != "running" else None
+        newest = found.nodes.get("/api/v2/recoveries")
+        return newest[0] if newest and newest[0]["end"] != "running" else None
 
-    recovery = nodes.wait("the failover has ended", ended, 60.0)
-    nodes.wait("writes are back", lambda: all(each.end_ns for each in outages(log)) and outages(log), 60.0)
+    recovery = found.nodes.wait("the failover has ended", ended, 60.0)
+    outages = found.wait_until_writable()
     time.sleep(SETTLE_S / 2)
-    attempts = ledger.read(log)
-    compared = ledger.compare(attempts, new_primary())
+    compared = found.compare()
     marks = story.marks(recovery, killed_ms)
     phases = {name: after for name in PHASES if (after := story.after_ms(marks, name)) is not None}
-    longest = max(each.duration_s or 0.0 for each in outages(log))
+    longest = max(each.duration_s or 0.0 for each in outages)
     return Run(longest * 1000, phases, len(compared.missing), version_text(primary.version), compared.acknowledged)
-
-
-def outages(log: Path) -> list[ledger.Outage]:
-    return ledger.outages(ledger.read(log))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

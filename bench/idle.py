@@ -8,19 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
 
 from bench import report
-from sandbox import ports, topology
+from bench.stage import SERVERS, stage
 from sandbox.binaries import Flavor, version_text
-from sandbox.nodes import Nodes
-
-SERVERS = 4
-SETTLE_S = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,17 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top.add_argument("--flavor", choices=[flavor.value for flavor in Flavor], required=True)
     top.add_argument("--seconds", type=float, default=60.0)
     options = top.parse_args(arguments)
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="orchestrator-bench-")))
-        block = stack.enter_context(ports.reserved())
-        servers = topology.start(Flavor(options.flavor), SERVERS, block[0], directory / "servers")
-        stack.callback(servers.stop_all, discard=True)
-        nodes = Nodes(directory / "nodes", http_port=block[10], raft_port=block[11])
-        stack.callback(nodes.stop_all)
-        nodes.start()
-        primary = servers.primary()
-        nodes.discover(primary.host, primary.port, SERVERS)
-        time.sleep(SETTLE_S)
+    with stage(options.flavor, writing=False) as found:
+        nodes, servers = found.nodes, found.servers
         leader = nodes.wait_leader()
         pids = {f"{'leader' if node is leader else 'follower'} {node.number}": node.pid for node in nodes.nodes}
         pids |= {f"server {server.port}": server.pid for server in servers.servers}
@@ -51,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         used = 100 * (after[name][0] - cpu_s) / options.seconds
         figures.append(report.figure(f"CPU of {name}", "% of a core", [used]))
         figures.append(report.figure(f"memory of {name}", "MiB", [after[name][1]]))
-    server = f"{options.flavor} {version_text(primary.version)}"
+    server = f"{options.flavor} {version_text(servers.binary.version)}"
     about = {**report.machine(), "seconds": options.seconds, "server": server}
     report.show(f"three nodes watching {SERVERS} servers, {options.flavor}", about, figures)
     return 0

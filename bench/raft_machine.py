@@ -1,0 +1,72 @@
+"""The machines of the Raft bench: a small one for throughput, and the product's own with a large fleet in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator_raft.core.instance import Channel, Facts, Flavor, InstanceKey, ThreadState
+from orchestrator_raft.core.replicated import ObserveServers, ServerObservation
+from orchestrator_raft.raft.codec import Codec
+
+PAYLOAD = "x" * 100
+REPLICAS_PER_PRIMARY = 4
+SERVERS_PER_COMMAND = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """``id`` is ``proposer/number``, so that what is remembered of ids stays small."""
+
+    id: str
+    payload: str = PAYLOAD
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    total: int = 0
+    newest: Mapping[str, int] = field(default_factory=dict)
+    """The newest number of each proposer."""
+
+
+class Tallying:
+    """Counts each command once."""
+
+    def initial(self) -> Tally:
+        return Tally()
+
+    def apply(self, state: Tally, command: Put) -> tuple[Tally, int]:
+        proposer, _, number = command.id.rpartition("/")
+        if int(number) <= state.newest.get(proposer, 0):
+            return state, state.total
+        total = state.total + 1
+        return Tally(total, {**state.newest, proposer: int(number)}), total
+
+
+def tally_codec() -> Codec[Tally, Put]:
+    return Codec(commands=[Put], state_type=Tally)
+
+
+def fleet(instances: int) -> Iterator[ObserveServers]:
+    """Commands that make the product know so many servers, in clusters of one primary and four replicas."""
+    keys = [InstanceKey(f"db{number // 200:03}.example", 3306 + number % 200) for number in range(instances)]
+    observed = [ServerObservation(key=key, facts=_facts(number, key, keys)) for number, key in enumerate(keys)]
+    for start in range(0, len(observed), SERVERS_PER_COMMAND):
+        batch = tuple(observed[start : start + SERVERS_PER_COMMAND])
+        yield ObserveServers(id=f"fleet-{start}", at_ms=1_000 + start, servers=batch)
+
+
+def _facts(number: int, key: InstanceKey, keys: list[InstanceKey]) -> Facts:
+    first = number - number % (REPLICAS_PER_PRIMARY + 1)
+    channels: tuple[Channel, ...] = ()
+    if number != first:
+        source = keys[first]
+        channels = (Channel(source=source, source_uuid=_uuid(first), user="repl",
+                            receiver=ThreadState.RUNNING, applier=ThreadState.RUNNING),)  # fmt: skip
+    facts = Facts(key=key, flavor=Flavor.MYSQL, version="8.4.6", server_uuid=_uuid(number), server_id=number + 1,
+                  read_only=bool(channels), channels=channels)  # fmt: skip
+    return facts.structural()
+
+
+def _uuid(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012}"
