@@ -96,6 +96,44 @@ def explain_command(key: str) -> None:
     click.echo(explain(key))
 
 
+@cli.group(invoke_without_command=True)
+@click.pass_context
+def pki(ctx: click.Context) -> None:
+    """Make certificates for the connections between nodes: `init` once, `issue` for each node."""
+    _help_if_alone(ctx)
+
+
+@pki.command("init")
+@click.argument("directory", type=_FILE)
+@click.option("--days", default=3650, show_default=True, help="Days for which the authority is valid.")
+def pki_init_command(directory: Path, days: int) -> None:
+    """Make an authority in DIRECTORY. Keep that directory safe and off the nodes: its key lets a machine in."""
+    from orchestrator_raft.raft.pki import make_authority
+
+    made = make_authority(directory, days)
+    click.echo(f"{made.certificate}: the authority, valid until {made.expires:%Y-%m-%d}")
+    click.echo(f"{made.key}: its key; whoever has it can add machines: keep it off the nodes")
+    click.echo(f"next, for each node: orchestrator-raft pki issue {directory} --host NAME --out DIRECTORY")
+
+
+@pki.command("issue")
+@click.argument("directory", type=_FILE)
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="A name under which RaftNodes lists the node.")
+@click.option("--ip", "ips", multiple=True, metavar="ADDRESS", help="An address under which RaftNodes lists the node.")
+@click.option("--out", type=_FILE, required=True, metavar="DIRECTORY", help="Where the node's three files are put.")
+@click.option("--days", default=730, show_default=True, help="Days for which the certificate is valid.")
+def pki_issue_command(directory: Path, hosts: tuple[str, ...], ips: tuple[str, ...], out: Path, days: int) -> None:
+    """Issue a certificate for one node with the authority in DIRECTORY; --host and --ip may be repeated."""
+    from orchestrator_raft.raft.pki import issue
+
+    made = issue(directory, (*hosts, *ips), out, days)
+    click.echo(f"{made.certificate}: for {', '.join((*hosts, *ips))}, valid until {made.expires:%Y-%m-%d}")
+    click.echo("copy the three files to the node, readable for its user only, and add to its configuration:")
+    for key, path in ("RaftSSLCertFile", made.certificate), ("RaftSSLPrivateKeyFile", made.key):
+        click.echo(f'  "{key}": {json.dumps(str(path.absolute()))},')
+    click.echo(f'  "RaftSSLCAFile": {json.dumps(str(made.authority.absolute()))}')
+
+
 @cli.command()
 def version() -> None:
     """Print the version."""

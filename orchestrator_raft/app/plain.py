@@ -13,7 +13,7 @@ from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.flavors.base import Detection
 from orchestrator_raft.hooks.commands import HookSettings
 from orchestrator_raft.mysql import MysqlSettings, TlsMode
-from orchestrator_raft.raft.settings import RaftSettings
+from orchestrator_raft.raft.settings import RaftSettings, TlsFiles
 
 HOOK_LISTS = {
     "OnFailureDetectionProcesses": "on_failure_detection_processes",
@@ -132,6 +132,18 @@ def raft_of(settings: Settings) -> RaftSettings:
         nodes=tuple(settings.raft_nodes),
         default_port=settings.default_raft_port,
         enabled=settings.raft_enabled,
+        tls=tls_files_of(settings),
+    )
+
+
+def tls_files_of(settings: Settings) -> TlsFiles | None:
+    """The certificates between nodes; the model has seen to it that all three are set, or none."""
+    if not settings.raft_ssl_cert_file:
+        return None
+    return TlsFiles(
+        certificate=Path(settings.raft_ssl_cert_file),
+        key=Path(settings.raft_ssl_private_key_file),
+        authority=Path(settings.raft_ssl_ca_file),
     )
 
 

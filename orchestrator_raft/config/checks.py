@@ -63,6 +63,11 @@ RULES = (
         "RaftBind means every address, so the other nodes cannot know this one: set RaftAdvertise to host[:port]",
     ),
     Rule(
+        ("RaftSSLCertFile", "RaftSSLPrivateKeyFile", "RaftSSLCAFile"),
+        lambda s: len({bool(s.raft_ssl_cert_file), bool(s.raft_ssl_private_key_file), bool(s.raft_ssl_ca_file)}) == 2,
+        "belong together: set all three, or none (orchestrator-raft pki makes the files)",
+    ),
+    Rule(
         ("DeadInstancePollSecondsMax", "InstancePollSeconds"),
         lambda s: s.dead_instance_poll_seconds_max < s.instance_poll_seconds,
         "dead servers would be probed more often than living ones: raise DeadInstancePollSecondsMax",

@@ -14,7 +14,7 @@ from pydantic import SecretStr, model_serializer
 from pydantic.fields import FieldInfo
 
 from orchestrator_raft.config.findings import without_credentials
-from orchestrator_raft.config.repair import Hooks, Raft, Recovery, Speed
+from orchestrator_raft.config.repair import Hooks, Raft, RaftTls, Recovery, Speed
 from orchestrator_raft.config.servers import Classification, Discovery, Lag, ServerAccess
 from orchestrator_raft.config.service import Access, Group, Publication, Service
 from orchestrator_raft.config.values import Address, parse_address
@@ -22,12 +22,12 @@ from orchestrator_raft.core.instance import InstanceKey, parse_key
 
 MASK = "********"
 GROUPS: tuple[type[Group], ...] = (
-    Service, Raft, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, Publication,
+    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, Publication,
 )  # fmt: skip
 
 
 class Settings(
-    Service, Raft, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, Publication
+    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, Publication
 ):
     """Every key that is used or will be, checked one by one. Rules between keys are in ``checks``."""
 

@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from orchestrator_raft.config.keys import Kind
 from orchestrator_raft.config.model import GROUPS, is_secret, marks
 from orchestrator_raft.config.other_keys import NOT_YET, OLD, RETIRED, UNUSED, Merge
-from orchestrator_raft.config.repair import Speed
+from orchestrator_raft.config.repair import RaftTls, Speed
 
 
 class Use(Enum):
@@ -72,6 +72,7 @@ _KINDS: Mapping[Any, Kind] = {
     bool: Kind.FLAG, int: Kind.WHOLE, float: Kind.NUMBER, str: Kind.TEXT, SecretStr: Kind.TEXT,
     tuple[str, ...]: Kind.TEXTS, tuple[tuple[str, str], ...]: Kind.TEXT_MAP,
 }  # fmt: skip
+OURS = (RaftTls, Speed)
 _REASONS_NOT_YET = {name: row.reason for row in NOT_YET for name in row.names}
 _SECRET_UNUSED = ("MySQLOrchestratorPassword", "OAuthClientSecret")
 
@@ -105,7 +106,7 @@ def _of_field(field_name: str, field: FieldInfo, group: str, ours: bool) -> Know
 def _rows() -> Iterator[KnownKey]:
     for group in GROUPS:
         for field_name, field in group.model_fields.items():
-            yield _of_field(field_name, field, group.__doc__ or "", ours=group is Speed)
+            yield _of_field(field_name, field, group.__doc__ or "", ours=group in OURS)
     for old in OLD:
         yield KnownKey(
             name=old.name, kind=old.kind, default=old.default, group="Old names", use=Use.OLD, merge=old.merge,

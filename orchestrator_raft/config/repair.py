@@ -198,3 +198,20 @@ class Raft(Group):
         "All members, this node among them, host[:port]; empty or only this node is a cluster of one.",
         expands=True,
     )
+
+
+class RaftTls(Group):
+    """New in orchestrator_raft: TLS between the nodes"""
+
+    raft_ssl_cert_file: str = key(
+        "RaftSSLCertFile",
+        "",
+        "This node's certificate for the connections between nodes, PEM; it names this node's host in RaftNodes.",
+        expands=True,
+    )
+    raft_ssl_private_key_file: str = key(
+        "RaftSSLPrivateKeyFile", "", "Private key of that certificate, PEM; nobody else may read it.", expands=True
+    )
+    raft_ssl_ca_file: str = key(
+        "RaftSSLCAFile", "", "Authority that signs the certificates of all nodes, PEM.", expands=True
+    )

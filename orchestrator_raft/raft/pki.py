@@ -104,7 +104,7 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         pass
-    if _HOST.match(host.lower()) is None:
+    if _HOST.match(host.lower()) is None or host.rpartition(".")[2].isdigit():
         raise InvalidInput(f"'{host}' is no host name and no IP address: write it as in RaftNodes, without the port")
     return x509.DNSName(host.lower())
 
