@@ -80,10 +80,6 @@ class Codec(Generic[S, C]):
         state: S = self._structure(body, self._state_type)
         return state
 
-    def encode_part(self, value: Any) -> bytes:
-        """A value that stands somewhere in the state, for digests: it is never decoded."""
-        return self._pack("part", value)
-
     def _pack(self, name: str, value: Any) -> bytes:
         try:
             plain = self._converter.unstructure(value)
@@ -290,11 +286,11 @@ def _primitive_decoder(kind: Any) -> Callable[[Plain, Any], Plain]:
 def _strict(kind: type[Any]) -> Callable[[Plain, Any], Any]:
     """No silent conversion: a text is not an int that happens to look like one. An int may stand for a float."""
 
-    def decode(value: Plain, _: Any) -> Any:
+    def decode(value: Plain, wanted: Any) -> Any:
         if kind is float and type(value) is int:
             return float(value)
         if type(value) is not kind:
             raise ValueError(f"{shown(value)} is no {kind.__name__}")
-        return value
+        return wanted(value) if isinstance(wanted, type) and issubclass(wanted, Enum) else value
 
     return decode

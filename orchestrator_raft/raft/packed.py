@@ -32,7 +32,7 @@ def unpacked(data: bytes, *, arrays: type[tuple[Any, ...]] | type[list[Any]], ma
             object_pairs_hook=None if maps else _refuse_map,
         )
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise ValueError(f"{type(error).__name__}: {str(error)[:SHOWN_MAX]}") from error
+        raise ValueError(f"{type(error).__name__}: {str(error)[:SHOWN_MAX]}".rstrip(": ")) from error
 
 
 def shown(value: Any) -> str:

@@ -119,7 +119,11 @@ puts = st.builds(
 
 @given(puts)
 def test_a_command_comes_back_as_it_was(command: Put) -> None:
-    assert command == CODEC.decode_command(CODEC.encode_command(command))
+    encoded = CODEC.encode_command(command)
+    decoded = CODEC.decode_command(encoded)
+    assert command == decoded
+    assert type(decoded.level) is Level
+    assert encoded == CODEC.encode_command(decoded), "what was decoded must be fit to be encoded again, in a snapshot"
 
 
 @given(st.dictionaries(keys, puts, max_size=3), st.dictionaries(texts, st.none() | st.integers(0, 9)))
