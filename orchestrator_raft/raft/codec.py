@@ -80,6 +80,10 @@ class Codec(Generic[S, C]):
         state: S = self._structure(body, self._state_type)
         return state
 
+    def encode_part(self, value: Any) -> bytes:
+        """A value that stands somewhere in the state, for digests: it is never decoded."""
+        return self._pack("part", value)
+
     def _pack(self, name: str, value: Any) -> bytes:
         try:
             plain = self._converter.unstructure(value)
