@@ -4,6 +4,9 @@ PySyncObj starts an election as soon as its deadline has passed. ``before_tick``
 deadline away and asks the others first; only when a majority would vote is the library let through. The answers of the
 others pass through here before the library counts them, each voter once.
 
+Whose votes count, and whether this node campaigns at all, ``members`` says at every change. A vote is given to any
+candidate, known as a voter or not: it may know a newer configuration than this node.
+
 The rules themselves are in ``lease.py``; here is what has to be remembered between two messages.
 """
 
@@ -33,17 +36,18 @@ Send = Callable[[str, RaftMessage], None]
 class Elections:
     """``lease_live`` tells whether this node leads by a lease that still runs."""
 
-    def __init__(self, me: str, others: frozenset[str], *, timing: Timing, journal: Journal, library: Library,
-                 send: Send, clock: Clock, lease_live: Callable[[], bool]) -> None:  # fmt: skip
+    def __init__(self, me: str, *, timing: Timing, journal: Journal, library: Library, send: Send, clock: Clock,
+                 lease_live: Callable[[], bool]) -> None:  # fmt: skip
         self._me = me
-        self._others = others
+        self._others: frozenset[str] = frozenset()
+        self._campaigns = self._votes = False
         self._timing = timing
         self._journal = journal
         self._library = library
         self._send = send
         self._clock = clock
         self._lease_live = lease_live
-        self.ear = Ear(started_s=clock() if others else NEVER)
+        self.ear = Ear(started_s=clock())
         self._round = 0
         self._round_began_s = NEVER
         self._round_term = 0
@@ -56,9 +60,19 @@ class Elections:
 
     # what the replica tells
 
+    def set_voters(self, voters: frozenset[str], *, campaigns: bool, votes: bool) -> None:
+        """Who counts from now on; whether this node may campaign, and whether it may vote."""
+        self._others = voters - {self._me}
+        self._campaigns, self._votes = campaigns, votes
+        self._grants.clear()
+        self._cleared = False
+
     def before_tick(self, connected: frozenset[str]) -> None:
         """Lets an election begin, or asks for support first. To be called before every tick of the library."""
         now_s = self._clock()
+        if not self._campaigns:
+            self._library.election_deadline_s = now_s + self._timing.election_max_s
+            return
         if self._library.is_leader or (self._others and self._library.election_deadline_s >= now_s):
             return
         requested = self._requested_term == self._library.term + 1
@@ -86,11 +100,13 @@ class Elections:
     def vote_requested(self, peer: str, message: VoteRequest) -> None:
         if message.term < self._library.term:
             self._answer_behind(peer)
-        elif self._may_support(self._clock(), message.requested):
+        elif self._votes and self._may_support(self._clock(), message.requested):
             self._library.vote_request(peer, message.term, message.last_index, message.last_term)
 
     def voted(self, peer: str, message: Vote) -> None:
         """Each voter counts once per term; the library does not look who sent it."""
+        if peer not in self._others:
+            return
         if message.term == self._library.term and self._voters.get(peer) != message.term:
             self._voters[peer] = message.term
             self._library.vote(peer, message.term)
@@ -109,7 +125,7 @@ class Elections:
             asked_log=(message.last_term, message.last_index),
             term=self._library.term,
             log=(self._journal.last_term, self._journal.last_index),
-            supports=self._may_support(now_s) and not self._goes_first(peer, now_s),
+            supports=self._votes and self._may_support(now_s) and not self._goes_first(peer, now_s),
             hears_leader=self._hears_leader(now_s),
         )
         if answer is PreVote.NEWER_TERM:
@@ -121,7 +137,12 @@ class Elections:
             self._send(peer, PreVoteGrant(message.term, message.round))
 
     def pre_vote_granted(self, peer: str, message: PreVoteGrant) -> None:
-        if message.round != self._round or message.term != self._library.term + 1 or not self._grants:
+        if (
+            peer not in self._others
+            or message.round != self._round
+            or message.term != self._library.term + 1
+            or not self._grants
+        ):
             return
         self._grants.add(peer)
         if len(self._grants) > (len(self._others) + 1) // 2:
@@ -137,7 +158,7 @@ class Elections:
     # transfer
 
     def transfer_requested(self, peer: str, message: TransferRequest) -> None:
-        if message.term == self._library.term and self._library.leader == peer:
+        if self._campaigns and message.term == self._library.term and self._library.leader == peer:
             self._requested_term = message.term + 1
             self._library.election_deadline_s = NEVER
 

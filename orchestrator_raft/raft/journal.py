@@ -6,6 +6,7 @@ Rules
 - Each change gets a mark; what leaves the node waits until the store has synced the mark it depends on (``Outbox``).
 - ``synced_index`` is how far the journal here is on disk. A leader counts itself only up to there.
 - Entries that the library has trimmed are kept for a while, so that a follower slightly behind needs no snapshot.
+- Who the members are is read off the entries as they come and go: ``history``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import overload
 
+from orchestrator_raft.raft import membership
 from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.membership import Configuration, History
 from orchestrator_raft.raft.settings import Limits
 from orchestrator_raft.raft.store import (
     AddEntry,
@@ -31,10 +34,11 @@ from orchestrator_raft.raft.store import (
 
 
 class Journal:
-    """Entries, term, vote and commit index of one node."""
+    """Entries, term, vote and commit index of one node. ``founding``: the members before any entry names them."""
 
-    def __init__(self, image: Image, loaded: Loaded, limits: Limits) -> None:
+    def __init__(self, image: Image, loaded: Loaded, limits: Limits, founding: Configuration | None = None) -> None:
         self._entries = loaded.entries
+        self.history = _history(loaded, founding)
         self._limits = limits
         self._retained: deque[Entry] = deque()
         self._retained_bytes = 0
@@ -155,6 +159,8 @@ class Journal:
         self.bytes += len(entry[0])
         self.log_mark = self._record(AddEntry(entry))
         self._unsynced.append((self.log_mark, idx))
+        if membership.is_configuration(entry[0]):
+            self.history.add(idx, membership.decode(entry[0]))
 
     def clear(self) -> None:
         self._entries = []
@@ -168,6 +174,7 @@ class Journal:
         first_index = self._entries[entryFrom][1] if entryFrom < len(self._entries) else self.last_index + 1
         self.bytes -= sum(len(entry[0]) for entry in self._entries[entryFrom:])
         del self._entries[entryFrom:]
+        self.history.cut(first_index)
         self.log_mark = self._record(CutEntries(first_index))
         self.synced_index = min(self.synced_index, first_index - 1)
         self._unsynced = deque((mark, min(index, first_index - 1)) for mark, index in self._unsynced)
@@ -177,6 +184,7 @@ class Journal:
         self.bytes -= sum(len(entry[0]) for entry in self._entries[:entryTo])
         self._retain(self._entries[:entryTo])
         self._entries = self._entries[entryTo:]
+        self.history.trim(self.first_index)
 
     def _retain(self, entries: Sequence[Entry]) -> None:
         self._retained.extend(entries)
@@ -219,3 +227,14 @@ class Journal:
 
     def _destroy(self) -> None:
         """The store has its own owner."""
+
+
+def _history(loaded: Loaded, founding: Configuration | None) -> History:
+    """The members as snapshot and entries name them."""
+    history = History(0, founding)
+    if loaded.snapshot is not None:
+        history.reset(loaded.snapshot.members_index, loaded.snapshot.members)
+    for data, index, _ in loaded.retained + loaded.entries:
+        if membership.is_configuration(data) and index > history.newest_index:
+            history.add(index, membership.decode(data))
+    return history

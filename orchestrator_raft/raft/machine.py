@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.membership import Configuration
 from orchestrator_raft.raft.store import Snapshot
 
 S = TypeVar("S")
@@ -77,13 +78,21 @@ class Replicated(Generic[S, C, R]):
         self.digest = hashlib.blake2b(data, key=self.digest, salt=index.to_bytes(16), digest_size=DIGEST_BYTES).digest()
         self._on_applied(index, command, result)
 
-    def snapshot(self, previous: Entry, last: Entry, slots: tuple[str, ...]) -> Callable[[], bytes]:
+    def snapshot(self, previous: Entry, last: Entry, members: tuple[int, Configuration]) -> Callable[[], bytes]:
         """How to encode what is applied now; may be called later and in another thread, the values do not change."""
         state, digest, codec = self.state, self.digest, self._codec
+        members_index, configuration = members
 
         def build() -> bytes:
             encoded = codec.encode_state(state)
-            return Snapshot(previous=previous, last=last, slots=slots, digest=digest, state=encoded).encode()
+            return Snapshot(
+                previous=previous,
+                last=last,
+                digest=digest,
+                state=encoded,
+                members_index=members_index,
+                members=configuration,
+            ).encode()
 
         return build
 

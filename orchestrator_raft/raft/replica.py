@@ -17,29 +17,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from orchestrator_raft.raft import appends, lease
+from orchestrator_raft.raft import lease
+from orchestrator_raft.raft import messages as kinds
 from orchestrator_raft.raft.clock import Clock, JumpWatch
 from orchestrator_raft.raft.elections import Elections
+from orchestrator_raft.raft.following import Following
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.journal import Journal
 from orchestrator_raft.raft.lease import NEVER, Authority, Office
 from orchestrator_raft.raft.machine import Replicated
-from orchestrator_raft.raft.messages import (
-    Ack,
-    Append,
-    DigestReport,
-    Heartbeat,
-    LeaseAck,
-    NewerTerm,
-    PreVoteGrant,
-    PreVoteRequest,
-    RaftMessage,
-    SnapshotPart,
-    SnapshotProgress,
-    TransferRequest,
-    Vote,
-    VoteRequest,
-)
+from orchestrator_raft.raft.members import Members
+from orchestrator_raft.raft.membership import UNKNOWN, Configuration, Contact, Standing, founded
 from orchestrator_raft.raft.outbox import Deliver, Outbox
 from orchestrator_raft.raft.replication import Replication
 from orchestrator_raft.raft.seam import Library
@@ -53,15 +41,18 @@ DISK_PATIENCE = 2
 
 
 class Replica:
-    """``deliver`` sends a message to a peer, or loses it. ``wall`` is the wall clock, used only to notice jumps."""
+    """``others``: with whom this node founded the cluster; None if it did not found it and waits to be let in.
+
+    ``deliver`` sends a message to a peer, or loses it. ``wall`` is the wall clock, used only to notice jumps.
+    ``own`` is what this node says of itself to the others.
+    """
 
     def __init__(
-        self, me: str, others: Sequence[str], *, store: Store, image: Image, replicated: Replicated[Any, Any, Any],
-        deliver: Deliver, clock: Clock, wall: Clock, timing: Timing, limits: Limits,
+        self, me: str, others: Sequence[str] | None, *, store: Store, image: Image,
+        replicated: Replicated[Any, Any, Any], deliver: Deliver, clock: Clock, wall: Clock, timing: Timing,
+        limits: Limits, own: Contact = UNKNOWN,
     ) -> None:  # fmt: skip
         self.me = me
-        self.others = frozenset(others)
-        self.voters = self.others | {me}
         self._store = store
         self._clock = clock
         self._timing = timing
@@ -74,7 +65,7 @@ class Replica:
         refuse_if_odd(image.facts, store.where)
         loaded = choose(image, store.where, limits.snapshot_bytes)
         self.warnings = loaded.unreadable
-        self.journal = Journal(image, loaded, limits)
+        self.journal = Journal(image, loaded, limits, None if others is None else founded((me, *others)))
         self._outbox = Outbox(self.journal, deliver)
         self.self_check = SelfCheck(
             me, replicated, clock=clock, send=self._outbox.send, save_fact=self.save_fact, moment=self._moment
@@ -83,17 +74,34 @@ class Replica:
         self._incoming = Incoming(limits.snapshot_bytes)
         self._compaction = Compaction(self.journal, replicated, self._replication, self._incoming)
         self._library = Library(
-            me, sorted(others), timing=timing, journal=self.journal, snapshots=self._compaction.face,
+            me, (), timing=timing, journal=self.journal, snapshots=self._compaction.face,
             send=self._from_library, apply=replicated.apply, clock=clock,
         )  # fmt: skip
         self._elections = Elections(
-            me, self.others, timing=timing, journal=self.journal, library=self._library,
-            send=self._outbox.send, clock=clock, lease_live=self._lease_live,
+            me, timing=timing, journal=self.journal, library=self._library, send=self._outbox.send,
+            clock=clock, lease_live=self._lease_live,
+        )  # fmt: skip
+        self._following = Following(
+            self.journal, self._library, self._elections, self._outbox,
+            incoming=self._incoming, compaction=self._compaction, leads=lambda: self._office is not None,
+        )  # fmt: skip
+        self.members = Members(
+            me, own, journal=self.journal, library=self._library, elections=self._elections,
+            replication=self._replication, clock=clock, timing=timing,
         )  # fmt: skip
         self._compaction.restore(loaded, self._library)
         self._finish()
 
     # reading
+
+    @property
+    def voters(self) -> frozenset[str]:
+        return self.members.configuration.voters
+
+    @property
+    def others(self) -> frozenset[str]:
+        """The voters besides this node."""
+        return self.voters - {self.me}
 
     @property
     def term(self) -> int:
@@ -156,16 +164,17 @@ class Replica:
     def tick(self) -> None:
         """To be called after anything happened, and every few milliseconds unless the replica rests."""
         self._ticked_s = self._clock()
-        if self.others or self.journal.all_synced:
+        if not self.members.is_alone or self.journal.all_synced:
             self._watch_clock()
             self._check_quorum()
+            self._tend_members()
             self._elections.before_tick(frozenset() if self._disk_hangs() else self._replication.connections)
             self._compact()
             self._library.tick()
             self.self_check.tick()
         self._finish()
 
-    def received(self, peer: str, messages: Sequence[RaftMessage]) -> None:
+    def received(self, peer: str, messages: Sequence[kinds.RaftMessage]) -> None:
         """Raises ProtocolError if ``peer`` says what no node says: drop its connection. Any other error is final."""
         try:
             for message in messages:
@@ -176,12 +185,17 @@ class Replica:
             raise
         self.tick()
 
-    def connected(self, peer: str) -> None:
+    def connected(self, peer: str, contact: Contact = UNKNOWN) -> None:
+        """An emptied disk is not let in, whatever the handshake knew of it."""
+        if not self.members.accepts(peer, contact):
+            return
+        self.members.connected(peer, contact)
         self._library.connection(peer, True)
         self._replication.connected(peer)
         self.tick()
 
     def disconnected(self, peer: str) -> None:
+        self.members.disconnected(peer)
         self._library.connection(peer, False)
         self._replication.disconnected(peer)
         self._outbox.forget(peer)
@@ -213,13 +227,30 @@ class Replica:
 
     def ask_to_take_over(self, peer: str | None) -> str | None:
         """Ask ``peer``, or whoever has most, to campaign, if it has everything. Gives the one that was asked."""
-        chosen = peer or self._replication.best_follower()
+        chosen = peer or self._replication.best_follower(self.voters)
         if self._office is None or not self._office.given_up or chosen is None:
             return None
         if chosen not in self._replication.connections or not self._replication.all_match(chosen):
             return None
-        self._outbox.send(chosen, TransferRequest(self.term))
+        self._outbox.send(chosen, kinds.TransferRequest(self.term))
         return chosen
+
+    def standing(self) -> Standing | None:
+        """What the leader knows of the members; None if this node does not lead."""
+        if self._office is None:
+            return None
+        return self.members.standing(self._office, has_authority=self.authority() is not None)
+
+    def set_members(self, configuration: Configuration) -> int:
+        """Append it, for a leader that has found it right. Gives its index: it is committed later, or never."""
+        index = self.members.append(configuration)
+        self.tick()
+        return index
+
+    def found(self, configuration: Configuration) -> None:
+        """For a node that has nothing: found the cluster with these."""
+        self.members.found(configuration)
+        self.tick()
 
     def save_fact(self, name: str, value: str) -> None:
         self.journal.save_fact(name, value)
@@ -244,7 +275,7 @@ class Replica:
             case "request_vote":
                 self._elections.request_vote(peer, message["term"])
             case "response_vote":
-                self._outbox.send(peer, Vote(message["term"]))
+                self._outbox.send(peer, kinds.Vote(message["term"]))
             case "next_node_idx" | "apply_command" | "apply_command_response":
                 pass
             case kind:
@@ -252,72 +283,38 @@ class Replica:
 
     # messages
 
-    def _accept_leader(self, peer: str, term: int) -> bool:
-        """Whether ``peer`` leads in ``term`` for all this node knows. A leader of an older term is told so."""
-        if term < self.term:
-            self._outbox.send(peer, NewerTerm(self.term))
-            return False
-        if term == self.term and self._office is not None:
-            raise appends.Diverged(f"{peer} and this node both lead in term {term}")
-        self._elections.heard()
-        return True
-
-    def _on_append(self, peer: str, message: Append) -> None:
-        if not self._accept_leader(peer, message.term):
-            return
-        asked = appends.Append(message.prev_index, message.prev_term, message.entries, message.commit_index)
-        plan = appends.plan(self.journal, self.commit_index, asked)
-        self._library.append(peer, message.term, plan.shown)
-        self._outbox.send(peer, LeaseAck(message.term, message.sent_s))
-        answer = plan.answer
-        self._outbox.send(peer, Ack(message.term, message.prev_index, answer.next_index, answer.success))
-
-    def _on_heartbeat(self, peer: str, message: Heartbeat) -> None:
-        if self._accept_leader(peer, message.term):
-            self._library.append(peer, message.term, appends.heartbeat(self.journal))
-            self._outbox.send(peer, LeaseAck(message.term, message.sent_s))
-
-    def _on_snapshot_part(self, peer: str, message: SnapshotPart) -> None:
-        if not self._accept_leader(peer, message.term):
-            return
-        offset, data = self._incoming.add(peer, message)
-        if data is not None:
-            next_index = self._compaction.install(peer, message.term, data, self._library)
-            self._outbox.send(peer, Ack(message.term, message.index, next_index, success=True))
-        self._outbox.send(peer, SnapshotProgress(message.term, message.index, offset))
-
-    def _on_lease_ack(self, peer: str, message: LeaseAck) -> None:
+    def _on_lease_ack(self, peer: str, message: kinds.LeaseAck) -> None:
         if self._office is not None:
             self._office = self._office.echoed(peer, message.term, message.sent_s, self._clock())
 
-    def _on_ack(self, peer: str, message: Ack) -> None:
+    def _on_ack(self, peer: str, message: kinds.Ack) -> None:
         if message.term > self.term:
             self._elections.newer_term(peer, message.term)
         elif message.term == self.term and self._office is not None:
             self._replication.answered(peer, message)
             self._report_matches()
 
-    def _on_snapshot_progress(self, peer: str, message: SnapshotProgress) -> None:
+    def _on_snapshot_progress(self, peer: str, message: kinds.SnapshotProgress) -> None:
         if message.term == self.term:
             self._replication.taken(peer, message)
 
-    def _on_newer_term(self, peer: str, message: NewerTerm) -> None:
+    def _on_newer_term(self, peer: str, message: kinds.NewerTerm) -> None:
         self._elections.newer_term(peer, message.term)
 
     _handlers: Mapping[type[Any], Callable[[Replica, str, Any], None]] = {
-        Append: _on_append,
-        Heartbeat: _on_heartbeat,
-        SnapshotPart: _on_snapshot_part,
-        LeaseAck: _on_lease_ack,
-        Ack: _on_ack,
-        SnapshotProgress: _on_snapshot_progress,
-        NewerTerm: _on_newer_term,
-        DigestReport: lambda self, peer, message: self.self_check.heard(peer, message),
-        VoteRequest: lambda self, peer, message: self._elections.vote_requested(peer, message),
-        Vote: lambda self, peer, message: self._elections.voted(peer, message),
-        PreVoteRequest: lambda self, peer, message: self._elections.pre_vote_requested(peer, message),
-        PreVoteGrant: lambda self, peer, message: self._elections.pre_vote_granted(peer, message),
-        TransferRequest: lambda self, peer, message: self._elections.transfer_requested(peer, message),
+        kinds.Append: lambda self, peer, message: self._following.append(peer, message),
+        kinds.Heartbeat: lambda self, peer, message: self._following.heartbeat(peer, message),
+        kinds.SnapshotPart: lambda self, peer, message: self._following.snapshot_part(peer, message),
+        kinds.LeaseAck: _on_lease_ack,
+        kinds.Ack: _on_ack,
+        kinds.SnapshotProgress: _on_snapshot_progress,
+        kinds.NewerTerm: _on_newer_term,
+        kinds.DigestReport: lambda self, peer, message: self.self_check.heard(peer, message),
+        kinds.VoteRequest: lambda self, peer, message: self._elections.vote_requested(peer, message),
+        kinds.Vote: lambda self, peer, message: self._elections.voted(peer, message),
+        kinds.PreVoteRequest: lambda self, peer, message: self._elections.pre_vote_requested(peer, message),
+        kinds.PreVoteGrant: lambda self, peer, message: self._elections.pre_vote_granted(peer, message),
+        kinds.TransferRequest: lambda self, peer, message: self._elections.transfer_requested(peer, message),
     }
 
     # inside
@@ -359,17 +356,26 @@ class Replica:
         if len(self.journal) > self._limits.journal_entries or self.journal.bytes > self._limits.journal_bytes:
             self._library.compact()
 
+    def _tend_members(self) -> None:
+        if self._office is not None and self.members.must_be_tended:
+            if self.members.tend(self._office, has_authority=self.authority() is not None):
+                self.hand_over()
+                self.ask_to_take_over(None)
+            self._notice_role()
+
     def _notice_role(self) -> None:
-        """The library became leader, or is it no longer."""
+        """The library became leader, or is it no longer; the journal may name other members."""
+        self.members.refresh(leads=self._office is not None)
         if not self._library.is_leader:
             if self._office is not None:
                 self._office = None
                 self._replication.end()
+                self.members.step_down()
             return
         if self._office is None or self._office.term != self.term:
             self._office = Office(term=self.term, since_s=self._clock())
             self._first_of_term = self.journal.first_of_term(self.term) or self.journal.last_index
-            self._replication.begin(self.others)
+            self._replication.begin(self.members.followers)
 
     def _finish(self) -> None:
         self._notice_role()
@@ -388,5 +394,5 @@ class Replica:
         self._report_matches()
 
     def _report_matches(self) -> None:
-        for peer, index in self._replication.provable():
+        for peer, index in self._replication.provable(self.voters):
             self._library.matched(peer, index)

@@ -4,6 +4,7 @@ PySyncObj decides *when* a heartbeat is due and *what* is committed; which entri
 journal: each entry once per connection, what is outstanding in one message, at most ``in_flight_bytes`` unacknowledged.
 
 Rules
+- Learners and members that are to hear of their removal are sent the same; what they have is never told the library.
 - A follower's claim counts only up to this node's own synced index, because the library counts this node for everything
   in its journal (design D5): ``Progress.counted``.
 - Connections keep order, so entries are sent ahead of the answers; a new connection starts again behind what was
@@ -14,7 +15,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from orchestrator_raft.raft.appends import Entry
@@ -71,6 +72,7 @@ class Replication:
         self._journal = journal
         self._limits = limits
         self._followers: dict[str, Progress] = {}
+        self._leads = False
         self._connected: set[str] = set()
         self.snapshot: tuple[int, bytes] | None = None
         """(index, encoded) of the newest snapshot."""
@@ -79,10 +81,31 @@ class Replication:
 
     def begin(self, followers: Iterable[str]) -> None:
         """This node has become leader: its first entry is the last of the journal."""
+        self._leads = True
         self._followers = {follower: Progress(self._journal.last_index) for follower in followers}
+
+    def follow(self, followers: Iterable[str], voters: Container[str]) -> None:
+        """A leader's followers are these from now on. Who becomes a voter must be counted from the beginning."""
+        if not self._leads:
+            return
+        kept = self._followers
+        self._followers = {each: kept.get(each) or Progress(self._journal.last_index) for each in followers}
+        for peer, progress in self._followers.items():
+            progress.counted = progress.counted if peer in voters else 0
+
+    def forget(self, peer: str) -> None:
+        """Nothing is known any more of what it has."""
+        if self._followers.pop(peer, None) is not None:
+            self._followers[peer] = Progress(self._journal.last_index)
 
     def end(self) -> None:
         self._followers = {}
+        self._leads = False
+
+    def was_told(self, peer: str, index: int) -> bool:
+        """Whether it has that entry, and was told that it is committed."""
+        progress = self._followers.get(peer)
+        return progress is None or min(progress.match_index, progress.told_commit) >= index
 
     def connected(self, peer: str) -> None:
         self._connected.add(peer)
@@ -106,10 +129,12 @@ class Replication:
     def all_match(self, peer: str) -> bool:
         return self.match_index(peer) == self._journal.last_index
 
-    def best_follower(self) -> str | None:
-        """The connected follower that has most."""
+    def best_follower(self, voters: Container[str]) -> str | None:
+        """The connected voter that has most."""
         candidates = [
-            (progress.match_index, peer) for peer, progress in self._followers.items() if peer in self._connected
+            (progress.match_index, peer)
+            for peer, progress in self._followers.items()
+            if peer in self._connected and peer in voters
         ]
         return max(candidates)[1] if candidates else None
 
@@ -118,6 +143,11 @@ class Replication:
     def heartbeat_due(self, peer: str) -> None:
         if peer in self._followers:
             self._followers[peer].heartbeat_due = True
+
+    def heartbeats_due(self, voters: Container[str]) -> None:
+        """For those of whom the library knows nothing."""
+        for peer, progress in self._followers.items():
+            progress.heartbeat_due = progress.heartbeat_due or peer not in voters
 
     def answered(self, peer: str, ack: Ack) -> None:
         """The follower says what it has; an answer that cannot be true changes nothing."""
@@ -140,9 +170,11 @@ class Replication:
         if transfer is not None and message.index == transfer.index:
             transfer.taken = max(transfer.taken, min(message.offset, transfer.sent))
 
-    def provable(self) -> Iterator[tuple[str, int]]:
-        """(follower, index) for everything that may newly count, now that this node's disk has it, too."""
+    def provable(self, voters: Container[str]) -> Iterator[tuple[str, int]]:
+        """(voter, index) for everything that may newly count, now that this node's disk has it, too."""
         for peer, progress in self._followers.items():
+            if peer not in voters:
+                continue
             index = min(progress.match_index, self._journal.synced_index)
             if index > progress.counted:
                 progress.counted = index

@@ -11,7 +11,7 @@ through all of them and refuses to start on any other behaviour, with the versio
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -33,7 +33,9 @@ FAR = 2**60
 _COMMAND = b"\x00"
 _MEMBERSHIP = b"\x01"
 DEADLINE, SERIALIZER, LOAD = "_SyncObj__raftElectionDeadline", "_SyncObj__serializer", "_SyncObj__loadDumpFile"
-PRIVATE = (DEADLINE, SERIALIZER, LOAD, "_getLeader", "_isLeader")
+OTHERS, NEXT, MATCH = "_SyncObj__otherNodes", "_SyncObj__raftNextIndex", "_SyncObj__raftMatchIndex"
+ANSWERED = "_SyncObj__lastResponseTime"
+PRIVATE = (DEADLINE, SERIALIZER, LOAD, OTHERS, NEXT, MATCH, ANSWERED, "_getLeader", "_isLeader")
 
 Send = Callable[[str, Mapping[str, Any]], None]
 Apply = Callable[[int, bytes], None]
@@ -124,17 +126,17 @@ class Snapshots:
     """
 
     def __init__(self) -> None:
-        self.take: Callable[[Entry, Entry, tuple[str, ...]], None] = lambda _previous, _last, _slots: None
+        self.take: Callable[[Entry, Entry], None] = lambda _previous, _last: None
         self.is_saved: Callable[[], bool] = lambda: False
-        self.restore: Callable[[], tuple[Entry, Entry, Iterable[str]]] = lambda: ((b"", 0, 0), (b"", 0, 0), ())
+        self.restore: Callable[[], tuple[Entry, Entry]] = lambda: ((b"", 0, 0), (b"", 0, 0))
         self.failure: Exception | None = None
         """Why the last restore failed; the library only logs it."""
         self._taking: int | None = None
 
-    def serialize(self, data: tuple[Any, Entry, Entry, Iterable[Slot]], number: int) -> None:
-        _, last, previous, members = data
+    def serialize(self, data: tuple[Any, Entry, Entry, Any], number: int) -> None:
+        _, last, previous, _ = data
         self._taking = number
-        self.take(previous, last, tuple(sorted(member.id for member in members)))
+        self.take(previous, last)
 
     def checkSerializing(self) -> tuple[int, int | None]:
         if self._taking is None:
@@ -147,11 +149,11 @@ class Snapshots:
     def deserialize(self) -> tuple[None, Entry, Entry, list[Slot]]:
         self.failure = None
         try:
-            previous, last, members = self.restore()
+            previous, last = self.restore()
         except Exception as error:
             self.failure = error
             raise
-        return None, last, previous, [Slot(member) for member in members]
+        return None, last, previous, []
 
     def getTransmissionData(self, node: Slot) -> tuple[bytes, bool, bool]:
         """Never None, on which the library would spin: one empty, first and last piece."""
@@ -187,8 +189,10 @@ class Library:
         self._transport = _Transport(send)
         self._conf = _conf(timing, journal)
         self._snapshots = snapshots
-        self._others = {other: Slot(other) for other in others}
-        self._machine = _Machine(Slot(me), list(self._others.values()), self._conf, transport=self._transport)
+        self._journal = journal
+        self._known: dict[str, Slot] = {}
+        self._machine = _Machine(Slot(me), [self._slot(other) for other in others], self._conf,
+                                 transport=self._transport)  # fmt: skip
         self._machine.applied = apply
         setattr(self._machine, SERIALIZER, snapshots)
 
@@ -225,7 +229,18 @@ class Library:
         self._machine.doTick(0)
 
     def connection(self, slot: str, is_up: bool) -> None:
-        self._transport.connection(self._others[slot], is_up)
+        self._transport.connection(self._slot(slot), is_up)
+
+    def set_voters(self, others: Collection[str]) -> None:
+        """From now on elections and commits count these and this node itself. What a new one has is not known yet."""
+        voters = {self._slot(other) for other in others}
+        for name, of_new in ((NEXT, self._journal.last_index + 1), (MATCH, 0), (ANSWERED, self._clock())):
+            told = getattr(self._machine, name)
+            for gone in told.keys() - voters:
+                del told[gone]
+            for new in voters - told.keys():
+                told[new] = of_new
+        setattr(self._machine, OTHERS, voters)
 
     def submit(self, command: bytes) -> None:
         """For a leader: the next tick appends it."""
@@ -291,7 +306,10 @@ class Library:
 
     def _receive(self, sender: str, message: Mapping[str, Any]) -> None:
         self._set_clock()
-        self._transport.received(self._others[sender], message)
+        self._transport.received(self._slot(sender), message)
+
+    def _slot(self, name: str) -> Slot:
+        return self._known.setdefault(name, Slot(name))
 
     def close(self) -> None:
         self._machine.destroy()

@@ -14,6 +14,7 @@ from orchestrator_raft.core.errors import StartupError
 from orchestrator_raft.raft.appends import Append, Entry
 from orchestrator_raft.raft.journal import Journal
 from orchestrator_raft.raft.lease import NEVER
+from orchestrator_raft.raft.membership import encode, founded
 from orchestrator_raft.raft.seam import BELOW, INSTALLED_VERSION, OLDEST, PRIVATE, Library, Snapshots
 from orchestrator_raft.raft.settings import Limits, Timing
 from orchestrator_raft.raft.store import Image, Loaded
@@ -27,9 +28,9 @@ class _Bench:
         self.sent: list[tuple[str, Mapping[str, Any]]] = []
         self.applied: list[tuple[int, bytes]] = []
         self.taken: list[tuple[Entry, Entry]] = []
-        self.journal = Journal(Image(), Loaded(None, b"", [], [], ()), Limits())
+        self.journal = Journal(Image(), Loaded(None, b"", [], [], ()), Limits(), founded(("a", *others)))
         self.snapshots = Snapshots()
-        self.snapshots.take = lambda previous, last, _slots: self.taken.append((previous, last))
+        self.snapshots.take = lambda previous, last: self.taken.append((previous, last))
         self.snapshots.is_saved = lambda: True
         self.library = Library(
             "a", others, timing=Timing(), journal=self.journal, snapshots=self.snapshots, clock=lambda: self.now_s,
@@ -122,9 +123,30 @@ def _snapshots_are_taken_trimmed_and_loaded() -> bool:
         bench.library.tick()
     previous, last = bench.taken[0]
     other = _Bench(("b",))
-    other.snapshots.restore = lambda: (previous, last, ("a", "b"))
+    other.snapshots.restore = lambda: (previous, last)
     other.library.install("b", 1, last[1])
     return bench.journal.first_index == previous[1] and other.journal[:] == [previous, last]
+
+
+def _configurations_are_no_ops_that_are_counted_by_the_voters_given() -> bool:
+    bench = _Bench(("b", "c"))
+    library, journal = bench.library, bench.journal
+    library.connection("b", True)
+    bench.elect()
+    library.vote("b", 1)
+    library.set_voters(("b", "c", "d"))
+    journal.add(encode(founded("abcd")), 3, 1)
+    counted = []
+    for voter in ("b", "d"):
+        library.matched(voter, 3)
+        library.tick()
+        counted.append(library.commit_index)
+    library.set_voters(("d",))
+    library.submit(b"one")
+    library.tick()
+    library.matched("d", 4)
+    library.tick()
+    return counted == [1, 3] and (library.commit_index, bench.applied) == (4, [(4, b"one")])
 
 
 CHECKS: tuple[Callable[[], bool], ...] = (
@@ -136,6 +158,7 @@ CHECKS: tuple[Callable[[], bool], ...] = (
     _a_term_is_adopted_without_a_vote,
     _appends_are_answered_and_cut,
     _snapshots_are_taken_trimmed_and_loaded,
+    _configurations_are_no_ops_that_are_counted_by_the_voters_given,
 )
 
 

@@ -96,11 +96,15 @@ class Compaction:
         self._journal.save_snapshot(SaveSnapshot(index, lambda: data))
         self._restoring = snapshot
         library.install(peer, term, index)
+        self._journal.history.reset(snapshot.members_index, snapshot.members)
         self._replication.snapshot = (index, data)
         return index + 1
 
-    def _take(self, previous: Entry, last: Entry, slots: tuple[str, ...]) -> None:
-        operation = SaveSnapshot(last[1], self._replicated.snapshot(previous, last, slots))
+    def _take(self, previous: Entry, last: Entry) -> None:
+        known = self._journal.history.at(last[1])
+        if known is None:
+            raise RuntimeError(f"entry {last[1]} is applied, but nothing before it says who the members are")
+        operation = SaveSnapshot(last[1], self._replicated.snapshot(previous, last, known))
         self._taking = operation, self._journal.save_snapshot(operation)
 
     def _is_saved(self) -> bool:
@@ -112,10 +116,10 @@ class Compaction:
             self._replication.snapshot = (operation.index, operation.built())
         return True
 
-    def _restore(self) -> tuple[Entry, Entry, tuple[str, ...]]:
+    def _restore(self) -> tuple[Entry, Entry]:
         snapshot = self._restoring
         if snapshot is None:
             raise RuntimeError("PySyncObj wants to load a snapshot that nobody gave it")
         self._restoring = None
         self._replicated.restore(snapshot)
-        return snapshot.previous, snapshot.last, snapshot.slots
+        return snapshot.previous, snapshot.last

@@ -21,7 +21,9 @@ from typing import Any, Protocol
 import msgpack
 
 from orchestrator_raft.core.errors import StartupError
+from orchestrator_raft.raft import membership
 from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.membership import Configuration
 from orchestrator_raft.raft.packed import unpacked
 
 SNAPSHOTS_KEPT = 2
@@ -125,7 +127,9 @@ class Snapshot:
 
     previous: Entry
     last: Entry
-    slots: tuple[str, ...]
+    members_index: int
+    """The entry in which the members stand; 0 where they are those of the founding."""
+    members: Configuration
     digest: bytes
     state: bytes
 
@@ -134,7 +138,8 @@ class Snapshot:
         return self.last[1]
 
     def encode(self) -> bytes:
-        plain = {"v": 1, "previous": self.previous, "last": self.last, "slots": self.slots,
+        members = self.members_index, membership.encode(self.members)
+        plain = {"v": 1, "previous": self.previous, "last": self.last, "members": members,
                  "digest": self.digest, "state": self.state}  # fmt: skip
         body = zlib.compress(msgpack.packb(plain, use_bin_type=True), 1)
         return SNAPSHOT_MAGIC + hashlib.sha256(body).digest() + body
@@ -152,8 +157,10 @@ def decode_snapshot(data: bytes, limit_bytes: int) -> Snapshot:
         plain = unpacked(_decompress(body, limit_bytes), arrays=tuple, maps=True)
         if type(plain) is not dict or plain.get("v") != 1:
             raise ValueError("it is in a format that this version does not read")
-        return Snapshot(previous=_entry(plain["previous"]), last=_entry(plain["last"]), slots=_texts(plain["slots"]),
-                        digest=_bytes(plain["digest"]), state=_bytes(plain["state"]))  # fmt: skip
+        index, members = plain["members"]
+        return Snapshot(previous=_entry(plain["previous"]), last=_entry(plain["last"]), members_index=_index(index),
+                        members=membership.decode(_bytes(members)), digest=_bytes(plain["digest"]),
+                        state=_bytes(plain["state"]))  # fmt: skip
     except (zlib.error, KeyError, TypeError) as error:
         raise ValueError(f"its content is malformed: {type(error).__name__}") from error
 
@@ -179,9 +186,9 @@ def _bytes(plain: Any) -> bytes:
     return plain
 
 
-def _texts(plain: Any) -> tuple[str, ...]:
-    if type(plain) is not tuple or not all(type(text) is str for text in plain):
-        raise ValueError("its list of members is malformed")
+def _index(plain: Any) -> int:
+    if type(plain) is not int:
+        raise ValueError("the place of its members is malformed")
     return plain
 
 

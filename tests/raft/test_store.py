@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator_raft.core.errors import StartupError
 from orchestrator_raft.raft.journal import Journal
+from orchestrator_raft.raft.membership import founded
 from orchestrator_raft.raft.settings import Limits
 from orchestrator_raft.raft.sqlite_store import SqliteStore
 from orchestrator_raft.raft.store import (
@@ -47,7 +48,9 @@ def sqlite_store(path: Path, failures: list[BaseException] | None = None) -> Sql
 
 def snapshot_of(index: int) -> bytes:
     previous, last = (b"p", index - 1, 1), (b"l", index, 1)
-    return Snapshot(previous=previous, last=last, slots=("a",), digest=b"d", state=b"state %d" % index).encode()
+    return Snapshot(
+        previous=previous, last=last, members_index=0, members=founded("a"), digest=b"d", state=b"state %d" % index
+    ).encode()
 
 
 @st.composite

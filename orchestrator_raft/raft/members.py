@@ -1,0 +1,185 @@
+"""The members as one replica has them: in force since they were appended, and tended by whoever leads.
+
+Rules
+- What the journal's newest configuration says is in force here: ``refresh`` tells it to the library, to the elections
+  and to the replication, before any of them counts again.
+- Only a leader with authority appends a configuration: one that people asked for, or what ``membership.next_step``
+  says.
+- A node without a configuration (it waits to be let in), one that finds another incarnation in its seat, a learner and
+  a node that was removed do not campaign. The first two do not vote either; the others do, because a candidate may know
+  a newer configuration in which they count.
+- Whoever is removed is sent entries until it knows, for a bounded time; ``peers`` holds it for so long.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from orchestrator_raft.raft import membership
+from orchestrator_raft.raft.clock import Clock
+from orchestrator_raft.raft.elections import Elections
+from orchestrator_raft.raft.journal import Journal
+from orchestrator_raft.raft.lease import NEVER, Office
+from orchestrator_raft.raft.membership import Configuration, Contact, Standing
+from orchestrator_raft.raft.replication import Replication
+from orchestrator_raft.raft.seam import Library
+from orchestrator_raft.raft.settings import Timing
+
+log = logging.getLogger("orchestrator_raft.raft")
+NOBODY = Configuration(())
+DEPARTURE_S = 5.0
+"""So long a leader goes on sending to a member that was removed, until that one knows."""
+
+
+class Members:
+    """``own`` is what this node says of itself."""
+
+    def __init__(self, me: str, own: Contact, *, journal: Journal, library: Library, elections: Elections,
+                 replication: Replication, clock: Clock, timing: Timing) -> None:  # fmt: skip
+        self._me = me
+        self._journal = journal
+        self._library = library
+        self._elections = elections
+        self._replication = replication
+        self._clock = clock
+        self._timing = timing
+        self._contacts: dict[str, Contact] = {me: own}
+        self._departing: dict[str, tuple[str, int, float]] = {}
+        """Slot -> (address, entry of its removal, deadline)."""
+        self._seen = -1
+        self._tended_s = NEVER
+        self.configuration = NOBODY
+        self.version = 0
+        """Rises whenever ``peers`` may have changed."""
+        self.refresh(leads=False)
+
+    # reading
+
+    @property
+    def index(self) -> int:
+        """The entry in which the newest configuration stands."""
+        return self._journal.history.newest_index
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this node knows who the members are at all."""
+        return self._journal.history.newest is not None
+
+    @property
+    def is_alone(self) -> bool:
+        """This node is the only voter."""
+        return self.configuration.voters == {self._me}
+
+    @property
+    def peers(self) -> Mapping[str, str]:
+        """Where the others are, by their slots; with those that are only to hear of their removal."""
+        known = {seat.slot: seat.address for seat in self.configuration.seats if seat.slot != self._me}
+        return {slot: address for slot, (address, _, _) in self._departing.items()} | known
+
+    def accepts(self, peer: str, contact: Contact) -> bool:
+        """Whether the member is the one it was: its disk has not been emptied meanwhile."""
+        seat = self.configuration.seat(peer)
+        known = seat.incarnation if seat is not None else ""
+        return not known or not contact.incarnation or known == contact.incarnation
+
+    def standing(self, office: Office, *, has_authority: bool) -> Standing:
+        """What the leader knows now."""
+        now_s, last_index = self._clock(), self._journal.last_index
+        connected = self._replication.connections
+        recent_s = now_s - self._timing.election_max_s
+        live = {peer for peer in connected if office.echoes.get(peer, NEVER) > recent_s}
+        return Standing(
+            me=self._me,
+            configuration=self.configuration,
+            has_authority=has_authority,
+            is_committed=self._library.commit_index >= self.index,
+            live=frozenset(live | {self._me}),
+            contacts={slot: said for slot, said in self._contacts.items() if slot in connected or slot == self._me},
+            missing={peer: last_index - (self._replication.match_index(peer) or 0) for peer in connected},
+        )
+
+    # what happens
+
+    def found(self, configuration: Configuration) -> None:
+        """This node founds the cluster, with others that have nothing either."""
+        self._journal.history.reset(0, configuration)
+        self.refresh(leads=False)
+
+    def connected(self, peer: str, contact: Contact) -> None:
+        self._contacts[peer] = contact
+        self._tended_s = NEVER
+
+    def disconnected(self, peer: str) -> None:
+        self._contacts.pop(peer, None)
+
+    def refresh(self, *, leads: bool) -> None:
+        """The journal may have another configuration at its end."""
+        history = self._journal.history
+        if history.version == self._seen:
+            return
+        self._seen = history.version
+        before, self.configuration = self.configuration, history.newest or NOBODY
+        self.version += 1
+        for slot in before.slots - self.configuration.slots - {self._me}:
+            seat = before.seat(slot)
+            if leads and seat is not None:
+                self._departing[slot] = seat.address, self.index, self._clock() + DEPARTURE_S
+        for slot in self.configuration.slots - before.slots:
+            self._departing.pop(slot, None)
+            self._replication.forget(slot)
+        if self._me in before.slots - self.configuration.slots:
+            log.warning("%s was removed from the cluster: it does not vote any more; stop it", self._me)
+        self._tell()
+
+    def _tell(self) -> None:
+        voters = self.configuration.voters
+        seat = self.configuration.seat(self._me)
+        is_self = seat is None or seat.incarnation in ("", self._contacts[self._me].incarnation)
+        self._library.set_voters(voters - {self._me})
+        self._elections.set_voters(voters, campaigns=is_self and self._me in voters, votes=is_self and self.is_known)
+        self._replication.follow(self.followers, voters)
+
+    @property
+    def followers(self) -> frozenset[str]:
+        """Whom a leader sends entries."""
+        return (self.configuration.slots | self._departing.keys()) - {self._me}
+
+    # what a leader does
+
+    def append(self, configuration: Configuration) -> int:
+        """Put a configuration into the log and in force. Gives its index."""
+        index = self._journal.last_index + 1
+        self._journal.add(membership.encode(configuration), index, self._library.term)
+        self.refresh(leads=True)
+        return index
+
+    @property
+    def must_be_tended(self) -> bool:
+        """By a leader: once in a heartbeat, and when somebody has connected."""
+        return self._clock() - self._tended_s >= self._timing.heartbeat_s
+
+    def tend(self, office: Office, *, has_authority: bool) -> bool:
+        """Take the next step that the members ask for, if there is one. Says whether this leader is to hand over."""
+        self._tended_s = now_s = self._clock()
+        self._replication.heartbeats_due(self.configuration.voters)
+        self._let_go(now_s)
+        step = membership.next_step(self.standing(office, has_authority=has_authority))
+        if isinstance(step, Configuration):
+            self.append(step)
+        return isinstance(step, membership.HandOver) or (
+            office.given_up and self._me in membership.going(self.configuration)
+        )
+
+    def step_down(self) -> None:
+        """This node leads no more: what only a leader sends is not sent."""
+        if self._departing:
+            self._departing.clear()
+            self.version += 1
+
+    def _let_go(self, now_s: float) -> None:
+        for slot, (_, index, deadline_s) in list(self._departing.items()):
+            if slot in self.configuration.slots or now_s > deadline_s or self._replication.was_told(slot, index):
+                del self._departing[slot]
+                self.version += 1
+                self._replication.follow(self.followers, self.configuration.voters)
