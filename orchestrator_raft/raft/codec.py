@@ -2,9 +2,12 @@
 
 Rules
 - A command travels and is stored as ``{"v": 1, "t": "ClassName", "b": {...}}``; only classes named to the codec exist.
-- A field that this version does not know is ignored (a newer node wrote it), a field that is missing takes its default.
-- A type or an envelope that this version does not know is refused with its name: to guess would let nodes diverge.
-- The same value gives the same bytes on every node: sets are sorted, mappings become lists of pairs in their order.
+  ``v`` is the level it was written at (``levels``): nothing in it is later than that.
+- A field that is missing takes its default: an older version wrote it, or a lower level.
+- A level, a type or a field that this version does not know is refused with its name: to guess, or to leave out what
+  others apply, would let nodes diverge.
+- The same value gives the same bytes at the same level on every node and in every version: sets are sorted, mappings
+  become lists of pairs in their order.
 - The types come from the composition root, this file knows none of them; what cattrs cannot know is given as ``Hook``.
 """
 
@@ -18,14 +21,15 @@ from typing import Any, Generic, TypeVar, Union, get_args, get_origin
 
 import cattrs
 import msgpack
+from cattrs.gen import make_dict_unstructure_fn, override
 
 from orchestrator_raft.core.errors import InvalidInput
+from orchestrator_raft.raft.levels import FIRST, ONE_LEVEL, Levels
 from orchestrator_raft.raft.packed import shown, unpacked
 
 S = TypeVar("S")
 C = TypeVar("C")
 
-ENVELOPE_VERSION = 1
 CAUSE_MAX = 300
 """Characters of a foreign error's text in a message."""
 PRIMITIVES = (str, int, float, bool, bytes)
@@ -43,25 +47,34 @@ class Hook:
 
 
 class Codec(Generic[S, C]):
-    """Bytes for the commands and the state of one machine. Raises InvalidInput for what it cannot carry or read."""
+    """Bytes for the commands and the state of one machine. Raises InvalidInput for what it cannot carry or read.
 
-    def __init__(self, *, commands: Sequence[type[Any]], state_type: type[S], hooks: Sequence[Hook] = ()) -> None:
-        self._converter = _converter(hooks)
+    What is encoded is encoded for a cluster at ``level``; Refused for what that level does not have.
+    """
+
+    def __init__(
+        self, *, commands: Sequence[type[Any]], state_type: type[S], hooks: Sequence[Hook] = (),
+        levels: Levels = ONE_LEVEL,
+    ) -> None:  # fmt: skip
+        self.levels = levels
+        self._converters = {
+            level: _converter(hooks, levels, level) for level in range(levels.oldest, levels.newest + 1)
+        }
         self._state_type = state_type
         self._types = {command.__name__: command for command in commands}
         if len(self._types) != len(commands):
             raise ValueError("two command classes share one name, and the name is what is stored")
 
-    def encode_command(self, command: C) -> bytes:
+    def encode_command(self, command: C, level: int = FIRST) -> bytes:
         name = type(command).__name__
         if self._types.get(name) is not type(command):
             raise InvalidInput(
                 f"'{name}' is no command that this node knows; known are: {', '.join(sorted(self._types))}"
             )
-        return self._pack(name, command)
+        return self._pack(name, command, level)
 
     def decode_command(self, data: bytes) -> C:
-        name, body = _unpack(data)
+        name, body = _unpack(data, self.levels)
         known = self._types.get(name)
         if known is None:
             raise InvalidInput(
@@ -70,11 +83,11 @@ class Codec(Generic[S, C]):
         command: C = self._structure(body, known)
         return command
 
-    def encode_state(self, state: S) -> bytes:
-        return self._pack("state", state)
+    def encode_state(self, state: S, level: int = FIRST) -> bytes:
+        return self._pack("state", state, level)
 
     def decode_state(self, data: bytes) -> S:
-        name, body = _unpack(data)
+        name, body = _unpack(data, self.levels)
         if name != "state":
             raise InvalidInput(f"a state was expected, but {shown(name)} was found")
         state: S = self._structure(body, self._state_type)
@@ -82,20 +95,21 @@ class Codec(Generic[S, C]):
 
     def encode_part(self, value: Any) -> bytes:
         """A value that stands somewhere in the state, for digests: it is never decoded."""
-        return self._pack("part", value)
+        return self._pack("part", value, self.levels.newest)
 
-    def _pack(self, name: str, value: Any) -> bytes:
+    def _pack(self, name: str, value: Any, level: int) -> bytes:
+        self.levels.check(level)
         try:
-            plain = self._converter.unstructure(value)
-            return _packb({"v": ENVELOPE_VERSION, "t": name, "b": plain})
+            plain = self._converters[level].unstructure(value)
+            return _packb({"v": level, "t": name, "b": plain})
         except (TypeError, ValueError, OverflowError, AttributeError, cattrs.errors.BaseValidationError) as error:
             raise InvalidInput(f"'{name}' cannot be encoded: {type(error).__name__}: {error}") from error
 
     def _structure(self, body: Plain, wanted: type[Any]) -> Any:
         try:
-            return self._converter.structure(body, wanted)
+            return self._converters[self.levels.newest].structure(body, wanted)
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError,
-                cattrs.errors.BaseValidationError, cattrs.errors.StructureHandlerNotFoundError) as error:  # fmt: skip
+                cattrs.errors.CattrsError) as error:  # fmt: skip
             cause = f"{type(error).__name__}: {str(error)[:CAUSE_MAX]}"
             raise InvalidInput(f"'{wanted.__name__}' cannot be decoded: {cause}") from error
 
@@ -105,7 +119,7 @@ def _packb(plain: Plain) -> bytes:
     return packed
 
 
-def _unpack(data: bytes) -> tuple[str, Plain]:
+def _unpack(data: bytes, levels: Levels) -> tuple[str, Plain]:
     """The name and the body in an envelope. Raises InvalidInput for anything that is no envelope of this version."""
     try:
         envelope = unpacked(data, arrays=list, maps=True)
@@ -113,16 +127,22 @@ def _unpack(data: bytes) -> tuple[str, Plain]:
         raise InvalidInput(f"{len(data)} bytes are no encoded command or state: {error}") from error
     if not isinstance(envelope, dict) or not isinstance(envelope.get("t"), str) or "b" not in envelope:
         raise InvalidInput(f"{len(data)} bytes are no encoded command or state: the envelope is missing")
-    version = envelope.get("v")
-    if version != ENVELOPE_VERSION:
+    level = envelope.get("v")
+    if type(level) is not int or not levels.knows(level):
         raise InvalidInput(
-            f"{shown(envelope['t'])} is in format {shown(version)}, this version reads {ENVELOPE_VERSION}: upgrade it"
+            f"{shown(envelope['t'])} was written at level {shown(level)}, this version reads levels {levels.oldest} to "
+            f"{levels.newest}: upgrade this node"
         )
     return envelope["t"], envelope["b"]
 
 
-def _converter(hooks: Sequence[Hook]) -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=False, detailed_validation=False)
+def _converter(hooks: Sequence[Hook], levels: Levels, level: int) -> cattrs.Converter:
+    """What writes at ``level``; they all read alike."""
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
+    if levels.since and level < levels.newest:
+        converter.register_unstructure_hook_factory(
+            _is_dataclass, lambda kind: _guarded(converter, kind, levels, level)
+        )
     converter.register_unstructure_hook_factory(_is_mapping, lambda kind: _mapping_encoder(converter, kind))
     converter.register_structure_hook_factory(_is_mapping, lambda kind: _mapping_decoder(converter, kind))
     converter.register_unstructure_hook_factory(_is_set, lambda kind: _set_encoder(converter, kind))
@@ -134,11 +154,39 @@ def _converter(hooks: Sequence[Hook]) -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_plain_sequence, lambda kind: _sequence_decoder(converter, kind))
     for kind in (str, bytes, bool, int, float):
         converter.register_structure_hook(kind, _strict(kind))
-    converter.register_unstructure_hook(Enum, lambda member: member.value)
+    converter.register_unstructure_hook(Enum, lambda member: _value(member, levels, level))
     for hook in hooks:
         converter.register_unstructure_hook(hook.type, hook.encode)
         converter.register_structure_hook(hook.type, _decoder(hook))
     return converter
+
+
+def _guarded(converter: cattrs.Converter, kind: type[Any], levels: Levels, level: int) -> Callable[[Any], Plain]:
+    """Leaves out the fields that ``level`` does not have. Raises Refused where that would lose something."""
+    late = levels.late_fields(kind, level)
+    left_out: dict[str, Any] = {name: override(omit=True) for name in late}
+    encode: Callable[[Any], Plain] = make_dict_unstructure_fn(kind, converter, **left_out)
+
+    def guarded(value: Any) -> Plain:
+        if levels.of(kind.__name__) > level:
+            raise levels.too_early(kind.__name__, level)
+        for name, default in late.items():
+            if getattr(value, name) != default:
+                raise levels.too_early(f"{kind.__name__}.{name}", level)
+        return encode(value)
+
+    return guarded
+
+
+def _value(member: Enum, levels: Levels, level: int) -> Plain:
+    name = f"{type(member).__name__}.{member.name}"
+    if levels.of(name) > level:
+        raise levels.too_early(name, level)
+    return member.value
+
+
+def _is_dataclass(kind: Any) -> bool:
+    return isinstance(kind, type) and is_dataclass(kind)
 
 
 def _decoder(hook: Hook) -> Callable[[Plain, Any], Any]:
