@@ -2,9 +2,9 @@
 
 Theory (design D4). MySQL knows no fencing token, so a late statement of a deposed leader must be stopped otherwise:
 the session that acts holds the lock ``orchestrator_raft`` on the server, a newer leader kills the holder of that lock
-before it acts, and a session never reconnects inside a step. Before every step that changes a server the term of the
-recovery is compared with live authority. Within one node everybody acts through here, so two parts of it never hold
-two sessions on one server.
+before it acts, and a session never reconnects inside a step. Before every single statement, also one that is repeated
+until its post-condition holds, the term of the recovery is compared with live authority. Within one node everybody
+acts through here, so two parts of it never hold two sessions on one server.
 """
 
 from __future__ import annotations
@@ -60,7 +60,6 @@ class Hands:
 
     async def _run(self, session: Session, plan: tuple[Statement, ...], deadline_s: float, term: int) -> None:
         for statement in plan:
-            self.require_authority(term)
             complaint = await self._say(session, statement, deadline_s, term)
             while complaint and statement.until_checked and self._clock.monotonic_s() + LAST_CHECK_S < deadline_s:
                 await self._clock.sleep(RECHECK_S)
@@ -70,6 +69,7 @@ class Hands:
 
     async def _say(self, session: Session, statement: Statement, deadline_s: float, term: int) -> str:
         """One statement and what follows from its rows; the complaint of its check, or ''."""
+        self.require_authority(term)
         left_s = max(0.001, deadline_s - self._clock.monotonic_s())
         try:
             rows = await session.query(statement.sql, timeout_s=left_s, masked=statement.masked or None)
