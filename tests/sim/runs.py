@@ -1,0 +1,141 @@
+"""One seed is one run: what the cluster is like, what happens to it, and whether it kept its word.
+
+Everything is drawn from the seed, so the same seed is the same run, event by event.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from orchestrator_raft.raft.settings import Limits
+from tests.sim.checks import STUCK, Violation, linearizable
+from tests.sim.clients import Clients, Habits, NodeFace
+from tests.sim.faults import Troublemaker
+from tests.sim.plants import Plant
+from tests.sim.statistics import Statistics
+from tests.sim.world import World
+
+CALM_S = 20.0
+"""Within so much time after the last fault everybody has everything, and commands go through again."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """``kind`` is empty if all promises were kept, else one of the texts in ``checks``."""
+
+    seed: int
+    kind: str = ""
+    text: str = ""
+    at_s: float = 0.0
+    undecided: bool = False
+    """The history was too long for the check of linearizability."""
+    trace: list[str] = field(default_factory=list)
+    statistics: Statistics = field(default_factory=Statistics)
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What plants may change before a run begins."""
+
+    world: World
+    face: NodeFace
+    clients: Clients
+
+
+def cluster(seed: int) -> tuple[Cluster, Troublemaker, float]:
+    """The cluster of a seed, its troubles, and how long they last."""
+    dice = random.Random(f"plan {seed}")
+    limits = Limits(
+        journal_entries=dice.choice((5, 10, 40, 10_000)), retained_entries=dice.choice((0, 3, 30, 1000)),
+        batch_bytes=dice.choice((60, 400, 10**6)), in_flight_bytes=dice.choice((200, 2000, 10**6)),
+        snapshot_chunk_bytes=dice.choice((100, 10**6)), uncommitted_entries=dice.choice((20, 4096)),
+    )  # fmt: skip
+    world = World(
+        seed, size=dice.choice((1, 3, 3, 3, 3, 3, 3, 5, 5)), limits=limits, wire=dice.random() < 0.25,
+        delay_s=dice.choice(((0.0002, 0.001), (0.0005, 0.003), (0.005, 0.04))),
+        sync_s=dice.choice(((0.0002, 0.002), (0.001, 0.02), (0.01, 0.2))),
+    )  # fmt: skip
+    face = NodeFace(world)
+    busy = dice.choice(((0.0, 0.1), (0.0, 0.5), (0.2, 3.0)))
+    habits = Habits(
+        count=dice.randint(2, 5), pause_s=busy, read_share=dice.choice((0.0, 0.3, 0.6)),
+        timeout_s=dice.choice((1.0, 3.0, 5.0)), attempts=dice.randint(1, 4), padding=dice.choice((0, 0, 200)),
+    )  # fmt: skip
+    clients = Clients(world, face, habits)
+    trouble = Troublemaker(world, mean_gap_s=dice.choice((0.1, 0.3, 0.8, 2.0)))
+    return Cluster(world, face, clients), trouble, dice.uniform(10, 25)
+
+
+def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcome:
+    """One run; with ``plant``, of a product that has that bug."""
+    if plant is None:
+        return _run(seed, None, trace)
+    with plant.planted():
+        return _run(seed, plant, trace)
+
+
+def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome:
+    outcome = Outcome(seed)
+    made, trouble, lasts_s = cluster(seed)
+    if plant is not None and plant.in_world is not None:
+        plant.in_world(made.world, made.face)
+    world = made.world
+    began_s = world.now_s
+    outcome.statistics = world.statistics
+    world.trace = outcome.trace if trace else None
+    try:
+        world.run(lasts_s)
+        trouble.is_active = False
+        _calm_down(made)
+        outcome.undecided = not linearizable(made.clients.history())
+    except Violation as violation:
+        outcome.kind, outcome.text, outcome.at_s = violation.kind, violation.text, world.now_s - began_s
+    _count(world, began_s)
+    return outcome
+
+
+def _calm_down(made: Cluster) -> None:
+    """The faults are over: the clients get their answers, and then everybody comes to rest with the same."""
+    world = made.world
+    world.end_faults()
+    world.run(5.0)
+    made.clients.is_open = False
+    ends_s = world.now_s + CALM_S
+    _wait(world, world.settled, ends_s, "it does not come to rest")
+    signal = made.clients.start(made.clients.last())
+    _wait(world, lambda: signal.fired and world.settled(), ends_s, "a last command does not go through")
+    world.check_settled()
+
+
+def _wait(world: World, condition: Callable[[], bool], ends_s: float, otherwise: str) -> None:
+    """Raises Violation at ``ends_s``. A node that still stumbles over an old fault is started again."""
+    while not condition():
+        if world.now_s >= ends_s:
+            raise Violation(STUCK, f"{otherwise} within {CALM_S:g} s: {describe(world)}")
+        world.run(0.1)
+        world.end_faults()
+
+
+def describe(world: World) -> str:
+    parts = []
+    for site in world.sites.values():
+        replica = site.replica
+        if replica is None:
+            parts.append(f"{site.name} down")
+            continue
+        role = "leads" if replica.is_leader else "follows"
+        authority = " with authority" if replica.authority() is not None else ""
+        parts.append(
+            f"{site.name} {role}{authority} in term {replica.term}, applied {replica.applied_index}, committed "
+            f"{replica.commit_index}, last {replica.journal.last_index}"
+        )
+    return "; ".join(parts)
+
+
+def _count(world: World, began_s: float) -> None:
+    statistics = world.statistics
+    statistics.virtual_s = world.now_s - began_s
+    statistics.terms_led = len(world.ledger.leaders)
+    statistics.authorities = len(world.ledger.terms_with_authority)

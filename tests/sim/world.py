@@ -1,0 +1,382 @@
+"""A whole cluster in virtual time: real replicas (PySyncObj, seam, journal, outbox), modelled machines around them.
+
+One seed, one thread, no waiting. A *site* is a machine with a name, clocks and a disk; the process on it comes and
+goes. A step is one call of a replica, as ``Driver`` makes it; it may be cut short by a kill at any place where
+something could escape: around a message to the network, around a group to the disk, around an applied entry.
+After every step the promises are checked that may never break, whatever fails.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator_raft.core.errors import OrchestratorError
+from orchestrator_raft.raft.frames import ProtocolError
+from orchestrator_raft.raft.machine import Machine, Replicated
+from orchestrator_raft.raft.messages import RaftMessage, decode, encode
+from orchestrator_raft.raft.replica import Replica
+from orchestrator_raft.raft.settings import Limits, Timing
+from orchestrator_raft.raft.store import Operation, Snapshot
+from tests.raft.counting import Add, Break, Counted, Counter, codec
+from tests.sim.checks import CRASHED, UNREADABLE, Ledger, Violation
+from tests.sim.clocks import MachineClock
+from tests.sim.disk import Disk
+from tests.sim.network import Network
+from tests.sim.statistics import Statistics
+
+CODEC = codec()
+START_S = 1000.0
+SYNC_MAX_S = 4.0
+Heard = Callable[[str, Any], None]
+
+
+class Killed(BaseException):
+    """The process ends here, in the middle of whatever it does."""
+
+
+class WatchedState(Replicated[Counted, Add | Break, int]):
+    """The replicated state, which tells the world what it holds whenever that has changed."""
+
+    def __init__(self, site: Site, world: World) -> None:
+        self._site, self._world = site, world
+        super().__init__(world.machine, CODEC, self._told)
+
+    def apply(self, index: int, data: bytes) -> None:
+        self._site.burn()
+        super().apply(index, data)
+        self._world.ledger.holds(self._site.name, self.digest, self.state)
+        self._site.burn()
+
+    def _told(self, index: int, command: Add | Break, result: int) -> None:
+        amount = command.amount if isinstance(command, Add) else 0
+        self._world.ledger.applied(self._site.name, index, command.id, amount, self.digest)
+        self._site.applied(command.id, result)
+
+    def snapshot(self, *arguments: Any) -> Callable[[], bytes]:
+        self._world.statistics.snapshots_taken += 1
+        return super().snapshot(*arguments)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        super().restore(snapshot)
+        self._world.ledger.holds(self._site.name, self.digest, self.state)
+        if self._site.replica is not None:
+            self._world.statistics.snapshots_installed += 1
+
+
+class SiteDisk(Disk):
+    """The disk as the replica sees it: giving it something may be the last thing a process does."""
+
+    def __init__(self, burn: Callable[[], None]) -> None:
+        super().__init__()
+        self._burn = burn
+
+    def write(self, operations: Sequence[Operation], mark: int) -> None:
+        self._burn()
+        super().write(operations, mark)
+        self._burn()
+
+
+@dataclass(slots=True)
+class Site:
+    """One machine, and the process on it if there is one."""
+
+    name: str
+    clock: MachineClock
+    life: int = 0
+    replica: Replica | None = None
+    replicated: WatchedState | None = None
+    wakes_s: float = 0.0
+    fuse: int | None = None
+    """So many more chances to escape, then the process is gone."""
+    is_stepping: bool = False
+    waiting: dict[str, list[Callable[[int], None]]] = field(default_factory=dict)
+    """Whom to tell the result of a command, by its id."""
+    disk: SiteDisk = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.disk = SiteDisk(self.burn)
+
+    @property
+    def is_up(self) -> bool:
+        return self.replica is not None
+
+    def burn(self) -> None:
+        if self.fuse is not None and self.is_stepping:
+            self.fuse -= 1
+            if self.fuse <= 0:
+                raise Killed
+
+    def applied(self, command_id: str, result: int) -> None:
+        for tell in self.waiting.get(command_id, ()):
+            tell(result)
+
+
+class World:
+    """``heard`` gets what is no Raft message: the clients' calls between nodes. ``wire`` encodes every message."""
+
+    def __init__(
+        self, seed: int, size: int = 3, limits: Limits | None = None, *, delay_s: tuple[float, float] = (0.0005, 0.003),
+        sync_s: tuple[float, float] = (0.0005, 0.005), drift: float = 0.01, wire: bool = True,
+    ) -> None:  # fmt: skip
+        self.dice = random.Random(seed)
+        random.seed(seed)
+        self.now_s = START_S
+        self.timing, self.limits = Timing(), limits or Limits()
+        self.sync_s, self.wire = sync_s, wire
+        self.statistics, self.ledger = Statistics(), Ledger()
+        self.machine: Machine[Counted, Add | Break, int] = Counter()
+        self.trace: list[str] | None = None
+        """What happens, in words, if somebody wants to know."""
+        self.on_call: Callable[[str, str, Any], None] = lambda _here, _there, _call: None
+        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._number = 0
+        self._lives = 0
+        names = [chr(ord("a") + number) for number in range(size)]
+        self.sites = {
+            name: Site(name, MachineClock(self.dice.uniform(1 - drift, 1 + drift), self.dice.uniform(0, 9)))
+            for name in names
+        }
+        self.network = Network(self, names, delay_s)
+        for name in names:
+            self.start(name)
+            self._ticking(self.sites[name])
+
+    # events
+
+    def at(self, delay_s: float, action: Callable[..., None], *arguments: Any) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (self.now_s + delay_s, self._number, action, arguments))
+
+    def run(self, for_s: float, until: Callable[[], bool] | None = None) -> bool:
+        """Until the time is over or the condition holds; says which."""
+        end_s, events = self.now_s + for_s, self._events
+        while events and events[0][0] <= end_s:
+            self.now_s, _, action, arguments = heapq.heappop(events)
+            self.statistics.events += 1
+            action(*arguments)
+            if until is not None and until():
+                return True
+        self.now_s = end_s
+        return until is not None and until()
+
+    def note(self, text: str) -> None:
+        if self.trace is not None:
+            self.trace.append(f"{self.now_s - START_S:9.4f} {text}")
+
+    def _ticking(self, site: Site) -> None:
+        if site.replica is not None and self.now_s >= site.wakes_s and not site.replica.rests():
+            self.step(site, site.replica.tick)
+        self.at(max(self.timing.tick_s / site.clock.rate, site.wakes_s - self.now_s), self._ticking, site)
+
+    # processes
+
+    def start(self, name: str) -> None:
+        site = self.sites[name]
+        if site.replica is not None:
+            return
+        self.note(f"{name} starts")
+        self._lives += 1
+        site.fuse, site.waiting = None, {}
+        site.replicated = WatchedState(site, self)
+        try:
+            site.replica = self._replica(site)
+        except (OrchestratorError, RuntimeError, ValueError, AssertionError) as error:
+            raise Violation(UNREADABLE, f"{name}: {type(error).__name__}: {error}") from error
+        site.life = self._lives
+        self._after_step(site)
+
+    def _replica(self, site: Site) -> Replica:
+        name = site.name
+        assert site.replicated is not None
+        return Replica(
+            name, [other for other in self.sites if other != name], store=site.disk, image=site.disk.load(),
+            replicated=site.replicated, deliver=lambda peer, message: self._deliver(site, peer, message),
+            clock=lambda: site.clock.boot_s(self.now_s), wall=lambda: site.clock.wall_s(self.now_s),
+            timing=self.timing, limits=self.limits,
+        )  # fmt: skip
+
+    def step(self, site: Site, action: Callable[..., Any], *arguments: Any) -> Any:
+        """One call of the replica; None if it did not survive it. Raises ProtocolError, as ``Driver.step`` does."""
+        replica = site.replica
+        if replica is None:
+            return None
+        site.is_stepping = True
+        try:
+            result = action(*arguments)
+        except Killed:
+            self.statistics.kills_inside += 1
+            self.kill(site.name, power_lost=self.dice.random() < 0.5)
+            self._revive_later(site)
+            return None
+        except (ProtocolError, Violation):
+            raise
+        except Exception as error:
+            raise Violation(CRASHED, f"{site.name}: {type(error).__name__}: {error}") from error
+        finally:
+            site.is_stepping = False
+        self._after_step(site)
+        return result
+
+    def _after_step(self, site: Site) -> None:
+        replica = site.replica
+        if site.disk.has_work:
+            site.disk.begin()
+            takes_s = min(SYNC_MAX_S, self.dice.uniform(*self.sync_s) * site.disk.slowness)
+            self.at(takes_s, self._written, site, site.life)
+        if replica is not None and replica.is_leader:
+            rivals = self._leaders_but(site)
+            if self.trace is not None and replica.term not in self.ledger.leaders:
+                self.note(f"{site.name} leads in term {replica.term}")
+            self.ledger.office(site.name, replica, rivals)
+
+    def _leaders_but(self, site: Site) -> Iterator[tuple[str, Replica]]:
+        """A machine that stands still can do nothing, and nobody can ask it."""
+        for other in self.sites.values():
+            replica = other.replica
+            if other is not site and replica is not None and not other.clock.is_frozen and replica.is_leader:
+                yield other.name, replica
+
+    def kill(self, name: str, *, power_lost: bool) -> None:
+        """What the disk keeps is the same for both; with the power, the news of it is lost, too."""
+        site = self.sites[name]
+        if site.replica is None:
+            return
+        self.note(f"{name} {'loses power' if power_lost else 'is killed'}")
+        self.statistics.kills += not power_lost
+        self.statistics.power_losses += power_lost
+        site.replica, site.fuse, site.life, site.wakes_s, site.waiting = None, None, 0, 0.0, {}
+        site.clock.thaw(self.now_s)
+        lost = site.disk.groups_lost
+        site.disk.crash(self.dice)
+        self.statistics.groups_lost += site.disk.groups_lost - lost
+        self.network.died(name, silently=power_lost)
+
+    def _revive_later(self, site: Site) -> None:
+        self.at(self.dice.uniform(0.01, 2), self.start, site.name)
+
+    def pause(self, name: str, for_s: float, *, freeze: bool = False) -> None:
+        """The process stands still; with ``freeze`` the whole machine does, its boot clock included."""
+        site = self.sites[name]
+        if site.replica is None or self.now_s < site.wakes_s:
+            return
+        self.note(f"{name} {'freezes' if freeze else 'pauses'} for {for_s:.3f} s")
+        site.wakes_s = self.now_s + for_s
+        if freeze:
+            site.clock.freeze(self.now_s)
+        self.at(for_s, self._wake, site, site.life)
+
+    def _wake(self, site: Site, life: int) -> None:
+        if site.life != life or site.replica is None:
+            return
+        site.clock.thaw(self.now_s)
+        site.wakes_s = self.now_s
+        self._after_step(site)
+        self.network.woke(site.name)
+
+    # the disk
+
+    def _written(self, site: Site, life: int) -> None:
+        if site.life != life:
+            return
+        disk = site.disk
+        if disk.is_hung or site.clock.is_frozen:
+            self.at(0.05, self._written, site, life)
+        elif disk.is_full:
+            self.kill(site.name, power_lost=False)
+            self._revive_later(site)
+        else:
+            mark = disk.finish()
+            self.at(0.0001, self._synced, site, life, mark)
+            if disk.has_work and self.now_s >= site.wakes_s:
+                self._after_step(site)
+
+    def _synced(self, site: Site, life: int, mark: int) -> None:
+        if site.life != life or site.replica is None:
+            return
+        if self.now_s < site.wakes_s:
+            self.at(site.wakes_s - self.now_s, self._synced, site, life, mark)
+            return
+        site.disk.synced_mark = mark
+        self.step(site, site.replica.synced)
+
+    # what the network tells and asks
+
+    def life(self, name: str) -> int:
+        return self.sites[name].life
+
+    def wakes_s(self, name: str) -> float:
+        return self.sites[name].wakes_s
+
+    def peer_connected(self, name: str, peer: str) -> None:
+        site = self.sites[name]
+        if site.replica is not None:
+            self.step(site, site.replica.connected, peer)
+
+    def peer_disconnected(self, name: str, peer: str) -> None:
+        site = self.sites[name]
+        if site.replica is not None:
+            self.step(site, site.replica.disconnected, peer)
+
+    def peer_said(self, name: str, peer: str, frame: Any) -> bool:
+        site = self.sites[name]
+        message = decode(frame) if type(frame) is bytes else frame
+        if site.replica is None:
+            return True
+        if not isinstance(message, RaftMessage):
+            self.on_call(name, peer, message)
+            return True
+        try:
+            self.step(site, site.replica.received, peer, [message])
+        except ProtocolError:
+            self._after_step(site)
+            return False
+        return True
+
+    def _deliver(self, site: Site, peer: str, message: RaftMessage) -> None:
+        site.burn()
+        self.send(site.name, peer, message)
+        site.burn()
+
+    def send(self, name: str, peer: str, message: Any) -> None:
+        self.network.send(name, peer, encode(message) if self.wire else message)
+
+    # what tests and clients ask
+
+    def submit(self, name: str, command: Add) -> bool:
+        """Whether this node took it into its log, as a leader."""
+        site = self.sites[name]
+        if site.replica is None or self.now_s < site.wakes_s:
+            return False
+        return bool(self.step(site, site.replica.submit, CODEC.encode_command(command)))
+
+    def running(self) -> Iterator[Site]:
+        return (site for site in self.sites.values() if site.replica is not None and self.now_s >= site.wakes_s)
+
+    def leaders(self) -> list[str]:
+        return [site.name for site in self.running() if site.replica and site.replica.authority() is not None]
+
+    def end_faults(self) -> None:
+        """Everything works again, and everybody is started."""
+        self.network.heal()
+        for site in self.sites.values():
+            site.disk.is_hung = site.disk.is_full = False
+            site.disk.slowness = 1.0
+            site.fuse = None
+            if site.replica is not None and self.now_s < site.wakes_s:
+                self._wake(site, site.life)
+            self.start(site.name)
+
+    def settled(self) -> bool:
+        """Everybody is up, one leads, and all have applied the same."""
+        replicas = [site.replica for site in self.sites.values()]
+        if any(replica is None for replica in replicas) or len(self.leaders()) != 1:
+            return False
+        return len({(replica.applied_index, replica.journal.last_index) for replica in replicas if replica}) == 1
+
+    def check_settled(self) -> None:
+        states = ((site.name, site.replicated.state) for site in self.sites.values() if site.replicated is not None)
+        self.ledger.settled(states)
