@@ -194,10 +194,13 @@ class World:
         self._number += 1
         self.connections[link] = self._number
         for here, there in ((one, other), (other, one)):
-            replica = self.sites[here].replica
-            assert replica is not None
-            replica.connected(there)
+            self._meet(here, there)
             self._sync_later(self.sites[here])
+
+    def _meet(self, here: str, there: str) -> None:
+        replica = self.sites[here].replica
+        assert replica is not None
+        replica.connected(there)
 
     def _disconnect(self, link: frozenset[str]) -> None:
         if self.connections.pop(link, None) is None:
