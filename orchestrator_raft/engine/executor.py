@@ -3,7 +3,7 @@
 Steps on one server run one after the other and stop at the first that fails; servers and hooks run side by side. The
 phase has ended when every required step has ended or was not reached; the others go on, owned by this executor, and a
 later phase that names the same steps on that server joins them. Whatever a step does, what comes back is an
-``Outcome``.
+``Outcome``. Only lost authority ends everything: hooks change the world as statements do, so they need it too.
 """
 
 from __future__ import annotations
@@ -54,21 +54,19 @@ class Executor:
         """Outcomes of all steps that have ended by the time the required ones have. Raises AuthorityLost."""
         for pause in (step for step in steps if isinstance(step, Pause)):
             await self._clock.sleep(pause.deadline_s)
-        sequences = [await self._begin(key, group, recovery) for key, group in _by_server(steps).items()]
+        sequences = [self._begin(key, group, recovery) for key, group in _by_server(steps).items()]
         required = [sequence.required_done.wait() for sequence in sequences if sequence.is_required]
         await asyncio.gather(*required)
         for sequence in sequences:
             sequence.raise_if_authority_was_lost()
         return tuple(outcome for sequence in sequences for outcome in sequence.outcomes)
 
-    async def _begin(self, key: InstanceKey | None, group: tuple[Step, ...], recovery: Recovery) -> _Sequence:
+    def _begin(self, key: InstanceKey | None, group: tuple[Step, ...], recovery: Recovery) -> _Sequence:
         running = self._running.get(key)
-        if running is not None and not running.ended.is_set():
-            if running.steps == group:
-                running.require(group)
-                return running
-            await running.ended.wait()
-        sequence = _Sequence(group)
+        if running is not None and not running.ended.is_set() and running.steps == group:
+            running.require(group)
+            return running
+        sequence = _Sequence(group, after=running)
         self._running[key] = sequence
         self._tasks.start(f"steps on {key or 'hooks'}", sequence.run(lambda step: self._perform_one(step, recovery)))
         return sequence
@@ -81,7 +79,8 @@ class Executor:
             elif isinstance(step, Reprobe):
                 facts = await self._reprobe(step)
             elif isinstance(step, ServerStep):
-                await self._act(step, recovery)
+                async with asyncio.timeout(step.deadline_s):
+                    await self._act(step, recovery)
         except AuthorityLost:
             raise
         except TimeoutError:
@@ -94,6 +93,7 @@ class Executor:
         return Outcome(step=step, ok=ok, detail=detail, at_ms=self._clock.wall_ms(), facts=facts)
 
     async def _fire(self, step: FireHook, recovery: Recovery) -> None:
+        self._hands.require_authority(recovery.term)
         report = await self._hooks.run(step.hook, recovery, fail_stop=step.fail_stop, timeout_s=step.deadline_s)
         if not report.ok:
             raise ServerError(report.detail)
@@ -142,13 +142,14 @@ def _by_server(steps: Iterable[Step]) -> dict[InstanceKey | None, tuple[Step, ..
 
 
 class _Sequence:
-    """Steps on one server, run in order."""
+    """Steps on one server, run in order, after those of an earlier phase that still run there."""
 
-    def __init__(self, steps: tuple[Step, ...]) -> None:
+    def __init__(self, steps: tuple[Step, ...], *, after: _Sequence | None = None) -> None:
         self.steps = steps
+        self._after: asyncio.Event | None = after.ended if after is not None else None
         self.outcomes: list[Outcome] = []
         self.required_done = asyncio.Event()
-        self.ended = asyncio.Event()
+        self.ended: asyncio.Event = asyncio.Event()
         self._required_count = _count_required(steps)
         self._lost: AuthorityLost | None = None
 
@@ -164,6 +165,8 @@ class _Sequence:
 
     async def run(self, perform: Callable[[Step], Awaitable[Outcome]]) -> None:
         try:
+            if self._after is not None:
+                await self._after.wait()
             for step in self.steps:
                 outcome = await perform(step)
                 self.outcomes.append(outcome)
