@@ -110,8 +110,14 @@ class Codec(Generic[S, C]):
             return self._converters[self.levels.newest].structure(body, wanted)
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError,
                 cattrs.errors.CattrsError) as error:  # fmt: skip
-            cause = f"{type(error).__name__}: {str(error)[:CAUSE_MAX]}"
-            raise InvalidInput(f"'{wanted.__name__}' cannot be decoded: {cause}") from error
+            raise InvalidInput(f"'{wanted.__name__}' cannot be decoded: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    """A foreign error for a message. Names of unknown fields come from outside and may be no texts."""
+    if isinstance(error, cattrs.errors.ForbiddenExtraKeysError):
+        return f"unknown fields: {', '.join(sorted(map(shown, error.extra_fields)))}"[:CAUSE_MAX]
+    return f"{type(error).__name__}: {str(error)[:CAUSE_MAX]}"
 
 
 def _packb(plain: Plain) -> bytes:
