@@ -22,7 +22,7 @@ from typing import Any
 from orchestrator_raft.app.consensus import codec
 from orchestrator_raft.core.errors import InvalidInput, StartupError
 from orchestrator_raft.raft import codec as codec_module
-from orchestrator_raft.raft import frames, handshake, messages, packed, sqlite_store, store
+from orchestrator_raft.raft import frames, handshake, membership, messages, packed, sqlite_store, store
 from orchestrator_raft.raft.frames import FrameDecoder, ProtocolError
 from orchestrator_raft.raft.store import SNAPSHOT_MAGIC, Image
 from tests.fuzz import samples
@@ -100,6 +100,15 @@ def decode_snapshot(data: bytes) -> str:
         return f"refused: {refusal}"
     assert snapshot == store.decode_snapshot(snapshot.encode(), SNAPSHOT_BYTES)
     return "a snapshot"
+
+
+def decode_members(data: bytes) -> str:
+    try:
+        found = membership.decode(membership.MARK + data)
+    except ValueError as refusal:
+        return f"refused: {refusal}"
+    assert found == membership.decode(membership.encode(found))
+    return f"{min(len(found.seats), 9)} seats"
 
 
 def sealed(plain: bytes) -> bytes:
@@ -207,6 +216,12 @@ def snapshot_seeds() -> list[bytes]:
     return [b"\1" + whole, b"\0" + content]
 
 
+def members_seeds() -> list[bytes]:
+    several = membership.founded(("a:1", "b:1", "c:1"))
+    made = [several, membership.added(several, "d:1", replaces="c:1"), samples.sample(membership.Configuration)]
+    return [membership.encode(each).removeprefix(membership.MARK) for each in made]
+
+
 def store_seeds() -> list[bytes]:
     return [struct.pack(">I", len(database)) + database + log for database, log in samples.stores()]
 
@@ -224,6 +239,7 @@ TARGETS = {
         Target("commands", decode_command, samples.encoded_commands, (codec_module, packed)),
         Target("state", decode_state, samples.encoded_states, (codec_module, packed)),
         Target("snapshot", decode_snapshot, snapshot_seeds, (store, packed)),
+        Target("members", decode_members, members_seeds, (membership, packed)),
         Target("accept", accept_handshake, handshake_seeds, (handshake,)),
         Target("dial", dial_handshake, handshake_seeds, (handshake,)),
         Target("store", load_store, store_seeds, (sqlite_store, store, packed)),

@@ -23,7 +23,7 @@ from tests.fuzz.targets import TARGETS, bombs, sealed
 from tests.fuzz.watch import watching
 
 IN_MEMORY = sorted(name for name in TARGETS if name != "store")
-UNPACKING = ("messages", "commands", "state", "snapshot")
+UNPACKING = ("messages", "commands", "state", "snapshot", "members")
 BYTES_PER_BYTE_MAX = 120
 """What one byte of input may cost while it is read: an empty map costs 64 and a pointer."""
 FIXED_BYTES = 2_000_000
