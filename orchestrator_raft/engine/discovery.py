@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from orchestrator_raft.core.instance import InstanceKey, Observation
 from orchestrator_raft.core.topology import ServerRecord
@@ -38,7 +39,8 @@ class Discovery:
         self._tasks = tasks
         self._slots = asyncio.Semaphore(concurrency_max)
         self._watched: dict[InstanceKey, _Watched] = {}
-        self._turns: dict[InstanceKey, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[InstanceKey, asyncio.Lock] = WeakValueDictionary()
+        """Each lives as long as somebody has it or waits for it, whether the server is watched or not."""
         self._records: Mapping[InstanceKey, ServerRecord] = {}
         self._listener: Callable[[Change], None] = lambda _change: None
 
@@ -54,7 +56,6 @@ class Discovery:
         self._records = records
         for key in [key for key in self._watched if key not in paces]:
             self._watched.pop(key).stop()
-            self._turns.pop(key, None)
             self._prober.forget(key)
         for key, pace in paces.items():
             known = self._watched.get(key)

@@ -69,6 +69,7 @@ class Inventory:
     ) -> Change:
         key = self._recognise(result.facts, known)
         facts = result.facts if result.facts.key == key else replace(result.facts, key=key)
+        self._addresses.pop(key, None)  # it may have been a second address of this server, or of another one
         for address in {asked, result.facts.key} - {key}:
             self._addresses[address] = key
             self._observations.pop(address, None)
