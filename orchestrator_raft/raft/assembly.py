@@ -56,7 +56,7 @@ def assemble(settings: RaftSettings, own: Address, replicated: Replicated[Any, A
             identity.slot, identity.others, store=store, image=image, replicated=replicated, deliver=driver.deliver,
             clock=boot_time_s, wall=time.time, timing=settings.timing, limits=settings.limits,
         )  # fmt: skip
-        transport = _transport(settings, identity, data_dir, driver)
+        transport = _transport(settings, identity, data_dir, driver, replica)
     except InvalidInput as error:
         _let_go(store, data_dir)
         raise StartupError(f"{store.where} cannot be read by this version: {error}") from error
@@ -89,12 +89,13 @@ def _store(data_dir: DataDir | None, driver: Driver) -> Store:
 
 
 def _transport(
-    settings: RaftSettings, identity: Identity, data_dir: DataDir | None, driver: Driver
+    settings: RaftSettings, identity: Identity, data_dir: DataDir | None, driver: Driver, replica: Replica
 ) -> Transport | None:
     if data_dir is None or not settings.enabled:
         return None
     tls = NodeTls(settings.tls, identity.addresses[identity.slot].host) if settings.tls is not None else None
     security = Security(own_secret(data_dir.path), tls, settings.plaintext)
     return Transport(
-        identity, security, driver, tasks=driver.tasks, clock=boot_time_s, frame_bytes=settings.limits.frame_bytes
-    )
+        identity, security, driver, tasks=driver.tasks, clock=boot_time_s, frame_bytes=settings.limits.frame_bytes,
+        levels=replica.members.levels, level=lambda: replica.members.level,
+    )  # fmt: skip

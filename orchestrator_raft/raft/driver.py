@@ -17,6 +17,7 @@ from orchestrator_raft.core.errors import Unavailable
 from orchestrator_raft.raft.channel import Channel
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.lease import Authority
+from orchestrator_raft.raft.membership import UNKNOWN, Contact
 from orchestrator_raft.raft.messages import Call, CallCancel, CallCredit, CallFailure, CallPart, Message
 from orchestrator_raft.raft.proposals import Change, Proposals, Publisher
 from orchestrator_raft.raft.replica import Replica
@@ -120,7 +121,13 @@ class Driver:
 
     def peer_connected(self, slot: str) -> None:
         if self.replica is not None:
-            self.step(self.replica.connected, slot)
+            self.step(self.replica.connected, slot, self._contact(slot))
+
+    def _contact(self, slot: str) -> Contact:
+        """What the peer said of itself in its greeting."""
+        link = self.transport.links[slot] if self.transport is not None else None
+        hello = link.active.peer if link is not None and link.active is not None else None
+        return Contact(newest_level=hello.newest_level) if hello is not None else UNKNOWN
 
     def peer_disconnected(self, slot: str) -> None:
         self.channel.disconnected(slot)

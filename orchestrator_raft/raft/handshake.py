@@ -20,9 +20,11 @@ import secrets
 import struct
 from collections.abc import Callable
 
+from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.raft.frames import ProtocolError
-from orchestrator_raft.raft.identity import Identity
+from orchestrator_raft.raft.levels import Levels
 from orchestrator_raft.raft.messages import Hello
+from orchestrator_raft.raft.roster import Roster
 
 MAGIC = b"ORAF"
 PROTOCOL = 1
@@ -79,20 +81,28 @@ def _check_version(magic: bytes, version: int) -> None:
         )
 
 
-def judge(me: Identity, expected_slot: str | None, hello: Hello) -> None:
+def judge(me: Roster, expected_slot: str | None, hello: Hello) -> None:
     """Raises ProtocolError with the reason, for people, if the node that says ``hello`` is no peer."""
-    if hello.cluster_id != me.cluster_id:
-        ours = " ".join(sorted(me.addresses))
-        raise ProtocolError(
-            f"RaftNodes differ: {hello.slot} was started with '{hello.slots}', {me.slot} with '{ours}'; make them equal"
-        )
-    if hello.slot == me.slot:
+    if hello.slot == me.slot and hello.cluster_id in ("", me.cluster_id):
         raise ProtocolError(
             f"two processes run as {me.slot}, or its address leads back to itself; check RaftNodes and RaftAdvertise"
         )
-    if hello.slot not in me.addresses:
-        raise ProtocolError(f"{hello.slot} is no member that {me.slot} knows")
+    if complaint := me.complaint(hello):
+        raise ProtocolError(complaint)
     if expected_slot is not None and hello.slot != expected_slot:
         raise ProtocolError(
             f"the address of {expected_slot} leads to {hello.slot}; check RaftNodes and name resolution"
         )
+
+
+def judge_levels(levels: Levels, level: int, hello: Hello) -> None:
+    """Raises ProtocolError if one of the two versions does not know the level at which the other's cluster is."""
+    if not hello.oldest_level <= level <= hello.newest_level:
+        raise ProtocolError(
+            f"{hello.slot} runs version {hello.version}, which knows levels {hello.oldest_level} to "
+            f"{hello.newest_level}, and the cluster is at level {level}: install there the version that the others run"
+        )
+    try:
+        levels.check(hello.level)
+    except InvalidInput as error:
+        raise ProtocolError(f"{hello.slot} cannot be joined: {error}") from error

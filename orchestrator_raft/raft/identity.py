@@ -1,15 +1,25 @@
-"""Which member this node is, and who the others are.
+"""Which member this node is, by what its data directory has kept and what the configuration file says.
 
-Words: an *entry* is a line of RaftNodes, an address; a *slot* is the entry as it was when the cluster first started,
-and it is a member's name for ever; a *node id* is random, made with the data directory, so an emptied disk has another.
+Words: an *entry* is a line of RaftNodes, an address; a *slot* is the address under which a member came into the cluster,
+and it is its name for ever; a *node id* is random, made with the data directory, so an emptied disk has another.
 
-The rule
-- At the first start the slots are the entries. They are kept in the data directory, with this node's own slot, its node
-  id and the cluster id, which is made of the slots: nodes with another list are another cluster and are refused.
-- Later the entries tell only addresses. An entry equal to a slot is its address. If exactly one slot and exactly one
-  entry are left over, that entry is the slot's new address: so nodes may move one after another, each time with one
-  change of RaftNodes. Anything else is refused, because members do not come and go by editing a file.
-- A data directory that belongs to another slot than the own entry says is refused: it was copied, or the file was.
+The rule of the first start
+- A node with an empty directory has no cluster and no configuration: it neither votes nor campaigns.
+- It founds a cluster when, counting itself, more than half of the entries have told it in the handshake that they have
+  nothing either, all with the same list. So a first start works in any order, and a newcomer or an emptied disk never
+  founds a second cluster beside one that lives: its members say that they have something.
+- Having *nothing* means: no cluster yet, or just founded by the same list and no term begun. The cluster id is made of
+  the list, so those who found at the same time found the same cluster.
+- Otherwise it waits until a leader of the cluster sends it entries, which happens when it is a member there: because it
+  was founded with it and comes late, or because people have added it (`raftctl member add`).
+- With RaftNodes empty or naming only this node it founds at once: a single voter, which can grow. So whoever lets it
+  grow should write the members into its RaftNodes, or its emptied disk would found again.
+
+Later
+- The members and their addresses are what the log says (``membership``). RaftNodes only names further addresses to try:
+  for members whose address it does not list, those of its entries that are no member's.
+- A node that has moved says so in its greeting, and the leader writes its new address down.
+- A data directory whose own entry is another member's address is refused: it was copied, or the file was.
 
 This node's own entry is found by text (RaftAdvertise or RaftBind, with the default port), else by the address that the
 entry resolves to.
@@ -22,7 +32,7 @@ import hashlib
 import ipaddress
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator_raft.core.errors import StartupError
@@ -34,54 +44,36 @@ RETRY_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """This node among the members."""
+    """This node at its start."""
 
     slot: str
     node_id: str
     cluster_id: str
+    """Empty while it belongs to none."""
     addresses: Mapping[str, Address]
-    """Where each slot can be reached now, this node's own included."""
+    """The entries of RaftNodes by their text, and this node's own address by its slot."""
+    founders: tuple[str, ...] = ()
+    """The slots with which it founded its cluster; none if it was let in."""
 
-    @property
-    def others(self) -> tuple[str, ...]:
-        return tuple(sorted(slot for slot in self.addresses if slot != self.slot))
 
-    def facts(self) -> dict[str, str]:
-        """What is kept in the data directory."""
-        slots = " ".join(sorted(self.addresses))
-        return {"slot": self.slot, "node_id": self.node_id, "cluster_id": self.cluster_id, "slots": slots}
+def cluster_of(entries: Iterable[Address]) -> str:
+    """The id of the cluster that these entries found."""
+    return hashlib.sha256(" ".join(sorted(str(entry) for entry in entries)).encode()).hexdigest()[:16]
 
 
 def identify(facts: Mapping[str, str], entries: Sequence[Address], own: Address) -> Identity:
-    """Who this node is, by what it has kept and what RaftNodes says. Raises StartupError."""
-    if "slot" not in facts:
-        slots = sorted(str(entry) for entry in entries)
-        cluster_id = hashlib.sha256(" ".join(slots).encode()).hexdigest()[:16]
-        addresses = {str(entry): entry for entry in entries}
-        return Identity(slot=str(own), node_id=uuid.uuid4().hex, cluster_id=cluster_id, addresses=addresses)
-    addresses = _bind(facts["slots"].split(), entries)
-    if addresses.get(facts["slot"]) != own:
-        raise StartupError(
-            f"this data directory belongs to node {facts['slot']}, but by RaftNodes this node is {own}: give it its "
-            "own RaftDataDir, or correct RaftAdvertise or RaftBind"
-        )
-    return Identity(slot=facts["slot"], node_id=facts["node_id"], cluster_id=facts["cluster_id"], addresses=addresses)
-
-
-def _bind(slots: Sequence[str], entries: Sequence[Address]) -> dict[str, Address]:
-    by_text = {str(entry): entry for entry in entries}
-    bound = {slot: by_text[slot] for slot in slots if slot in by_text}
-    moved = [slot for slot in slots if slot not in bound]
-    new = [entry for text, entry in by_text.items() if text not in bound]
-    if len(moved) == len(new) == 1:
-        bound[moved[0]] = new[0]
-    elif moved or new:
-        raise StartupError(
-            f"RaftNodes is {', '.join(by_text)}, but this cluster was started as {', '.join(slots)}: members do not "
-            "change by editing RaftNodes, and addresses change one at a time; restore the list, or start this node "
-            "with an empty RaftDataDir as part of another cluster"
-        )
-    return bound
+    """Who this node is, by what it has kept and what RaftNodes says."""
+    addresses = {str(entry): entry for entry in entries}
+    node_id = facts.get("node_id") or uuid.uuid4().hex
+    if facts.get("cluster_id"):
+        addresses = {text: entry for text, entry in addresses.items() if entry != own} | {facts["slot"]: own}
+        return Identity(slot=facts["slot"], node_id=node_id, cluster_id=facts["cluster_id"], addresses=addresses,
+                        founders=tuple(facts["slots"].split()))  # fmt: skip
+    slot = str(own)
+    if set(entries) <= {own}:
+        return Identity(slot=slot, node_id=node_id, cluster_id=uuid.uuid4().hex[:16], addresses={slot: own},
+                        founders=(slot,))  # fmt: skip
+    return Identity(slot=slot, node_id=node_id, cluster_id="", addresses=addresses)
 
 
 async def own_entry(settings: RaftSettings, resolve: Resolve | None = None) -> Address:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.levels import Levels
 from orchestrator_raft.raft.membership import Configuration
 from orchestrator_raft.raft.store import Snapshot
 
@@ -39,9 +40,11 @@ class Machine(Protocol[S, C_contra, R_co]):
 class MachineCodec(Protocol[S, C]):
     """Bytes for commands and state; ``codec.Codec`` is one."""
 
-    def encode_command(self, command: C) -> bytes: ...
+    @property
+    def levels(self) -> Levels: ...
+    def encode_command(self, command: C, level: int) -> bytes: ...
     def decode_command(self, data: bytes) -> C: ...
-    def encode_state(self, state: S) -> bytes: ...
+    def encode_state(self, state: S, level: int) -> bytes: ...
     def decode_state(self, data: bytes) -> S: ...
     def encode_part(self, value: Any) -> bytes:
         """Any value that stands in a state; equal values give equal bytes on every node."""
@@ -67,6 +70,11 @@ class Replicated(Generic[S, C, R]):
         self.digest = NO_DIGEST
         self.observer: Observer | None = None
 
+    @property
+    def levels(self) -> Levels:
+        """What this version knows."""
+        return self._codec.levels
+
     def encode_part(self, value: Any) -> bytes:
         return self._codec.encode_part(value)
 
@@ -84,7 +92,7 @@ class Replicated(Generic[S, C, R]):
         members_index, configuration = members
 
         def build() -> bytes:
-            encoded = codec.encode_state(state)
+            encoded = codec.encode_state(state, configuration.level)
             return Snapshot(
                 previous=previous,
                 last=last,

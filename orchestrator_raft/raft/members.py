@@ -8,6 +8,7 @@ Rules
 - A node without a configuration (it waits to be let in), one that finds another incarnation in its seat, a learner and
   a node that was removed do not campaign. The first two do not vote either; the others do, because a candidate may know
   a newer configuration in which they count.
+- A configuration at a level that this version does not know is InvalidInput, which stops the node.
 - Whoever is removed is sent entries until it knows, for a bounded time; ``peers`` holds it for so long.
 """
 
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from orchestrator_raft.raft import membership
 from orchestrator_raft.raft.clock import Clock
 from orchestrator_raft.raft.elections import Elections
 from orchestrator_raft.raft.journal import Journal
 from orchestrator_raft.raft.lease import NEVER, Office
+from orchestrator_raft.raft.levels import FIRST, Levels
 from orchestrator_raft.raft.membership import Configuration, Contact, Standing
 from orchestrator_raft.raft.replication import Replication
 from orchestrator_raft.raft.seam import Library
@@ -36,7 +39,7 @@ class Members:
     """``own`` is what this node says of itself."""
 
     def __init__(self, me: str, own: Contact, *, journal: Journal, library: Library, elections: Elections,
-                 replication: Replication, clock: Clock, timing: Timing) -> None:  # fmt: skip
+                 replication: Replication, clock: Clock, timing: Timing, levels: Levels) -> None:  # fmt: skip
         self._me = me
         self._journal = journal
         self._library = library
@@ -44,7 +47,8 @@ class Members:
         self._replication = replication
         self._clock = clock
         self._timing = timing
-        self._contacts: dict[str, Contact] = {me: own}
+        self.levels = levels
+        self._contacts: dict[str, Contact] = {me: replace(own, newest_level=levels.newest)}
         self._departing: dict[str, tuple[str, int, float]] = {}
         """Slot -> (address, entry of its removal, deadline)."""
         self._seen = -1
@@ -65,6 +69,12 @@ class Members:
     def is_known(self) -> bool:
         """Whether this node knows who the members are at all."""
         return self._journal.history.newest is not None
+
+    @property
+    def level(self) -> int:
+        """At which commands are to be written: that of the newest committed configuration, which nothing undoes."""
+        known = self._journal.history.at(self._library.commit_index)
+        return known[1].level if known is not None else FIRST
 
     @property
     def is_alone(self) -> bool:
@@ -120,6 +130,9 @@ class Members:
             return
         self._seen = history.version
         before, self.configuration = self.configuration, history.newest or NOBODY
+        self.levels.check(self.configuration.level)
+        if self.configuration.level > before.level and before is not NOBODY:
+            log.info("the cluster is at level %d from entry %d on", self.configuration.level, history.newest_index)
         self.version += 1
         for slot in before.slots - self.configuration.slots - {self._me}:
             seat = before.seat(slot)

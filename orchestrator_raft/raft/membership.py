@@ -11,6 +11,8 @@ Rules
   has authority, which includes that an entry of its own term is committed.
 - A leader never takes itself out: it is marked as leaving, hands over, and its successor takes it out. So a leader is
   always a voter of its newest configuration.
+- The cluster's level (``levels``) stands in the configuration, too: it rises when every member is connected and knows
+  the next one, which no change of the members can overtake.
 - What has to happen after a change (a learner is promoted, a replaced member goes) stands in the configuration itself,
   so whoever leads next goes on with it: ``next_step``.
 
@@ -35,6 +37,8 @@ from typing import Any
 import msgpack
 
 from orchestrator_raft.core.errors import InvalidInput, Refused
+from orchestrator_raft.raft.levels import FIRST
+from orchestrator_raft.raft.packed import unpacked
 
 MARK = b"\x01members"
 """What the entry of a configuration begins with. The first byte makes it a no-op for the library."""
@@ -62,9 +66,10 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All members, in the order of their slots."""
+    """All members, in the order of their slots, and the level at which they write the log."""
 
     seats: tuple[Seat, ...]
+    level: int = FIRST
 
     @property
     def voters(self) -> frozenset[str]:
@@ -83,16 +88,17 @@ class Configuration:
     def with_seat(self, seat: Seat) -> Configuration:
         """With this seat in place of the one of its slot, if there is one."""
         others = [each for each in self.seats if each.slot != seat.slot]
-        return configuration_of([*others, seat])
+        return configuration_of([*others, seat], self.level)
 
     def without(self, slot: str) -> Configuration:
         """Nobody replaces a member that is gone."""
         rest = [each for each in self.seats if each.slot != slot]
-        return configuration_of(replace(each, replaces="") if each.replaces == slot else each for each in rest)
+        kept = (replace(each, replaces="") if each.replaces == slot else each for each in rest)
+        return configuration_of(kept, self.level)
 
 
-def configuration_of(seats: Iterable[Seat]) -> Configuration:
-    return Configuration(tuple(sorted(seats, key=lambda seat: seat.slot)))
+def configuration_of(seats: Iterable[Seat], level: int = FIRST) -> Configuration:
+    return Configuration(tuple(sorted(seats, key=lambda seat: seat.slot)), level)
 
 
 def founded(slots: Iterable[str]) -> Configuration:
@@ -109,7 +115,7 @@ def encode(configuration: Configuration) -> bytes:
         [seat.slot, seat.address, seat.incarnation, seat.votes, seat.replaces, seat.leaving]
         for seat in configuration.seats
     ]
-    packed: bytes = msgpack.packb([FORMAT, seats], use_bin_type=True)
+    packed: bytes = msgpack.packb([FORMAT, seats, configuration.level], use_bin_type=True)
     return MARK + packed
 
 
@@ -122,12 +128,13 @@ def decode(entry: bytes) -> Configuration:
     if not is_configuration(entry):
         raise ValueError("it is no configuration of the cluster")
     try:
-        plain = msgpack.unpackb(entry[len(MARK) :], raw=False)
-        version, seats = plain[0], plain[1]
+        version, seats, level = unpacked(entry[len(MARK) :], arrays=tuple, maps=False)[:3]
         if version != FORMAT:
             raise ValueError(f"the list of members is in format {version!r}, this version reads {FORMAT}: upgrade it")
-        return configuration_of(_seat(each) for each in seats)
-    except (msgpack.UnpackException, IndexError, TypeError) as error:
+        if type(level) is not int or level < FIRST:
+            raise ValueError("the level in the list of members is malformed")
+        return configuration_of((_seat(each) for each in seats), level)
+    except TypeError as error:
         raise ValueError(f"the list of members is malformed: {type(error).__name__}") from error
 
 
@@ -189,6 +196,8 @@ class Contact:
 
     incarnation: str = ""
     address: str = ""
+    newest_level: int = FIRST
+    """The newest level that its version knows."""
 
 
 UNKNOWN = Contact()
@@ -232,7 +241,7 @@ def quorum_complaint(standing: Standing, wanted: Configuration) -> str:
         return ""
     absent = ", ".join(sorted(voters - live))
     return (
-        f"the quorum would be lost: of the {len(voters)} voters there would be then only {len(live)} are connected; "
+        f"the quorum would be lost: of the {len(voters)} voters that there would be, {len(live)} answer now; "
         f"start {absent}, or remove what is gone for good first"
     )
 
@@ -241,7 +250,7 @@ def next_step(standing: Standing) -> Configuration | HandOver | None:
     """What the newest configuration and what is known of the members ask for; None if nothing, or not now."""
     if not_yet(standing):
         return None
-    wanted = _recorded(standing) or _promoted(standing) or _reduced(standing)
+    wanted = _recorded(standing) or _promoted(standing) or _reduced(standing) or _raised(standing)
     if isinstance(wanted, Configuration) and quorum_complaint(standing, wanted):
         return None
     return wanted
@@ -250,7 +259,7 @@ def next_step(standing: Standing) -> Configuration | HandOver | None:
 def _recorded(standing: Standing) -> Configuration | None:
     """With the incarnations met for the first time, and with addresses that have changed."""
     seats = tuple(_met(seat, standing.contacts.get(seat.slot)) for seat in standing.configuration.seats)
-    return None if seats == standing.configuration.seats else Configuration(seats)
+    return None if seats == standing.configuration.seats else replace(standing.configuration, seats=seats)
 
 
 def _met(seat: Seat, contact: Contact | None) -> Seat:
@@ -272,6 +281,13 @@ def _reduced(standing: Standing) -> Configuration | HandOver | None:
     for slot in sorted(goes - {standing.me}):
         return standing.configuration.without(slot)
     return HandOver() if standing.me in goes else None
+
+
+def _raised(standing: Standing) -> Configuration | None:
+    """At the newest level that every member knows, if all are connected and that is later than the present one."""
+    known = [standing.contacts.get(seat.slot, UNKNOWN).newest_level for seat in standing.configuration.seats]
+    newest = min(known, default=FIRST)
+    return replace(standing.configuration, level=newest) if newest > standing.configuration.level else None
 
 
 # what a node remembers

@@ -165,6 +165,15 @@ class Hello:
     version: str
     slots: str
     """The members this node knows, for the message that explains a mismatch."""
+    level: int = 1
+    """Of the cluster, as far as this node knows."""
+    oldest_level: int = 1
+    newest_level: int = 1
+    """What the speaker's version knows (``levels``)."""
+    members_index: int = 0
+    """Where the newest list of members that it knows stands in the log."""
+    is_new: bool = False
+    """It has no cluster, or one that was just founded."""
 
 
 @dataclass(frozen=True, slots=True)

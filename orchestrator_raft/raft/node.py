@@ -255,7 +255,7 @@ class RaftNode(Generic[S, C, R]):
         return str(self._replica.commit_index).encode()
 
     def _encoded(self, command: C) -> bytes:
-        data = self._codec.encode_command(command)
+        data = self._codec.encode_command(command, self._known.replica.members.level)
         limit = self._settings.limits.command_bytes
         if len(data) > limit:
             raise InvalidInput(

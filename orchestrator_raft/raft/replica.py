@@ -87,7 +87,7 @@ class Replica:
         )  # fmt: skip
         self.members = Members(
             me, own, journal=self.journal, library=self._library, elections=self._elections,
-            replication=self._replication, clock=clock, timing=timing,
+            replication=self._replication, clock=clock, timing=timing, levels=replicated.levels,
         )  # fmt: skip
         self._compaction.restore(loaded, self._library)
         self._finish()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,10 +27,12 @@ from orchestrator_raft.raft.clock import Clock
 from orchestrator_raft.raft.complaints import Complaints, Refused
 from orchestrator_raft.raft.connection import BROKEN, Connection, why
 from orchestrator_raft.raft.frames import ProtocolError
-from orchestrator_raft.raft.identity import Identity, resolve_address
+from orchestrator_raft.raft.identity import resolve_address
+from orchestrator_raft.raft.levels import FIRST, ONE_LEVEL, Levels
 from orchestrator_raft.raft.messages import Hello, Message, Ping, Pong, Refusal, Use
+from orchestrator_raft.raft.roster import Roster
 from orchestrator_raft.raft.security import Security
-from orchestrator_raft.raft.settings import Address
+from orchestrator_raft.raft.settings import Address, parse_address
 from orchestrator_raft.tasks import Tasks
 
 DIAL_S = 3.0
@@ -60,14 +62,21 @@ class Link:
     heard_s: float | None = None
     round_trip_s: float | None = None
     is_cut: bool = False
+    is_gone: bool = False
+    """It is no member any more: nobody dials it."""
+    dialled: int = 0
     down: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Transport:
     def __init__(
-        self, me: Identity, security: Security, listener: Listener, *, tasks: Tasks, clock: Clock, frame_bytes: int
-    ) -> None:
+        self, me: Roster, security: Security, listener: Listener, *, tasks: Tasks, clock: Clock, frame_bytes: int,
+        levels: Levels = ONE_LEVEL, level: Callable[[], int] = lambda: FIRST, term: Callable[[], int] = lambda: 0,
+    ) -> None:  # fmt: skip
         self._me = me
+        self._levels = levels
+        self._level = level
+        self._term = term
         self._security = security
         self._listener = listener
         self._tasks = tasks
@@ -79,7 +88,9 @@ class Transport:
             tasks=tasks, complaints=self._complaints, context=security.server_context,
             meet=self._welcome, serve=self._serve_met,
         )  # fmt: skip
-        self.links: Mapping[str, Link] = {slot: Link(slot, me.addresses[slot]) for slot in me.others}
+        self._is_running = False
+        self.links: dict[str, Link] = {}
+        self.follow()
 
     # life
 
@@ -87,10 +98,52 @@ class Transport:
         """Listen and begin to dial. Raises StartupError that names the address and the cause."""
         await self._check_security(bind)
         await self._acceptor.start(bind)
+        self._is_running = True
         for link in self.links.values():
-            link.down.set()
             self._tasks.start(f"dial {link.slot}", self._keep_dialling(link))
         self._tasks.start("pings", self._keep_pinging())
+
+    def follow(self) -> None:
+        """The members may be others, or at other addresses: dial who is one, let go who is not."""
+        addresses = self._me.addresses
+        for slot in self._me.others:
+            link = self.links.get(slot)
+            if link is None or link.is_gone:
+                self._begin(slot, addresses[slot], link)
+            else:
+                link.address = addresses[slot]
+        for slot, link in list(self.links.items()):
+            if slot not in addresses:
+                self._part(link)
+            elif link.active is not None and link.active.peer is not None:
+                self._judge_again(link, link.active)
+
+    def _begin(self, slot: str, address: Address, guest: Link | None) -> None:
+        """A new member; it may be connected already, because it knew that before this node did."""
+        link = self.links[slot] = guest or Link(slot, address)
+        link.address, link.is_gone = address, False
+        if link.active is None:
+            link.down.set()
+        if self._is_running:
+            self._tasks.start(f"dial {slot}", self._keep_dialling(link))
+
+    def _part(self, link: Link) -> None:
+        link.is_gone = True
+        link.down.set()
+        if link.active is None:
+            self.links.pop(link.slot, None)
+        else:
+            self._judge_again(link, link.active)
+
+    def _judge_again(self, link: Link, connection: Connection) -> None:
+        """What is known of the members has changed since the handshake."""
+        try:
+            if connection.peer is not None:
+                handshake.judge(self._me, link.slot, connection.peer)
+        except ProtocolError as error:
+            self._complaints.note(link.slot, f"the connection to {link.slot} was closed: {error}")
+            connection.send(Refusal(f"{self._me.slot} refuses {link.slot}: {error}"))
+            connection.finish()
 
     async def _check_security(self, bind: Address) -> None:
         if bind.is_wildcard:
@@ -125,8 +178,8 @@ class Transport:
 
     async def drain(self, slot: str) -> None:
         """Until little waits on that link. Raises ConnectionError when it is down."""
-        link = self.links[slot]
-        if link.active is None:
+        link = self.links.get(slot)
+        if link is None or link.active is None:
             raise ConnectionResetError(f"{slot} is not connected")
         await link.active.drain()
 
@@ -160,7 +213,10 @@ class Transport:
         while True:
             await link.down.wait()
             await asyncio.sleep(random.uniform(*REDIAL_S))
+            if link.is_gone:
+                return
             if link.active is not None or link.is_cut:
+                link.down.clear() if link.active is not None else None
                 continue
             try:
                 connection = await self._dial(link)
@@ -173,7 +229,9 @@ class Transport:
     async def _dial(self, link: Link) -> Connection | None:
         """A connection that counts, or None if another one does."""
         async with asyncio.timeout(DIAL_S):
-            reader, writer = await self._open(link.address)
+            candidates = self._me.to_dial(link.slot) or (link.address,)
+            link.dialled += 1
+            reader, writer = await self._open(candidates[link.dialled % len(candidates)])
             connection = Connection(reader, writer, self._frame_bytes)
             ip, counts = _ip(writer), False
             try:
@@ -221,9 +279,7 @@ class Transport:
     async def _introduce(self, connection: Connection, expected: Link | None) -> Link | None:
         """Exchange names; the link if this connection is now the one that counts. Raises ProtocolError."""
         me = self._me
-        slots = " ".join(sorted(me.addresses))
-        address = str(me.addresses[me.slot])
-        connection.send(Hello(me.slot, me.node_id, self._boot_id, me.cluster_id, address, __version__, slots))
+        connection.send(self._hello())
         hello = await connection.receive_one()
         if isinstance(hello, Refusal):
             raise ProtocolError(hello.text)
@@ -231,8 +287,9 @@ class Transport:
             raise ProtocolError("it did not say who it is")
         try:
             handshake.judge(me, expected.slot if expected is not None else None, hello)
-            link = self.links[hello.slot]
-            self._security.check_peer(connection.certificate, link.address.host)
+            handshake.judge_levels(self._levels, self._level(), hello)
+            link = self.links.get(hello.slot) or Link(hello.slot, self._claimed(hello), is_gone=True)
+            self._security.check_peer(connection.certificate, self._host(hello, link))
         except ProtocolError as error:
             connection.send(Refusal(f"{me.slot} refuses {hello.slot}: {error}"))
             connection.finish()
@@ -241,8 +298,31 @@ class Transport:
         number = await self._number(connection, link, hello)
         if link.is_cut or (hello.boot_id == link.boot_id and number <= link.number):
             return None
+        self.links[link.slot] = link
         self._activate(link, connection, number)
         return link
+
+    def _claimed(self, hello: Hello) -> Address:
+        """Where it says that it is. Raises ProtocolError."""
+        try:
+            return parse_address(hello.address, 1, hello.slot)
+        except StartupError as error:
+            raise ProtocolError(str(error)) from error
+
+    def _host(self, hello: Hello, link: Link) -> str:
+        """Whom its certificate has to name: a member that is known again by its directory may have moved."""
+        seat = self._me.seat(hello.slot)
+        has_moved = seat is not None and seat.incarnation == hello.node_id
+        return self._claimed(hello).host if has_moved else link.address.host
+
+    def _hello(self) -> Hello:
+        me, levels = self._me, self._levels
+        return Hello(
+            slot=me.slot, node_id=me.node_id, boot_id=self._boot_id, cluster_id=me.cluster_id,
+            address=str(me.addresses[me.slot]), version=__version__, slots=" ".join(sorted(me.addresses)),
+            level=self._level(), oldest_level=levels.oldest, newest_level=levels.newest,
+            members_index=me.members_index, is_new=me.is_new(self._term()),
+        )  # fmt: skip
 
     async def _number(self, connection: Connection, link: Link, hello: Hello) -> int:
         """The connection's number: given here, if this node's slot is the smaller one, else heard."""
@@ -284,6 +364,8 @@ class Transport:
             if link.active is connection:
                 link.active = None
                 link.down.set()
+                if link.is_gone and self.links.get(link.slot) is link:
+                    del self.links[link.slot]
                 self._listener.peer_disconnected(link.slot)
 
     async def _receive(self, link: Link, connection: Connection) -> list[Message]:
@@ -304,7 +386,9 @@ class Transport:
                     self.send(link.slot, Pong(sent_s))
                 case Pong(sent_s):
                     link.round_trip_s = max(0.0, self._clock() - sent_s)
-                case Hello() | Use() | Refusal():
+                case Refusal(text):
+                    raise ProtocolError(text)
+                case Hello() | Use():
                     raise ProtocolError(f"{type(message).__name__} after the handshake")
                 case _:
                     rest.append(message)
