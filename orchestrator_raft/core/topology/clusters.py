@@ -12,7 +12,7 @@ Both functions are called inside the replicated ``apply``: deterministic, total,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator_raft.core.instance import InstanceKey
@@ -20,6 +20,7 @@ from orchestrator_raft.core.topology.model import ClusterRecord, ServerRecord, S
 
 Records = Mapping[InstanceKey, ServerRecord]
 Links = Mapping[InstanceKey, InstanceKey | None]
+Replicas = Mapping[InstanceKey, Sequence[InstanceKey]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,24 @@ def assign_clusters(
         key: record if record.cluster_id == homes[key] else replace(record, cluster_id=homes[key])
         for key, record in sorted(records.items())
     }
+    replicas = _replicas(links)
     kept: dict[str, ClusterRecord] = {}
     for cluster_id, component in sorted(members.items()):
         known = clusters.get(cluster_id, ClusterRecord(id=cluster_id))
         active = [key for key in component if key not in stale]
-        kept[cluster_id] = known if cluster_id in frozen else _refresh(known, active, servers, links)
+        if cluster_id not in frozen:
+            known = observe_ackers(_refresh(known, active, servers, links), servers, replicas)
+        kept[cluster_id] = known
     return Assignment(servers, kept, next_number)
+
+
+def _replicas(links: Links) -> Replicas:
+    """The links the other way round."""
+    replicas: dict[InstanceKey, list[InstanceKey]] = {}
+    for key, source in links.items():
+        if source is not None:
+            replicas.setdefault(source, []).append(key)
+    return replicas
 
 
 def _components(links: Links, records: Records, frozen: frozenset[str]) -> list[list[InstanceKey]]:
@@ -163,9 +176,11 @@ def _name_components(
                 holds_primary = _is_held(clusters[cluster_id].primary, component, records)
                 claims.append((not holds_primary, stands_outside, -count, position, cluster_id))
     named: dict[int, str] = {}
+    given: set[str] = set()
     for *_, position, cluster_id in sorted(claims):
-        if position not in named and cluster_id not in named.values():
+        if position not in named and cluster_id not in given:
             named[position] = cluster_id
+            given.add(cluster_id)
     return [(component, named.get(position, "")) for position, component in enumerate(components)]
 
 
@@ -195,7 +210,7 @@ def _refresh(
     primary = _primary(cluster, members, records, links)
     facts = records[primary].facts if primary is not None else None
     changed = primary != cluster.primary
-    refreshed = replace(
+    return replace(
         cluster,
         primary=primary,
         alias=(facts.cluster_alias if facts else "") or cluster.alias,
@@ -204,7 +219,6 @@ def _refresh(
         ackers=() if changed else cluster.ackers,
         left_behind=tuple(key for key in cluster.left_behind if key in members and key != primary),
     )
-    return observe_ackers(refreshed, records, links)
 
 
 def _primary(
@@ -243,16 +257,9 @@ def _in_circle(start: InstanceKey, links: Links) -> bool:
     return False
 
 
-def observe_ackers(
-    cluster: ClusterRecord, records: Mapping[InstanceKey, ServerRecord], links: Links | None = None
-) -> ClusterRecord:
+def observe_ackers(cluster: ClusterRecord, records: Records, replicas: Replicas) -> ClusterRecord:
     """Add every replica of the primary that has semi-sync on. Nothing is ever removed here (D4)."""
-    links = resolve_sources(records) if links is None else links
-    found = {
-        key
-        for key, source in links.items()
-        if source is not None and source == cluster.primary
-        if (facts := records[key].facts) is not None and facts.semi_sync.replica_enabled
-    }
+    of_primary = replicas.get(cluster.primary, ()) if cluster.primary is not None else ()
+    found = {key for key in of_primary if (facts := records[key].facts) is not None and facts.semi_sync.replica_enabled}
     missing = found - set(cluster.ackers)
     return replace(cluster, ackers=tuple(sorted({*cluster.ackers, *missing}))) if missing else cluster
