@@ -33,6 +33,8 @@ from orchestrator_raft.flavors.base import Account
 from orchestrator_raft.ports import Clock, Hooks
 from orchestrator_raft.tasks import Tasks
 
+CLOSE_TIMEOUT_S = 5.0
+
 
 class Executor:
     """Performs the steps of one recovery; closed when that has ended or was lost."""
@@ -49,6 +51,14 @@ class Executor:
         self._accounts = accounts
         self._hooks = hooks
         self._running: dict[InstanceKey | None, _Sequence] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """End the steps that nobody waits for any more; nothing of this executor acts afterwards."""
+        for task in self._work:
+            task.cancel()
+        if self._work:
+            await asyncio.wait(tuple(self._work), timeout=CLOSE_TIMEOUT_S)
 
     async def perform(self, steps: Sequence[Step], recovery: Recovery) -> Outcomes:
         """Outcomes of all steps that have ended by the time the required ones have. Raises AuthorityLost."""
@@ -68,7 +78,10 @@ class Executor:
             return running
         sequence = _Sequence(group, after=running)
         self._running[key] = sequence
-        self._tasks.start(f"steps on {key or 'hooks'}", sequence.run(lambda step: self._perform_one(step, recovery)))
+        work = sequence.run(lambda step: self._perform_one(step, recovery))
+        task = self._tasks.start(f"steps on {key or 'hooks'}", work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
         return sequence
 
     async def _perform_one(self, step: Step, recovery: Recovery) -> Outcome:

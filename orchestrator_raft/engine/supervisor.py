@@ -2,8 +2,8 @@
 
 The truth is the replicated record. On every change the supervisor compares the running claims in the state with the
 tasks it holds: a claim without a task is taken over (ResumeRecovery, which makes this term the fencing token) and goes
-on in its recorded phase. A task stops at once when authority is gone or its record was refused, and records nothing
-more.
+on in its recorded phase. A task stops at once when authority is gone or a proposal of its failed or was refused; then
+it records nothing more, and nothing that it began goes on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from orchestrator_raft.core.errors import AuthorityLost, Unavailable
+from orchestrator_raft.core.errors import Unavailable
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.machine import Context, Entered, Performed, advance
 from orchestrator_raft.core.recovery.model import Recovery
@@ -72,9 +72,10 @@ class Supervisor:
                     return
                 recovery = await self._turn(recovery, executor)
             raise AssertionError(f"recovery {recovery_id} took more than {TURNS_MAX} turns")
-        except (AuthorityLost, Superseded):
-            return  # the next leader goes on from the record
+        except (Unavailable, Superseded):
+            return  # whoever leads next, perhaps this node again, goes on from the record
         finally:
+            await executor.close()
             self._running.pop(recovery_id, None)
 
     async def _take_over(self, recovery_id: str) -> Recovery:
@@ -123,10 +124,7 @@ class Supervisor:
         if not recovery.is_active:
             await self._recorder.flush()
         kind = RecordPhase if recovery.is_active else FinishRecovery
-        try:
-            result = await self._proposals.propose(kind, recovery=recovery)
-        except Unavailable as error:
-            raise AuthorityLost(str(error)) from error
+        result = await self._proposals.propose(kind, recovery=recovery)
         if not result.ok:
             raise Superseded(result.reason)
         return recovery

@@ -103,6 +103,7 @@ class ScriptedSessions:
         self.said: list[Said] = []
         self.opened: list[InstanceKey] = []
         self.closed: list[int] = []
+        self.open_count = 0
         self.opening: Callable[[InstanceKey], Awaitable[None]] | None = None
         self.before_statement: Callable[[InstanceKey, str], Awaitable[None]] = _at_once
         self.after_statement: Callable[[InstanceKey, str], Awaitable[None]] = _at_once
@@ -120,15 +121,13 @@ class ScriptedSessions:
         if server is None or server.down is not None:
             raise SqlFailure(f"{key}: connection refused")
         session = ScriptedSession(self, key, number)
+        self.open_count += 1
         try:
             yield session
         finally:
+            self.open_count -= 1
             session.is_open = False
             self.closed.append(number)
-
-    @property
-    def open_count(self) -> int:
-        return len(self.opened) - len(self.closed)
 
     def said_to(self, key: InstanceKey) -> list[str]:
         return [each.sql for each in self.said if each.key == key]

@@ -236,6 +236,18 @@ async def test_closing_the_leader_ends_every_step(stage: Stage) -> None:
     assert not stage.bench.facts(R1).is_writable
 
 
+async def test_a_closed_executor_ends_what_goes_on_in_the_background(stage: Stage) -> None:
+    gate = stage.holds(R1, "STOP")
+    background = (StopReplication(key=R1, required=False), SetWritable(key=R1, required=False))
+    await stage.perform(*background, SetReadOnly(key=R2))
+    await stage.executor.close()
+    gate.open()
+    await asyncio.sleep(10.0)
+    assert not stage.bench.facts(R1).is_writable
+    assert [each.key for each in stage.sessions.said if each.sql.startswith("STOP")] == []
+    await stage.executor.close()
+
+
 # -- outcomes
 
 
