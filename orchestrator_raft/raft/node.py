@@ -14,6 +14,7 @@ import asyncio
 from typing import Generic, TypeVar
 
 from orchestrator_raft.core.errors import InvalidInput, Refused, StartupError, Unavailable
+from orchestrator_raft.raft import overview
 from orchestrator_raft.raft.assembly import Parts, assemble
 from orchestrator_raft.raft.channel import Channel
 from orchestrator_raft.raft.driver import Driver, OnFatal
@@ -51,6 +52,7 @@ class RaftNode(Generic[S, C, R]):
         self.channel: Channel = self._driver.channel
         self.channel.serve(PROPOSE, self._serve_proposal)
         self.channel.serve(READ_INDEX, self._serve_read_index)
+        self.channel.serve(overview.STATUS, self._serve_status)
 
     # life
 
@@ -121,6 +123,20 @@ class RaftNode(Generic[S, C, R]):
             parts.identity, parts.replica, parts.transport, parts.store,
             digest=self._replicated.digest.hex(), is_running=self._driver.is_running, failure=self._driver.failure,
         )  # fmt: skip
+
+    async def overview(self) -> overview.Overview:
+        """``status`` of every member, as plain values; of those that do not answer soon, why."""
+        return await overview.overview(self.status(), self.channel)
+
+    async def snapshot(self, *, timeout_s: float) -> int:
+        """Take a snapshot and trim the journal; gives its index once it is on disk. Raises Unavailable."""
+        index, deadline_s = self.applied_index, _now_s() + timeout_s
+        while (newest := self._replica.snapshot()) is None or newest.index < index:
+            if _now_s() >= deadline_s:
+                raise Unavailable(f"{self.node_id} has not saved a snapshot within {timeout_s:g} s: see its disk")
+            self.compact()
+            await asyncio.sleep(RETRY_S)
+        return newest.index
 
     def compact(self) -> None:
         """Take a snapshot and trim the journal soon, whatever its size."""
@@ -247,6 +263,10 @@ class RaftNode(Generic[S, C, R]):
         if not self._driver.step(self._replica.submit, data):
             raise Refused(f"{self.node_id} does not take commands now; the leader is {self.leader()}")
         return b""
+
+    async def _serve_status(self, node_id: str, payload: bytes) -> bytes:
+        del node_id, payload
+        return overview.encode(self.status())
 
     async def _serve_read_index(self, node_id: str, payload: bytes) -> bytes:
         del payload

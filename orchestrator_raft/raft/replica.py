@@ -33,7 +33,7 @@ from orchestrator_raft.raft.replication import Replication
 from orchestrator_raft.raft.seam import Library
 from orchestrator_raft.raft.self_check import Moment, SelfCheck, refuse_if_odd
 from orchestrator_raft.raft.settings import Limits, Timing
-from orchestrator_raft.raft.snapshots import Compaction, Incoming
+from orchestrator_raft.raft.snapshots import SAVED_FACT, Compaction, Incoming, Newest
 from orchestrator_raft.raft.store import Image, Store, choose
 
 DISK_PATIENCE = 2
@@ -43,7 +43,7 @@ DISK_PATIENCE = 2
 class Replica:
     """``others``: with whom this node founded the cluster; None if it did not found it and waits to be let in.
 
-    ``deliver`` sends a message to a peer, or loses it. ``wall`` is the wall clock, used only to notice jumps.
+    ``deliver`` sends a message to a peer, or loses it. ``wall`` is the wall clock: for noticing jumps and for dates.
     ``own`` is what this node says of itself to the others.
     """
 
@@ -72,7 +72,9 @@ class Replica:
         )
         self._replication = Replication(self.journal, limits)
         self._incoming = Incoming(limits.snapshot_bytes)
-        self._compaction = Compaction(self.journal, replicated, self._replication, self._incoming)
+        self._compaction = Compaction(
+            self.journal, replicated, self._replication, self._incoming, wall=wall, saved_s=image.facts.get(SAVED_FACT)
+        )
         self._library = Library(
             me, (), timing=timing, journal=self.journal, snapshots=self._compaction.face,
             send=self._from_library, apply=replicated.apply, clock=clock,
@@ -131,10 +133,8 @@ class Replica:
     def match_index(self, peer: str) -> int | None:
         return self._replication.match_index(peer)
 
-    def snapshot(self) -> tuple[int, int] | None:
-        """(index, bytes) of the newest snapshot."""
-        newest = self._replication.snapshot
-        return None if newest is None else (newest[0], len(newest[1]))
+    def snapshot(self) -> Newest | None:
+        return self._compaction.newest()
 
     def authority(self) -> Authority | None:
         """The right to act, now. Reads both clocks, so that a jump is noticed at the latest here."""

@@ -10,9 +10,11 @@ Rules
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator_raft.raft.appends import Entry
+from orchestrator_raft.raft.clock import Clock
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.journal import Journal
 from orchestrator_raft.raft.machine import Replicated
@@ -20,6 +22,18 @@ from orchestrator_raft.raft.messages import SnapshotPart
 from orchestrator_raft.raft.replication import Replication
 from orchestrator_raft.raft.seam import Library, Snapshots
 from orchestrator_raft.raft.store import Loaded, SaveSnapshot, Snapshot, decode_snapshot
+
+SAVED_FACT = "snapshot_saved_s"
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest snapshot, for people."""
+
+    index: int
+    bytes: int
+    age_s: float | None
+    """None where an older version has taken it."""
 
 
 class Incoming:
@@ -55,12 +69,15 @@ class Compaction:
     """Stands between the library's idea of snapshots (``face``) and the journal, the state and the store."""
 
     def __init__(
-        self, journal: Journal, replicated: Replicated[Any, Any, Any], replication: Replication, incoming: Incoming
-    ) -> None:
+        self, journal: Journal, replicated: Replicated[Any, Any, Any], replication: Replication, incoming: Incoming,
+        *, wall: Clock, saved_s: str | None,
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._replicated = replicated
         self._replication = replication
         self._limit_bytes = incoming.limit_bytes
+        self._wall = wall
+        self._saved_s = float(saved_s) if saved_s is not None else None
         self._taking: tuple[SaveSnapshot, int] | None = None
         self._restoring: Snapshot | None = None
         self.face = Snapshots()
@@ -71,6 +88,13 @@ class Compaction:
     @property
     def is_taking(self) -> bool:
         return self._taking is not None
+
+    def newest(self) -> Newest | None:
+        known = self._replication.snapshot
+        if known is None:
+            return None
+        age_s = None if self._saved_s is None else max(0.0, self._wall() - self._saved_s)
+        return Newest(known[0], len(known[1]), age_s)
 
     def restore(self, loaded: Loaded, library: Library) -> None:
         """At the start: the newest snapshot of the store, if there is one."""
@@ -94,6 +118,7 @@ class Compaction:
         if index <= self._journal.last_index and self._journal.term_at(index) == term_there:
             return index + 1
         self._journal.save_snapshot(SaveSnapshot(index, lambda: data))
+        self._note_time()
         self._restoring = snapshot
         library.install(peer, term, index)
         self._journal.history.reset(snapshot.members_index, snapshot.members)
@@ -106,6 +131,11 @@ class Compaction:
             raise RuntimeError(f"entry {last[1]} is applied, but nothing before it says who the members are")
         operation = SaveSnapshot(last[1], self._replicated.snapshot(previous, last, known))
         self._taking = operation, self._journal.save_snapshot(operation)
+        self._note_time()
+
+    def _note_time(self) -> None:
+        self._saved_s = self._wall()
+        self._journal.save_fact(SAVED_FACT, f"{self._saved_s:.3f}")
 
     def _is_saved(self) -> bool:
         if self._taking is None or not self._journal.is_synced(self._taking[1]):

@@ -1,9 +1,17 @@
-"""What a node says about itself and the others, as values (design: `raftctl raft status` on one screen)."""
+"""What a node says about itself and the others, as values: what `raftctl raft status` shows on one screen.
+
+``describe`` is cheap, it may be asked several times a request. Everything here can also travel: ``plain`` makes of a
+status what JSON can hold, and nodes of another version read what they know of it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
+from typing import Any
 
 from orchestrator_raft import __version__
 from orchestrator_raft.raft.clock import boot_time_s
@@ -38,11 +46,16 @@ class Member:
     node_id: str = ""
     """Random id of its data directory; empty until it has connected."""
     version: str = ""
+    equal_index: int | None = None
+    """The newest index at which its digests were seen to equal this node's; None: not yet, since this one started."""
+    compared_s: float | None = None
+    """Seconds since that was seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaftStatus:
     id: str
+    version: str
     node_id: str
     cluster_id: str
     role: Role
@@ -56,13 +69,19 @@ class RaftStatus:
     synced_index: int
     digest: str
     """Chained over all applied commands: equal at equal applied index, on every node."""
+    alarm: str
+    """How the states of the nodes differ; empty when all that were compared are equal. While it stands nobody acts."""
     members: tuple[Member, ...]
     journal_entries: int
     journal_bytes: int
     snapshot_index: int | None
     snapshot_bytes: int
+    snapshot_age_s: float | None
+    """None where there is no snapshot, or an older version has taken it."""
     store: str
     store_bytes: int
+    disk_free_bytes: int | None
+    """Where the store is; None in memory."""
     failure: str = ""
     """Why the node has stopped, if it has."""
 
@@ -75,6 +94,7 @@ def describe_members(identity: Identity, replica: Replica, transport: Transport 
 def _member(slot: str, identity: Identity, replica: Replica, link: Link | None) -> Member:
     is_self = slot == identity.slot
     hello = link.active.peer if link is not None and link.active is not None else None
+    compared = replica.self_check.compared.get(slot)
     heard_s = boot_time_s() if is_self else link.heard_s if link is not None else None
     return Member(
         id=slot,
@@ -86,15 +106,18 @@ def _member(slot: str, identity: Identity, replica: Replica, link: Link | None) 
         match_index=replica.journal.synced_index if is_self else replica.match_index(slot),
         node_id=identity.node_id if is_self else hello.node_id if hello is not None else "",
         version=__version__ if is_self else hello.version if hello is not None else "",
+        equal_index=compared.index if compared is not None else None,
+        compared_s=max(0.0, boot_time_s() - compared.at_s) if compared is not None else None,
     )
 
 
 def describe(identity: Identity, replica: Replica, transport: Transport | None, store: Store, *, digest: str,
              is_running: bool, failure: BaseException | None) -> RaftStatus:  # fmt: skip
     authority = replica.authority() if is_running else None
-    snapshot_index, snapshot_bytes = replica.snapshot() or (None, 0)
+    snapshot = replica.snapshot()
     return RaftStatus(
         id=identity.slot,
+        version=__version__,
         node_id=identity.node_id,
         cluster_id=identity.cluster_id,
         role=_role(replica, is_running),
@@ -106,15 +129,31 @@ def describe(identity: Identity, replica: Replica, transport: Transport | None, 
         last_index=replica.journal.last_index,
         synced_index=replica.journal.synced_index,
         digest=digest,
+        alarm=replica.self_check.problem,
         members=describe_members(identity, replica, transport),
         journal_entries=len(replica.journal),
         journal_bytes=replica.journal.bytes,
-        snapshot_index=snapshot_index,
-        snapshot_bytes=snapshot_bytes,
+        snapshot_index=snapshot.index if snapshot is not None else None,
+        snapshot_bytes=snapshot.bytes if snapshot is not None else 0,
+        snapshot_age_s=snapshot.age_s if snapshot is not None else None,
         store=store.where,
         store_bytes=store.size_bytes(),
+        disk_free_bytes=_disk_free_bytes(Path(store.where)),
         failure=str(failure or ""),
     )
+
+
+def plain(status: RaftStatus) -> dict[str, Any]:
+    """For JSON."""
+    return {**dataclasses.asdict(status), "role": status.role.value}
+
+
+def _disk_free_bytes(store: Path) -> int | None:
+    try:
+        found = os.statvfs(store)
+    except FileNotFoundError:
+        return None
+    return found.f_bavail * found.f_frsize
 
 
 def _role(replica: Replica, is_running: bool) -> Role:

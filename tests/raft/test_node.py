@@ -291,3 +291,40 @@ async def test_off_loopback_a_node_wants_tls_or_permission(tmp_path: Path) -> No
 async def test_a_cluster_needs_a_directory() -> None:
     nodes = ("127.0.0.1:9", "127.0.0.1:10")
     assert "RaftDataDir is not set" in await refused(RaftSettings(bind="127.0.0.1:9", nodes=nodes))
+
+
+async def test_every_node_shows_all_and_who_does_not_answer(tmp_path: Path) -> None:
+    async with running(tmp_path) as cluster:
+        leader, followers = await cluster.leader(), await cluster.followers()
+        await cluster.add(leader)
+        assert await leader.snapshot(timeout_s=10) >= 2
+        await cluster.level()
+        shown = await followers[0].overview()
+        assert followers[0].node_id == shown["asked"]
+        assert sorted(cluster.nodes) == [node["id"] for node in shown["nodes"]]
+        by_id = {node["id"]: node for node in shown["nodes"]}
+        first = by_id[leader.node_id]
+        assert "leader" == first["role"] and first["lease_left_s"] > 0 and first["disk_free_bytes"] > 0
+        assert first["snapshot_index"] >= 2 and first["snapshot_age_s"] >= 0
+        matches = {member["id"]: member["match_index"] for member in first["members"]}
+        assert {leader.applied_index} == set(matches.values())
+        assert 1 == len({node["digest"] for node in shown["nodes"]})
+        await cluster.stop(followers[1].node_id)
+        again = {node["id"]: node for node in (await followers[0].overview())["nodes"]}
+        assert "not connected" in again[followers[1].node_id]["error"]
+        assert "follower" == again[followers[0].node_id]["role"]
+
+
+async def test_a_snapshot_on_request_is_on_disk_when_it_is_answered(tmp_path: Path) -> None:
+    async with running(tmp_path, size=1) as cluster:
+        (node,) = cluster.nodes.values()
+        for _ in range(5):
+            await cluster.add(node)
+        index = await node.snapshot(timeout_s=10)
+        assert index == node.applied_index == node.status().snapshot_index
+        assert index == await node.snapshot(timeout_s=10)
+        await cluster.stop(node.node_id)
+        await cluster.start()
+        (again,) = cluster.nodes.values()
+        assert index == again.status().snapshot_index
+        assert again.status().snapshot_age_s is not None
