@@ -48,6 +48,7 @@ class Acceptor(Generic[M]):
         self._meet = meet
         self._serve = serve
         self._listening: list[asyncio.Task[None]] = []
+        self._sockets: list[socket.socket] = []
         self._is_closing = False
         self._from: Counter[str] = Counter()
 
@@ -58,10 +59,10 @@ class Acceptor(Generic[M]):
     async def start(self, bind: Address) -> None:
         """Listen. Raises StartupError that names the address and the cause."""
         try:
-            sockets = await _sockets(bind)
+            self._sockets = await _sockets(bind)
         except OSError as error:
             raise StartupError(f"cannot listen on {bind} (RaftBind): {error.strerror or error}") from error
-        self._listening = [self._tasks.start(f"accept on {bind}", self._keep_accepting(each)) for each in sockets]
+        self._listening = [self._tasks.start(f"accept on {bind}", self._keep_accepting(each)) for each in self._sockets]
 
     def abort(self) -> None:
         """Accept nothing more; whoever is being met is dropped."""
@@ -74,6 +75,8 @@ class Acceptor(Generic[M]):
         self.abort()
         if self._listening:
             await asyncio.wait(self._listening)
+        for each in self._sockets:  # a task that was cancelled before its first step has closed nothing
+            each.close()
 
     async def _keep_accepting(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
