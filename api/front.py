@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from orchestrator_raft.core.errors import OrchestratorError, Unavailable
-from orchestrator_raft.engine.service import Call, Person, Service, typed_arguments
+from orchestrator_raft.engine.service import Call, Person, Service, is_bound, typed_arguments
 from orchestrator_raft.operations import Operation, Where
 from orchestrator_raft.ports import Channel
 from orchestrator_raft.tasks import Tasks
@@ -130,10 +130,10 @@ class Front:
         if operation.writes and not admitted.person.may_write:
             raise Forbidden(admitted.why_not_write)
         raw = dialect.arguments(match, ask)
-        if operation.where is Where.HERE:
+        if operation.where is Where.HERE and not is_bound(operation):
             return self._signed(dialect.node_answer(operation, raw, self._node.status(), ask))
         arguments = typed_arguments(operation, raw)
-        if not forwarded:
+        if not forwarded and operation.where is Where.LEADER:
             answer = await self._elsewhere(ask, admitted.person, operation)
             if answer is not None:
                 return answer.with_headers((("X-Via-Node-ID", self._node.status().node_id),))

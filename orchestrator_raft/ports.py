@@ -126,6 +126,29 @@ class Consensus(Protocol):
         """Yields whenever state, leader or authority may have changed; coalesced, never a backlog."""
 
 
+class RaftAdmin(Protocol):
+    """What people may ask of the Raft cluster itself."""
+
+    @property
+    def is_enabled(self) -> bool:
+        """False for a single node that was not set up with Raft."""
+
+    def addresses(self) -> Mapping[str, str]:
+        """The Raft address of each member, by node id."""
+
+    async def overview(self) -> Mapping[str, Any]:
+        """Every member as it sees itself, or why it does not answer; plain values. Waits a bounded time."""
+
+    async def transfer(self, node_id: str | None) -> str:
+        """Hand this node's leadership to that node, or to whoever has most; gives the new leader's id.
+
+        Raises InvalidInput for an unknown node, Refused where it cannot be, Unavailable when nobody took over in time.
+        """
+
+    async def snapshot(self) -> int:
+        """Save what is applied here and trim the journal; gives the index. Raises Unavailable."""
+
+
 Handler = Callable[[str, bytes], Awaitable[bytes]]
 
 

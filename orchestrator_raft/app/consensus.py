@@ -1,8 +1,9 @@
-"""``ports.Consensus`` on the Raft node, and the codec for everything of ours that goes through the log."""
+"""``ports.Consensus`` and ``ports.RaftAdmin`` on the Raft node; the codec for everything of ours that is in the log."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from orchestrator_raft.core.gtid import GtidSet, MariadbGtidSet, MysqlGtidSet, parse
 from orchestrator_raft.core.replicated import COMMANDS, Command, Result, State, apply
@@ -11,6 +12,7 @@ from orchestrator_raft.raft.codec import Codec, Hook
 from orchestrator_raft.raft.node import RaftNode
 
 Node = RaftNode[State, Command, Result]
+TRANSFER_S = SNAPSHOT_S = 5.0
 
 
 class ReplicatedMachine:
@@ -76,3 +78,28 @@ class RaftConsensus:
             yield
             async for _ in subscription:
                 yield
+
+
+class NodeAdmin:
+    """``ports.RaftAdmin`` on the Raft node."""
+
+    def __init__(self, node: Node, *, is_enabled: bool) -> None:
+        self._node = node
+        self._is_enabled = is_enabled
+
+    @property
+    def is_enabled(self) -> bool:
+        return self._is_enabled
+
+    def addresses(self) -> Mapping[str, str]:
+        return {member.id: member.address for member in self._node.members()}
+
+    async def overview(self) -> Mapping[str, Any]:
+        return await self._node.overview()
+
+    async def transfer(self, node_id: str | None) -> str:
+        await self._node.transfer(node_id, timeout_s=TRANSFER_S)
+        return self._node.leader() or ""
+
+    async def snapshot(self) -> int:
+        return await self._node.snapshot(timeout_s=SNAPSHOT_S)

@@ -69,7 +69,7 @@ class ThisNode:
                 _as_written(member.address, settings) for member in raft.members if _is_healthy(member)
             ),
             connected=frozenset(member.id for member in raft.members if member.is_connected and not member.is_self),
-            problem=raft.failure,
+            problem=raft.failure or raft.alarm,
         )
 
 

@@ -19,7 +19,7 @@ from api.app import create_app
 from api.front import Front, serve_forwarded
 from api.server import ApiServer, Listen, TcpAddress, UnixSocket
 from orchestrator_raft import __version__
-from orchestrator_raft.app.consensus import Node, RaftConsensus, ReplicatedMachine, codec
+from orchestrator_raft.app.consensus import Node, NodeAdmin, RaftConsensus, ReplicatedMachine, codec
 from orchestrator_raft.app.identity import ThisNode, http_uri, keep_registered
 from orchestrator_raft.app.plain import api_of, detection_of, engine_of, hooks_of, mysql_of, raft_of
 from orchestrator_raft.config import Loaded, Settings
@@ -96,7 +96,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     engine = Engine(outside, engine_settings, on_failure)
     engine.start()
     stack.push_async_callback(engine.close)
-    service = Service(outside, engine_settings, engine)
+    service = Service(outside, engine_settings, engine, NodeAdmin(node, is_enabled=settings.raft_enabled))
     front = Front(api_of(settings), service, ThisNode(node, settings, clock), node.channel, on_error=_defect)
     serve_forwarded(node.channel, front)
     server = ApiServer(create_app(front), _listen(settings))

@@ -7,11 +7,12 @@ cluster needs elections for is done by hand here: ``elect`` names the leader, ``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from orchestrator_raft.core.errors import ServerError, Unavailable
+from orchestrator_raft.core.errors import Refused, ServerError, Unavailable
 from orchestrator_raft.core.instance import InstanceKey, ProbeResult, Reached, Unreachable, UnreachableKind
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.replicated import Command, Result, State, apply
@@ -161,6 +162,32 @@ class MemoryConsensus:
 
     def changes(self) -> AsyncIterator[None]:
         return self._raft.changes()
+
+
+class MemoryRaftAdmin:
+    """``ports.RaftAdmin`` of one node of a ``MemoryRaft``; addresses as ``address`` makes them."""
+
+    def __init__(self, raft: MemoryRaft, node_id: str, address: Callable[[str], str] = str) -> None:
+        self._raft = raft
+        self._node_id = node_id
+        self._address = address
+        self.is_enabled = True
+
+    def addresses(self) -> Mapping[str, str]:
+        return {node_id: self._address(node_id) for node_id in self._raft.node_ids}
+
+    async def overview(self) -> Mapping[str, Any]:
+        return {"asked": self._node_id, "nodes": [{"id": node_id} for node_id in self._raft.node_ids]}
+
+    async def transfer(self, node_id: str | None) -> str:
+        others = [each for each in self._raft.node_ids if each != self._node_id]
+        if not others or node_id == self._node_id:
+            raise Refused(f"{self._node_id} has nobody to hand over to")
+        self._raft.elect(node_id or others[0])
+        return node_id or others[0]
+
+    async def snapshot(self) -> int:
+        return len(self._raft.log)
 
 
 @dataclass

@@ -27,7 +27,7 @@ from orchestrator_raft.engine.service import Service
 from orchestrator_raft.engine.witness import serve_witness
 from orchestrator_raft.tasks import Tasks
 from tests.engine.fleet import Fleet
-from tests.engine.twins import MemoryRaft, MemorySessions, RecordingHooks, ScriptedProber
+from tests.engine.twins import MemoryRaft, MemoryRaftAdmin, MemorySessions, RecordingHooks, ScriptedProber
 
 POLICY = Policy(recover_primary=ClusterFilters(("*",)), recover_intermediate=ClusterFilters(("*",)))
 PACES = Paces(primary_interval_s=0.05, primary_timeout_s=0.5, poll_s=0.1, timeout_s=0.5)
@@ -98,7 +98,8 @@ class Node:
         engine_settings = EngineSettings(policy=rig.policy, paces=PACES)
         self.failures: list[tuple[str, BaseException]] = []
         self.engine = Engine(outside, engine_settings, lambda name, error: self.failures.append((name, error)))
-        self.service = Service(outside, engine_settings, self.engine)
+        self.raft_admin = MemoryRaftAdmin(rig.raft, node_id, raft_address)
+        self.service = Service(outside, engine_settings, self.engine, self.raft_admin)
         self.defects: list[tuple[str, str, BaseException]] = []
         self.view = TwinNodeView(rig.raft, node_id, rig.view_changes)
         self.front = Front(

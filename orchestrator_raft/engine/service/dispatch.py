@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable
 from orchestrator_raft.core.errors import Refused, Unavailable
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside
-from orchestrator_raft.engine.service import reads, recoveries, servers
+from orchestrator_raft.engine.service import raft, reads, recoveries, servers
 from orchestrator_raft.engine.service.calls import Call, Reply
 from orchestrator_raft.engine.view import Moment, Viewer
-from orchestrator_raft.operations import OPERATION_BY_NAME
+from orchestrator_raft.operations import OPERATION_BY_NAME, Operation
+from orchestrator_raft.ports import RaftAdmin
 
 Handler = Callable[[Call, "Desk"], Awaitable[Reply]]
 
@@ -22,9 +23,10 @@ Handler = Callable[[Call, "Desk"], Awaitable[Reply]]
 class Desk:
     """What handlers work with."""
 
-    def __init__(self, outside: Outside, settings: EngineSettings, engine: Engine) -> None:
+    def __init__(self, outside: Outside, settings: EngineSettings, engine: Engine, admin: RaftAdmin) -> None:
         self.outside = outside
         self.settings = settings
+        self.raft = admin
         self._engine = engine
         self._bystander = Viewer(outside.consensus, Inventory(), settings.policy, outside.clock)
 
@@ -53,8 +55,8 @@ class Desk:
 class Service:
     """All operations of a node."""
 
-    def __init__(self, outside: Outside, settings: EngineSettings, engine: Engine) -> None:
-        self.desk = Desk(outside, settings, engine)
+    def __init__(self, outside: Outside, settings: EngineSettings, engine: Engine, admin: RaftAdmin) -> None:
+        self.desk = Desk(outside, settings, engine, admin)
 
     @property
     def may_act(self) -> bool:
@@ -71,7 +73,14 @@ class Service:
         return await handler(call, self.desk)
 
 
-HANDLERS: dict[str, Handler] = {**reads.HANDLERS, **servers.HANDLERS, **recoveries.HANDLERS}
+HANDLERS: dict[str, Handler] = {**reads.HANDLERS, **servers.HANDLERS, **recoveries.HANDLERS, **raft.HANDLERS}
+
+
+def is_bound(operation: Operation) -> bool:
+    """Whether there is a handler for it; the rest is answered from the node's own status."""
+    return operation.name in HANDLERS
+
+
 UNBOUND = sorted(name for name in HANDLERS if name not in OPERATION_BY_NAME)
 if UNBOUND:
     raise AssertionError(f"handlers without a row in operations.py: {UNBOUND}")
