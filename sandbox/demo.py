@@ -32,6 +32,8 @@ from sandbox.topology import Topology
 
 SERVERS = 4
 HTTP_PORT, RAFT_PORT = 3000, 10008
+BLOCK_S = 10
+"""By default a cluster is not recovered by itself twice in an hour; here people may kill one server after another."""
 WRITE_BEFORE_S = 2.0
 WRITE_AFTER_S = 2.0
 RECOVERY_TIMEOUT_S = 60.0
@@ -74,7 +76,10 @@ def set_up(stack: ExitStack, options: argparse.Namespace) -> Stage:
     stack.callback(servers.stop_all, discard=True)
     say(f"  {servers.binary}")
     say("starting three nodes on 127.0.0.1, 127.0.0.2 and 127.0.0.3")
-    nodes = Nodes(directory / "nodes", http_port=options.http_port, raft_port=options.raft_port)
+    nodes = Nodes(
+        directory / "nodes", http_port=options.http_port, raft_port=options.raft_port,
+        settings={"RecoveryPeriodBlockSeconds": BLOCK_S},
+    )  # fmt: skip
     stack.callback(nodes.stop_all)
     nodes.start()
     primary = servers.primary()
@@ -180,7 +185,7 @@ def linger(stage: Stage) -> None:
     urls = ",".join(node.url for node in stage.nodes.nodes)
     say(f"  scripts/raftctl --api {urls} topology -c demo")
     say(f"  scripts/raftctl --api {urls} takeover demo")
-    say("kill any node or server you like, or Ctrl-C to stop everything")
+    say(f"kill any node or server you like (a primary every {BLOCK_S} s), or Ctrl-C to stop everything")
     threading.Event().wait()
 
 

@@ -23,6 +23,7 @@ FLEET: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "marked": ("downtimed", {}),
     "automatic_recoveries": ("check-global-recoveries", {}),
     "recoveries": ("audit-recovery", {"every": "true"}),
+    "blocked": ("blocked-recoveries", {}),
 }
 """What is asked about the clusters: its name here and in the JSON, the operation, its arguments."""
 

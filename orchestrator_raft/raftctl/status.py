@@ -61,16 +61,32 @@ def judge(status: Status) -> tuple[str, ...]:
         found.append("automatic recoveries are disabled: raftctl recoveries enable")
     in_downtime = {each.get("server") for each in _objects(status, "marked") if each.get("downtime")}
     diagnoses = [each for each in _objects(status, "diagnoses") if each.get("server") not in in_downtime]
-    found += [f"{each.get('server')}: {_said(each)}" for each in diagnoses]
+    found += [f"{each.get('server')}: {_said(each, status)}" for each in diagnoses]
     found += [f"{each.get('server')}: {views.marks(each)}" for each in _objects(status, "marked") if each.get("stale")]
     return tuple(found)
 
 
-def _said(diagnosis: Mapping[str, Any]) -> str:
+def _said(diagnosis: Mapping[str, Any], status: Status) -> str:
     warnings = ", ".join(str(code) for code in diagnosis.get("structure_warnings") or ())
     text = f"{diagnosis.get('code')}: {diagnosis.get('text')}" if diagnosis.get("severity") else ""
-    skipped = f" ({diagnosis['not_repaired_because']})" if diagnosis.get("not_repaired_because") else ""
-    return "; ".join(part for part in (f"{text}{skipped}", warnings) if part)
+    why_not = _why_not_repaired(diagnosis, status) if text else ""
+    return "; ".join(part for part in (f"{text}{f' ({why_not})' if why_not else ''}", warnings) if part)
+
+
+def _why_not_repaired(diagnosis: Mapping[str, Any], status: Status) -> str:
+    """Why nobody does anything about it: the analysis says so, the claim was refused, or the last attempt failed."""
+    if diagnosis.get("not_repaired_because"):
+        return str(diagnosis["not_repaired_because"])
+    place = (diagnosis.get("server"), diagnosis.get("code"))
+    for each in _objects(status, "blocked"):
+        if (each.get("key"), each.get("code")) == place:
+            return f"not repaired: {each.get('reason')}"
+    tried = (each for each in _objects(status, "recoveries") if each.get("subject", {}).get("key") == place[0])
+    last = next(tried, None)
+    if last is None or last.get("end") in ("running", "succeeded"):
+        return ""
+    errors = last.get("errors") or [last.get("end")]
+    return f"recovery {last.get('number')} did not repair it: {errors[-1]}"
 
 
 def _running(recovery: Mapping[str, Any]) -> str:

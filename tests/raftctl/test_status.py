@@ -185,3 +185,24 @@ def test_without_a_leader_the_state_of_clusters_is_unknown() -> None:
     _, clusters, _ = node_status.view(found, ())
     assert isinstance(clusters, Table)
     assert "unknown" == clusters.rows[0][-1]
+
+
+def test_a_problem_that_is_not_repaired_says_why(run: Raftctl, nodes: list[Node], fleet: Fleet) -> None:
+    fleet.dead = frozenset(key for key in FACTS if key.hostname == "db1.example")
+    entry = replace(fleet.state.blocked[0], code="UnreachableMaster")
+    fleet.state = replace(fleet.state, blocked=(entry,))
+    ran = run("--api", nodes[0].url, "status")
+    assert ran.out.splitlines()[-1].endswith(" (not repaired: too recent)")
+
+
+def test_a_problem_that_a_recovery_could_not_repair_says_so(run: Raftctl, nodes: list[Node], fleet: Fleet) -> None:
+    (dead,) = fleet.dead = frozenset(key for key in FACTS if key.hostname == "db1.example")
+    failed = replace(
+        RECOVERY,
+        end=EndState.FAILED,
+        errors=("first", "no replica is fit"),
+        subject=replace(RECOVERY.subject, key=dead),
+    )
+    fleet.state = replace(fleet.state, recoveries={"r-7": failed})
+    ran = run("--api", nodes[0].url, "status")
+    assert ran.out.splitlines()[-1].endswith(" (recovery 7 did not repair it: no replica is fit)")

@@ -7,6 +7,7 @@ claims.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import Recovery
@@ -66,13 +67,17 @@ def _refuse_automatic(state: State, recovery: Recovery, block_ms: int) -> ClaimR
         return None
     for earlier in reversed(tuple(state.recoveries.values())):
         if earlier.cluster_id == recovery.cluster_id and _blocks(earlier, state.time_ms, block_ms):
-            left_s = (earlier.finished_ms + block_ms - state.time_ms) // 1000
             text = (
-                f"this cluster was recovered {(state.time_ms - earlier.finished_ms) // 1000} s ago; it is not recovered"
-                f" again by itself for another {left_s} s, or until somebody acknowledges: raftctl ack {earlier.id}"
+                f"recovery {earlier.number} of this cluster ended at {_utc(earlier.finished_ms)}; it is not recovered "
+                f"again by itself until {_utc(earlier.finished_ms + block_ms)} (RecoveryPeriodBlockSeconds), or until "
+                f"somebody acknowledges: raftctl ack {earlier.number}"
             )
             return ClaimRefusal(text, earlier.id)
     return None
+
+
+def _utc(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _blocks(earlier: Recovery, now_ms: int, block_ms: int) -> bool:
