@@ -14,7 +14,9 @@ from orchestrator_raft.raft.data_dir import DataDir
 from orchestrator_raft.raft.driver import Driver
 from orchestrator_raft.raft.identity import Identity, identify
 from orchestrator_raft.raft.machine import Replicated
+from orchestrator_raft.raft.membership import Contact
 from orchestrator_raft.raft.replica import Replica
+from orchestrator_raft.raft.roster import Roster
 from orchestrator_raft.raft.secret import own_secret
 from orchestrator_raft.raft.security import Security
 from orchestrator_raft.raft.settings import Address, RaftSettings
@@ -30,7 +32,7 @@ log = logging.getLogger("orchestrator_raft.raft")
 class Parts:
     """Everything that a running node holds."""
 
-    identity: Identity
+    roster: Roster
     replica: Replica
     store: Store
     transport: Transport | None
@@ -53,10 +55,13 @@ def assemble(settings: RaftSettings, own: Address, replicated: Replicated[Any, A
         image = store.load()
         identity = identify(image.facts, entries, own)
         replica = Replica(
-            identity.slot, identity.others, store=store, image=image, replicated=replicated, deliver=driver.deliver,
-            clock=boot_time_s, wall=time.time, timing=settings.timing, limits=settings.limits,
+            identity.slot, _other_founders(identity), store=store, image=image, replicated=replicated,
+            deliver=driver.deliver, clock=boot_time_s, wall=time.time, timing=settings.timing, limits=settings.limits,
+            own=Contact(incarnation=identity.node_id, address=str(own)),
         )  # fmt: skip
-        transport = _transport(settings, identity, data_dir, driver, replica)
+        roster = Roster(identity, replica.members)
+        roster.check_own_address()
+        transport = _transport(settings, roster, data_dir, driver, replica)
     except InvalidInput as error:
         _let_go(store, data_dir)
         raise StartupError(f"{store.where} cannot be read by this version: {error}") from error
@@ -65,10 +70,15 @@ def assemble(settings: RaftSettings, own: Address, replicated: Replicated[Any, A
         raise
     for warning in replica.warnings:
         log.warning("%s: passed over %s", store.where, warning)
-    for name, value in identity.facts().items():
+    for name, value in roster.facts().items():
         if image.facts.get(name) != value:
             replica.save_fact(name, value)
-    return Parts(identity=identity, replica=replica, store=store, transport=transport, data_dir=data_dir)
+    return Parts(roster=roster, replica=replica, store=store, transport=transport, data_dir=data_dir)
+
+
+def _other_founders(identity: Identity) -> tuple[str, ...] | None:
+    """With whom this node founded its cluster; None if it did not."""
+    return tuple(slot for slot in identity.founders if slot != identity.slot) if identity.founders else None
 
 
 def _let_go(store: Store, data_dir: DataDir | None) -> None:
@@ -89,13 +99,14 @@ def _store(data_dir: DataDir | None, driver: Driver) -> Store:
 
 
 def _transport(
-    settings: RaftSettings, identity: Identity, data_dir: DataDir | None, driver: Driver, replica: Replica
+    settings: RaftSettings, roster: Roster, data_dir: DataDir | None, driver: Driver, replica: Replica
 ) -> Transport | None:
     if data_dir is None or not settings.enabled:
         return None
-    tls = NodeTls(settings.tls, identity.addresses[identity.slot].host) if settings.tls is not None else None
+    tls = NodeTls(settings.tls, roster.addresses[roster.slot].host) if settings.tls is not None else None
     security = Security(own_secret(data_dir.path), tls, settings.plaintext)
     return Transport(
-        identity, security, driver, tasks=driver.tasks, clock=boot_time_s, frame_bytes=settings.limits.frame_bytes,
+        roster, security, driver, tasks=driver.tasks, clock=boot_time_s, frame_bytes=settings.limits.frame_bytes,
         levels=replica.members.levels, level=lambda: replica.members.level,
+        term=lambda: replica.term,
     )  # fmt: skip

@@ -18,19 +18,32 @@ from orchestrator_raft.raft.channel import Channel
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.lease import Authority
 from orchestrator_raft.raft.membership import UNKNOWN, Contact
-from orchestrator_raft.raft.messages import Call, CallCancel, CallCredit, CallFailure, CallPart, Message
+from orchestrator_raft.raft.messages import (
+    Append,
+    Call,
+    CallCancel,
+    CallCredit,
+    CallFailure,
+    CallPart,
+    Heartbeat,
+    Hello,
+    Message,
+    SnapshotPart,
+)
 from orchestrator_raft.raft.proposals import Change, Proposals, Publisher
 from orchestrator_raft.raft.replica import Replica
+from orchestrator_raft.raft.roster import Roster
 from orchestrator_raft.raft.transport import Transport
 from orchestrator_raft.tasks import Tasks
 
 log = logging.getLogger("orchestrator_raft.raft")
+FROM_LEADERS = (Append, Heartbeat, SnapshotPart)
 CALLS = (Call, CallPart, CallFailure, CallCredit, CallCancel)
 OnFatal = Callable[[BaseException], None]
 
 
 class Driver:
-    """``replica`` and ``transport`` are put in while the node starts; from ``run`` on, steps happen."""
+    """``replica``, ``roster`` and ``transport`` are put in while the node starts; from ``run`` on, steps happen."""
 
     def __init__(self, on_fatal: OnFatal, pending_proposals: int) -> None:
         self._on_fatal = on_fatal
@@ -40,6 +53,8 @@ class Driver:
         self.publisher = Publisher()
         self.replica: Replica | None = None
         self.transport: Transport | None = None
+        self.roster: Roster | None = None
+        self._members_version = 0
         self.failure: BaseException | None = None
         self._is_running = False
 
@@ -69,8 +84,16 @@ class Driver:
         except Exception as error:  # noqa: BLE001 - ``fail`` hands it to the owner, who ends the process
             self.fail(error)
             return None
+        self._follow_members()
         self._publish()
         return result
+
+    def _follow_members(self) -> None:
+        """The links are those of the members."""
+        if self.replica is None or self.transport is None or self.replica.members.version == self._members_version:
+            return
+        self._members_version = self.replica.members.version
+        self.transport.follow()
 
     def fail(self, error: BaseException) -> None:
         """Something that may never happen has happened."""
@@ -120,14 +143,31 @@ class Driver:
             self.step(self.replica.synced)
 
     def peer_connected(self, slot: str) -> None:
-        if self.replica is not None:
-            self.step(self.replica.connected, slot, self._contact(slot))
+        if self.replica is None:
+            return
+        hello = self._greeting(slot)
+        if hello is not None and self.roster is not None:
+            configuration = self.roster.met(hello)
+            if configuration is not None:
+                self._save_roster()
+                self.step(self.replica.found, configuration)
+        self.step(self.replica.connected, slot, _contact(hello))
 
-    def _contact(self, slot: str) -> Contact:
-        """What the peer said of itself in its greeting."""
-        link = self.transport.links[slot] if self.transport is not None else None
-        hello = link.active.peer if link is not None and link.active is not None else None
-        return Contact(newest_level=hello.newest_level) if hello is not None else UNKNOWN
+    def _greeting(self, slot: str) -> Hello | None:
+        """What the peer said of itself."""
+        link = self.transport.links.get(slot) if self.transport is not None else None
+        return link.active.peer if link is not None and link.active is not None else None
+
+    def _save_roster(self) -> None:
+        assert self.replica is not None and self.roster is not None
+        for name, value in self.roster.facts().items():
+            self.step(self.replica.save_fact, name, value)
+
+    def _notice_leader(self, slot: str) -> None:
+        """To be sent entries is to be let in: from then on this node belongs to that cluster."""
+        hello = self._greeting(slot)
+        if hello is not None and self.roster is not None and self.roster.taken_in(hello.cluster_id):
+            self._save_roster()
 
     def peer_disconnected(self, slot: str) -> None:
         self.channel.disconnected(slot)
@@ -136,6 +176,8 @@ class Driver:
 
     def peer_said(self, slot: str, messages: Sequence[Message]) -> None:
         raft = [message for message in messages if not isinstance(message, CALLS)]
+        if any(isinstance(message, FROM_LEADERS) for message in raft):
+            self._notice_leader(slot)
         if raft and self.replica is not None:
             self.step(self.replica.received, slot, raft)
         for message in messages:
@@ -146,3 +188,9 @@ class Driver:
         """What the replica sends; a link that is down loses it."""
         if self.transport is not None:
             self.transport.send(slot, message)
+
+
+def _contact(hello: Hello | None) -> Contact:
+    if hello is None:
+        return UNKNOWN
+    return Contact(incarnation=hello.node_id, address=hello.address, newest_level=hello.newest_level)

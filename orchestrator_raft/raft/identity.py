@@ -1,7 +1,7 @@
 """Which member this node is, by what its data directory has kept and what the configuration file says.
 
-Words: an *entry* is a line of RaftNodes, an address; a *slot* is the address under which a member came into the cluster,
-and it is its name for ever; a *node id* is random, made with the data directory, so an emptied disk has another.
+Words: an *entry* is a line of RaftNodes, an address; a *slot* is the address under which a member came into the
+cluster, its name for ever; a *node id* is random, made with the data directory, so an emptied disk has another.
 
 The rule of the first start
 - A node with an empty directory has no cluster and no configuration: it neither votes nor campaigns.

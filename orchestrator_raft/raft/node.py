@@ -62,8 +62,8 @@ class RaftNode(Generic[S, C, R]):
         settings, driver = self._settings, self._driver
         own = await own_entry(settings) if settings.enabled else settings.advertise_address()
         self._parts = parts = assemble(settings, own, self._replicated, driver)
-        driver.transport = parts.transport
-        self.channel.open(parts.identity.slot, parts.transport)
+        driver.transport, driver.roster = parts.transport, parts.roster
+        self.channel.open(parts.roster.slot, parts.transport)
         try:
             driver.run(parts.replica)
             if parts.transport is not None:
@@ -90,7 +90,7 @@ class RaftNode(Generic[S, C, R]):
 
     @property
     def node_id(self) -> str:
-        return self._known.identity.slot
+        return self._known.roster.slot
 
     @property
     def state(self) -> S:
@@ -115,12 +115,12 @@ class RaftNode(Generic[S, C, R]):
 
     def members(self) -> tuple[Member, ...]:
         parts = self._known
-        return describe_members(parts.identity, parts.replica, parts.transport)
+        return describe_members(parts.roster, parts.replica, parts.transport)
 
     def status(self) -> RaftStatus:
         parts = self._known
         return describe(
-            parts.identity, parts.replica, parts.transport, parts.store,
+            parts.roster, parts.replica, parts.transport, parts.store,
             digest=self._replicated.digest.hex(), is_running=self._driver.is_running, failure=self._driver.failure,
         )  # fmt: skip
 

@@ -26,8 +26,8 @@ from orchestrator_raft.raft.accepting import Acceptor
 from orchestrator_raft.raft.clock import Clock
 from orchestrator_raft.raft.complaints import Complaints, Refused
 from orchestrator_raft.raft.connection import BROKEN, Connection, why
+from orchestrator_raft.raft.dialling import check_security, open_to
 from orchestrator_raft.raft.frames import ProtocolError
-from orchestrator_raft.raft.identity import resolve_address
 from orchestrator_raft.raft.levels import FIRST, ONE_LEVEL, Levels
 from orchestrator_raft.raft.messages import Hello, Message, Ping, Pong, Refusal, Use
 from orchestrator_raft.raft.roster import Roster
@@ -63,8 +63,9 @@ class Link:
     round_trip_s: float | None = None
     is_cut: bool = False
     is_gone: bool = False
-    """It is no member any more: nobody dials it."""
-    dialled: int = 0
+    """It is no member, or none any more: it is not dialled."""
+    is_dialled: bool = False
+    dials: int = 0
     down: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -96,11 +97,11 @@ class Transport:
 
     async def start(self, bind: Address) -> None:
         """Listen and begin to dial. Raises StartupError that names the address and the cause."""
-        await self._check_security(bind)
+        await check_security(self._security, (bind, *self._me.addresses.values()))
         await self._acceptor.start(bind)
         self._is_running = True
         for link in self.links.values():
-            self._tasks.start(f"dial {link.slot}", self._keep_dialling(link))
+            self._dial_from_now_on(link)
         self._tasks.start("pings", self._keep_pinging())
 
     def follow(self) -> None:
@@ -125,7 +126,12 @@ class Transport:
         if link.active is None:
             link.down.set()
         if self._is_running:
-            self._tasks.start(f"dial {slot}", self._keep_dialling(link))
+            self._dial_from_now_on(link)
+
+    def _dial_from_now_on(self, link: Link) -> None:
+        if not link.is_dialled:
+            link.is_dialled = True
+            self._tasks.start(f"dial {link.slot}", self._keep_dialling(link))
 
     def _part(self, link: Link) -> None:
         link.is_gone = True
@@ -144,15 +150,6 @@ class Transport:
             self._complaints.note(link.slot, f"the connection to {link.slot} was closed: {error}")
             connection.send(Refusal(f"{self._me.slot} refuses {link.slot}: {error}"))
             connection.finish()
-
-    async def _check_security(self, bind: Address) -> None:
-        if bind.is_wildcard:
-            self._security.check(bind, bind.host)
-        addresses = (bind, *self._me.addresses.values())
-        found = await asyncio.gather(*(resolve_address(address) for address in addresses))
-        for address, ips in zip(addresses, found, strict=True):
-            for ip in ips:
-                self._security.check(address, ip)
 
     async def close(self) -> None:
         """Stop listening and close every connection."""
@@ -214,9 +211,9 @@ class Transport:
             await link.down.wait()
             await asyncio.sleep(random.uniform(*REDIAL_S))
             if link.is_gone:
+                link.is_dialled = False
                 return
             if link.active is not None or link.is_cut:
-                link.down.clear() if link.active is not None else None
                 continue
             try:
                 connection = await self._dial(link)
@@ -230,8 +227,8 @@ class Transport:
         """A connection that counts, or None if another one does."""
         async with asyncio.timeout(DIAL_S):
             candidates = self._me.to_dial(link.slot) or (link.address,)
-            link.dialled += 1
-            reader, writer = await self._open(candidates[link.dialled % len(candidates)])
+            link.dials += 1
+            reader, writer = await open_to(candidates[link.dials % len(candidates)], self._security)
             connection = Connection(reader, writer, self._frame_bytes)
             ip, counts = _ip(writer), False
             try:
@@ -243,23 +240,6 @@ class Transport:
                 if not counts:
                     connection.abort()
             return connection if counts else None
-
-    async def _open(self, address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        addresses = sorted(await resolve_address(address))
-        if not addresses:
-            raise OSError(f"{address.host} does not resolve")
-        tls = self._security.client_context()
-        failure: OSError | None = None
-        for ip in addresses:
-            self._security.check(address, ip)
-            try:
-                return await asyncio.open_connection(
-                    ip, address.port, ssl=tls, server_hostname=address.host if tls is not None else None
-                )
-            except OSError as error:
-                failure = error
-        assert failure is not None
-        raise failure
 
     async def _welcome(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ip: str

@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator_raft.raft.clock import boot_time_s
 from orchestrator_raft.raft.identity import Identity
 from orchestrator_raft.raft.messages import LeaseAck, Message
+from orchestrator_raft.raft.roster import Roster
 from orchestrator_raft.raft.secret import Secret, own_secret
 from orchestrator_raft.raft.security import Security
 from orchestrator_raft.raft.settings import Address
@@ -25,12 +26,13 @@ class End:
 
     def __init__(self, slot: str, addresses: dict[str, Address], security: Security, cluster_id: str = "c1") -> None:
         self.identity = Identity(slot=slot, node_id=f"id of {slot}", cluster_id=cluster_id, addresses=addresses)
+        self.roster = Roster(self.identity)
         self.failures: list[str] = []
         self.events: list[str] = []
         self.messages: list[Message] = []
         self.tasks = Tasks(slot, lambda name, error: self.failures.append(f"{name}: {error!r}"))
         self.transport = Transport(
-            self.identity, security, self, tasks=self.tasks, clock=boot_time_s, frame_bytes=FRAME_BYTES
+            self.roster, security, self, tasks=self.tasks, clock=boot_time_s, frame_bytes=FRAME_BYTES
         )
 
     def peer_connected(self, slot: str) -> None:
@@ -77,7 +79,7 @@ async def started(*ends: End) -> AsyncIterator[None]:
 
 
 def both_up(*ends: End) -> bool:
-    return all(end.transport.is_connected(other) for end in ends for other in end.identity.others)
+    return all(end.transport.is_connected(other) for end in ends for other in end.roster.others)
 
 
 def pair(tmp_path: Path, host: str = "127.0.0.1") -> tuple[End, End]:

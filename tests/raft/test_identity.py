@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator_raft.core.errors import StartupError
-from orchestrator_raft.raft.identity import Identity, identify, own_entry
+from orchestrator_raft.raft.identity import identify, own_entry
+from orchestrator_raft.raft.messages import Hello
+from orchestrator_raft.raft.roster import Roster
 from orchestrator_raft.raft.secret import SECRET_FILE, named_secret, own_secret
 from orchestrator_raft.raft.settings import Address, RaftSettings, parse_address
 
@@ -93,40 +95,72 @@ def entries(*texts: str) -> list[Address]:
     return [parse_address(text, 10008, "RaftNodes") for text in texts]
 
 
-def first_start(*texts: str, own: str) -> Identity:
-    return identify({}, entries(*texts), entries(own)[0])
+def first_start(*texts: str, own: str) -> Roster:
+    return Roster(identify({}, entries(*texts), entries(own)[0]))
 
 
-def test_nodes_with_the_same_list_are_one_cluster_in_any_order() -> None:
-    one, other = first_start("a", "b", own="a"), first_start("b", "a", own="b")
-    assert one.cluster_id == other.cluster_id and one.node_id != other.node_id
-    assert ("b:10008",) == one.others
-    assert one.cluster_id != first_start("a", "c", own="a").cluster_id
+def greeting(roster: Roster, *, term: int = 0) -> Hello:
+    """What a node with this roster would say."""
+    return Hello(
+        slot=roster.slot, node_id=roster.node_id, boot_id="", cluster_id=roster.cluster_id, version="",
+        address=str(roster.addresses[roster.slot]), slots=" ".join(sorted(roster.addresses)),
+        members_index=roster.members_index, is_new=roster.is_new(term),
+    )  # fmt: skip
 
 
-def test_a_restart_is_the_same_node() -> None:
+def test_an_empty_node_founds_when_more_than_half_have_nothing_either() -> None:
+    one, other = first_start("a", "b", "c", own="a"), first_start("b", "a", "c", own="b")
+    assert "" == one.cluster_id == other.cluster_id
+    configuration = one.met(greeting(other))
+    assert configuration is not None
+    assert {"a:10008", "b:10008", "c:10008"} == configuration.voters
+    assert configuration == other.met(greeting(one)), "a node that has just founded has nothing that can be harmed"
+    assert one.cluster_id == other.cluster_id != ""
+    assert one.node_id != other.node_id
+
+
+def test_half_of_the_list_founds_nothing() -> None:
+    one, other = first_start("a", "b", "c", "d", own="a"), first_start("a", "b", "c", "d", own="b")
+    assert one.met(greeting(other)) is None
+    assert one.met(greeting(other)) is None, "the same node counted twice"
+    assert one.met(greeting(first_start("a", "b", "c", "d", own="c"))) is not None
+
+
+def test_an_empty_node_founds_nothing_beside_a_cluster_that_lives() -> None:
+    empty, lives = first_start("a", "b", "c", own="a"), first_start("a", "b", "c", own="b")
+    lives.met(greeting(first_start("a", "b", "c", own="c")))
+    assert empty.met(greeting(lives, term=1)) is None
+    assert empty.met(greeting(first_start("a", "b", "c", own="c"))) is None
+    assert "" == empty.cluster_id
+    assert empty.taken_in(lives.cluster_id)
+    assert not empty.taken_in("another")
+    assert (lives.cluster_id, ()) == (empty.cluster_id, empty.founders)
+
+
+def test_other_lists_are_no_company() -> None:
+    one, other = first_start("a", "b", "c", own="a"), first_start("a", "b", "d", own="b")
+    assert one.met(greeting(other)) is None
+    assert one.complaint(greeting(other)) == (
+        "RaftNodes differ: b:10008 was started with 'a:10008 b:10008 d:10008', a:10008 with 'a:10008 b:10008 c:10008'; "
+        "make them equal"
+    )
+
+
+@pytest.mark.parametrize("texts", [(), ("a",)])
+def test_a_node_that_is_alone_founds_at_once(texts: tuple[str, ...]) -> None:
+    one, other = first_start(*texts, own="a"), first_start(*texts, own="a")
+    assert ("a:10008",) == one.founders
+    assert one.cluster_id != other.cluster_id, "two that are alone are two clusters"
+
+
+def test_a_restart_is_the_same_node_at_its_own_address() -> None:
     before = first_start("a", "b", "c", own="b")
-    assert before == identify(before.facts(), entries("a", "b", "c"), entries("b")[0])
-
-
-def test_nodes_may_move_one_after_another() -> None:
-    facts = first_start("a", "b", own="a").facts()
-    moved = identify(facts, entries("a", "new"), entries("a")[0])
-    assert {"a:10008": "a:10008", "b:10008": "new:10008"} == {slot: str(at) for slot, at in moved.addresses.items()}
-    assert "a:10008" == identify(facts, entries("new", "b"), entries("new")[0]).slot
-
-
-@pytest.mark.parametrize("now", [("a", "b", "c"), ("a",), ("x", "y")])
-def test_members_do_not_change_by_editing_the_list(now: tuple[str, ...]) -> None:
-    facts = first_start("a", "b", own="a").facts()
-    with pytest.raises(StartupError, match=r"was started as a:10008, b:10008"):
-        identify(facts, entries(*now), entries(now[0])[0])
-
-
-def test_the_directory_of_another_member_is_refused() -> None:
-    facts = first_start("a", "b", own="a").facts()
-    with pytest.raises(StartupError, match=r"belongs to node a:10008, but by RaftNodes this node is b:10008"):
-        identify(facts, entries("a", "b"), entries("b")[0])
+    assert before.node_id == identify(before.facts(), entries("x", "y"), entries("x")[0]).node_id
+    before.met(greeting(first_start("a", "b", "c", own="a")))
+    again = Roster(identify(before.facts(), entries("a", "b", "c"), entries("b")[0]))
+    assert before.facts() == again.facts()
+    moved = Roster(identify(before.facts(), entries("a", "new", "c"), entries("new")[0]))
+    assert ("b:10008", "new:10008") == (moved.slot, str(moved.addresses["b:10008"]))
 
 
 def test_the_secret_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:

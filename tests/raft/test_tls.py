@@ -159,7 +159,7 @@ async def again(one: End, other: End, by: End) -> None:
     """Break the connection and wait for a new one."""
     await until(lambda: both_up(one, other))
     before = one.transport.links["b"].number
-    slot = by.identity.others[0]
+    slot = by.roster.others[0]
     by.transport.links[slot].active.abort()  # type: ignore[union-attr]
     await until(lambda: both_up(one, other) and one.transport.links["b"].number > before)
 

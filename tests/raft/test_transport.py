@@ -63,7 +63,7 @@ async def at_rest(one: End, other: End) -> list[str]:
 async def test_either_side_may_dial(tmp_path: Path) -> None:
     for silent in (0, 1):
         ends = pair(tmp_path)
-        deaf = ends[silent].transport.links[ends[silent].identity.others[0]]
+        deaf = ends[silent].transport.links[ends[silent].roster.others[0]]
         deaf.address = Address("127.0.0.1", 1)
         async with started(*ends):
             await until(lambda ends=ends: both_up(*ends))  # type: ignore[misc]
@@ -94,12 +94,12 @@ async def test_a_wrong_secret_is_refused_and_the_reason_logged(
         assert [] == one.events + other.events
 
 
-async def test_another_cluster_is_refused_with_both_lists(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_another_cluster_is_refused_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     known = addresses()
     one = End("a", known, Security(secret(tmp_path / "a")))
     other = End("b", known, Security(secret(tmp_path / "b")), cluster_id="c2")
     async with started(one, other):
-        await until(lambda: "RaftNodes differ: " in caplog.text)
+        await until(lambda: "belongs to cluster c2, a to cluster c1" in caplog.text)
         assert [] == one.events + other.events
 
 
