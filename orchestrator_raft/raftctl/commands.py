@@ -148,7 +148,7 @@ def command_of(row: Row) -> click.Command:
     def run(**given: str | bool | None) -> None:
         arguments = {name: _said(value) for name, value in given.items() if value not in (None, False)}
         chosen = OPERATION_BY_NAME[row.with_target] if row.with_target and "target" in arguments else operation
-        _require_yes(row.question.format_map(arguments))
+        require_yes(row.question.format_map(arguments))
         present(call(chosen, arguments), row.view)
 
     options = [_parameter(each, row.defaults.get(each.name)) for each in parameters]
@@ -192,7 +192,7 @@ def _said(value: str | bool | None) -> str:
     return "true" if value is True else str(value)
 
 
-def _require_yes(question: str) -> None:
+def require_yes(question: str) -> None:
     """Ask a person at a terminal; a program has made up its mind already."""
     session = session_of(click.get_current_context())
     if question and not session.yes and sys.stdin.isatty():
