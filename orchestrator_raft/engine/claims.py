@@ -43,7 +43,7 @@ class Claims:
         self._on_claimed = on_claimed
         self._return_not_before_s: dict[str, float] = {}
         self._in_vain: dict[str, tuple[frozenset[InstanceKey], float]] = {}
-        """Clusters whose last recovery promoted nobody: who answered when it was claimed, and when that was."""
+        """Clusters whose last granted recovery promoted nobody: who answered when it was claimed, and when that was."""
 
     def claim(
         self, diagnosis: Diagnosis, problem: Problem, evidence: tuple[str, ...], moment: Moment, *, noticed_ms: int
@@ -56,8 +56,7 @@ class Claims:
         block_ms = int(moment.policy.recovery_block_s * 1000)
         refusal = refuse_claim(moment.state, recovery, block_ms)
         if refusal is None:
-            self._in_vain[problem.cluster_id] = (_reached(moment, problem.cluster_id), moment.now_s)
-            return self._claim(recovery, block_ms)
+            return self._claim(recovery, block_ms, (_reached(moment, problem.cluster_id), moment.now_s))
         if is_recorded_as_blocked(moment.state, problem, refusal.blocking_recovery_id):
             return None
         return self._proposals.propose(
@@ -84,9 +83,10 @@ class Claims:
             recovery_id=new_id(), holder=self._node_id, term=self._term, noticed_ms=noticed_ms,
         )  # fmt: skip
 
-    async def _claim(self, recovery: Recovery, block_ms: int) -> None:
+    async def _claim(self, recovery: Recovery, block_ms: int, seen: tuple[frozenset[InstanceKey], float]) -> None:
         result = await self._proposals.propose(ClaimRecovery, recovery=recovery, block_ms=block_ms)
         if result.ok:
+            self._in_vain[recovery.cluster_id] = seen
             self._on_claimed()
             await self._proposals.propose(RecordDetection, subject=recovery.subject, recovery_id=recovery.id)
 
@@ -127,12 +127,12 @@ class Claims:
         recovery = replace(recovery, channel_options=options, semi_sync=semi_sync)
         if refuse_claim(moment.state, recovery, 0) is not None:
             return None
-        self._return_not_before_s[cluster.id] = moment.now_s + RETURN_RETRY_S
-        return self._claim_return(recovery)
+        return self._claim_return(recovery, not_before_s=moment.now_s + RETURN_RETRY_S)
 
-    async def _claim_return(self, recovery: Recovery) -> None:
+    async def _claim_return(self, recovery: Recovery, *, not_before_s: float) -> None:
         result = await self._proposals.propose(ClaimRecovery, recovery=recovery, block_ms=0)
         if result.ok:
+            self._return_not_before_s[recovery.cluster_id] = not_before_s
             self._on_claimed()
 
     def ended(self, recovery: Recovery) -> None:
