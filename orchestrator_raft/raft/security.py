@@ -9,7 +9,7 @@ Rules
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,10 @@ class Security:
         """For the next connection that is dialled; None without TLS."""
         return self.tls.contexts().client if self.tls is not None else None
 
-    def check_peer(self, certificate: Mapping[str, Any] | None, host: str) -> None:
-        """Raises ProtocolError under TLS unless the certificate names ``host``, where this node knows the peer."""
+    def check_peer(self, certificate: Mapping[str, Any] | None, hosts: Sequence[str]) -> None:
+        """Raises ProtocolError under TLS unless the certificate names one of ``hosts``."""
         if self.tls is not None:
-            check_peer(certificate, host)
+            check_peer(certificate, hosts)
 
     def look(self) -> None:
         """To be called now and then: certificates expire, and are renewed."""

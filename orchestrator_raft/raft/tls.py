@@ -6,10 +6,13 @@ nothing has expired, and a handshake of this node with itself succeeds both ways
 
 Which names count
 - Whoever dials demands that the certificate names the host that was dialled (OpenSSL's own check).
-- Whoever accepts demands that it names the host under which it knows the member that the peer says it is. A signature
-  of the authority alone is not enough: a company's authority signs for many machines, and member A may not speak as B.
+- Whoever accepts demands that it names a host where it would look for the member that the peer says it is: the one in
+  the list of members, or an entry of RaftNodes that is nobody's any more. So member A cannot speak as member B.
 - A host is a DNS name or an IP address among the certificate's subject alternative names, as RaftNodes writes it. The
-  common name counts nowhere. ``*`` stands for one first label. A node that moves has a certificate with both names.
+  common name counts nowhere. ``*`` stands for one first label. A node that moves to a host that the others do not have
+  in RaftNodes yet has a certificate with both names.
+- A member that was added while this node was away is not known here until the log says so; of it the signature and its
+  own host are all that can be asked. Therefore the authority is to be the cluster's own: it says who may belong.
 
 Renewal: put new files in place of the old ones; they are used from the next connection on, without a restart. Files
 that cannot be used change nothing but the log. There are no revocation lists, and no session tickets, which would let a
@@ -24,7 +27,7 @@ import os
 import ssl
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,12 +125,12 @@ def names_in(certificate: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(name) for kind, name in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address"))
 
 
-def check_peer(certificate: Mapping[str, Any] | None, host: str) -> None:
-    """Raises ProtocolError unless the certificate names ``host``."""
+def check_peer(certificate: Mapping[str, Any] | None, hosts: Sequence[str]) -> None:
+    """Raises ProtocolError unless the certificate names one of ``hosts``."""
     names = names_in(certificate or {})
-    if not any(_names(name, host) for name in names):
+    if not any(_names(name, host) for name in names for host in hosts):
         listed = ", ".join(names) or "nobody"
-        raise ProtocolError(f"its certificate names {listed}, but not {host}: issue one for that host")
+        raise ProtocolError(f"its certificate names {listed}, but not {' or '.join(hosts)}: issue one for that host")
 
 
 def explain(error: ssl.SSLError) -> str:

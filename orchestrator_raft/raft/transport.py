@@ -269,7 +269,7 @@ class Transport:
             handshake.judge(me, expected.slot if expected is not None else None, hello)
             handshake.judge_levels(self._levels, self._level(), hello)
             link = self.links.get(hello.slot) or Link(hello.slot, self._claimed(hello), is_gone=True)
-            self._security.check_peer(connection.certificate, self._host(hello, link))
+            self._security.check_peer(connection.certificate, self._hosts(hello))
         except ProtocolError as error:
             connection.send(Refusal(f"{me.slot} refuses {hello.slot}: {error}"))
             connection.finish()
@@ -289,11 +289,13 @@ class Transport:
         except StartupError as error:
             raise ProtocolError(str(error)) from error
 
-    def _host(self, hello: Hello, link: Link) -> str:
-        """Whom its certificate has to name: a member that is known again by its directory may have moved."""
-        seat = self._me.seat(hello.slot)
-        has_moved = seat is not None and seat.incarnation == hello.node_id
-        return self._claimed(hello).host if has_moved else link.address.host
+    def _hosts(self, hello: Hello) -> tuple[str, ...]:
+        """One of these its certificate has to name: where this node looks for the member, never only what it claims.
+
+        Of a member that only others know by now there is nothing better than the host that it says.
+        """
+        looked_for = self._me.to_dial(hello.slot) or (self._claimed(hello),)
+        return tuple(dict.fromkeys(address.host for address in looked_for))
 
     def _hello(self) -> Hello:
         me, levels = self._me, self._levels

@@ -258,17 +258,17 @@ def test_a_certificate_has_to_be_valid_now_and_to_name_this_node(authority: Auth
 def test_which_names_count(named: tuple[str, str], host: str, good: bool) -> None:
     certificate = {"subject": ((("commonName", host),),), "subjectAltName": (named,)}
     if good:
-        check_peer(certificate, host)
+        check_peer(certificate, [host])
     else:
         with pytest.raises(ProtocolError, match="issue one for that host"):
-            check_peer(certificate, host)
+            check_peer(certificate, [host])
 
 
 def test_no_certificate_names_nobody() -> None:
     with pytest.raises(ProtocolError, match="names nobody"):
-        check_peer(None, "db1")
+        check_peer(None, ["db1"])
     with pytest.raises(ProtocolError, match="names nobody"):
-        check_peer({}, "db1")
+        check_peer({}, ["db1", "db2"])
 
 
 async def test_those_who_begin_tls_and_say_nothing_hold_few_places_for_a_short_time(
