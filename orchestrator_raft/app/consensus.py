@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator_raft.core.gtid import GtidSet, MariadbGtidSet, MysqlGtidSet, parse
-from orchestrator_raft.core.replicated import COMMANDS, Command, Result, State, apply
+from orchestrator_raft.core.replicated import COMMANDS, Command, Result, State, apply, levels
 from orchestrator_raft.ports import Authority, Peer
 from orchestrator_raft.raft.codec import Codec, Hook
+from orchestrator_raft.raft.levels import Levels
 from orchestrator_raft.raft.node import RaftNode
 
 Node = RaftNode[State, Command, Result]
@@ -28,7 +29,8 @@ class ReplicatedMachine:
 def codec() -> Codec[State, Command]:
     """All commands and the state, in the versioned encoding of journal and wire."""
     hooks = [Hook(kind, _encode_gtids, _decode_gtids) for kind in (GtidSet, MysqlGtidSet, MariadbGtidSet)]
-    return Codec(commands=COMMANDS, state_type=State, hooks=hooks)
+    known = Levels(oldest=levels.OLDEST, newest=levels.NEWEST, since=levels.SINCE)
+    return Codec(commands=COMMANDS, state_type=State, hooks=hooks, levels=known)
 
 
 def _encode_gtids(gtids: GtidSet) -> list[str]:
