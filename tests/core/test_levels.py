@@ -25,7 +25,7 @@ OPAQUE = (GtidSet,)
 """Written as text by a hook of the composition root."""
 ADVICE = (
     "A newer version would write what older ones do not know. Add a row to SINCE in core/replicated/levels.py, with "
-    "the next level; only if that level has not been released yet, write its file anew: python -m tests.core.test_levels"
+    "the next level. Only if that level has not been released yet, write it anew: python -m tests.core.test_levels"
 )
 
 
