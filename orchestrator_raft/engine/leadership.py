@@ -86,7 +86,7 @@ class Leader:
         )  # fmt: skip
         self.pacing = Pacing(settings.paces, settings.seeds)
         self.watch = Watch(
-            consensus, self.viewer, self.tasks,
+            term, consensus, self.viewer, self.tasks,
             discovery=self.discovery, witnesses=self.witnesses, recorder=self.recorder, claims=self.claims,
             pacing=self.pacing, housekeeping=Housekeeping(self.proposals),
             authority_since_s=clock.monotonic_s(), on_look=self.look,
@@ -130,7 +130,9 @@ class Leader:
 
     def _ended(self, recovery: Recovery) -> None:
         self.claims.ended(recovery)
-        touched = {recovery.subject.key, *recovery.subject.replicas, *recovery.stale}
+        cluster = self.viewer.moment().topology.clusters.get(recovery.cluster_id)
+        members = cluster.members if cluster is not None else ()
+        touched = {recovery.subject.key, *recovery.subject.replicas, *recovery.stale, *members}
         self.tasks.start(f"let go after {recovery.id}", self.hands.let_go(touched))
         self.watch.changed()
 

@@ -49,10 +49,11 @@ class Watch:
     """Looks, and starts what has to be done; one a term."""
 
     def __init__(
-        self, consensus: Consensus, viewer: Viewer, tasks: Tasks, *, discovery: Discovery, witnesses: Witnesses,
-        recorder: Recorder, claims: Claims, pacing: Pacing, housekeeping: Housekeeping, authority_since_s: float,
-        on_look: Callable[[], None],
+        self, term: int, consensus: Consensus, viewer: Viewer, tasks: Tasks, *, discovery: Discovery,
+        witnesses: Witnesses, recorder: Recorder, claims: Claims, pacing: Pacing, housekeeping: Housekeeping,
+        authority_since_s: float, on_look: Callable[[], None],
     ) -> None:  # fmt: skip
+        self._term = term
         self._consensus = consensus
         self._viewer = viewer
         self._tasks = tasks
@@ -94,7 +95,8 @@ class Watch:
 
     def look(self) -> None:
         """One look. Nothing in here awaits."""
-        if self._consensus.authority() is None:
+        authority = self._consensus.authority()
+        if authority is None or authority.term != self._term:
             return
         moment = self._viewer.moment()
         self._discovery.watch(self._pacing.paces(moment), moment.state.servers)

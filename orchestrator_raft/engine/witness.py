@@ -32,6 +32,8 @@ class Witnesses:
         self._timeout_s = timeout_s
         self._answers: dict[InstanceKey, dict[str, WitnessAnswer]] = {}
         self._asked_at_s: dict[InstanceKey, float] = {}
+        self._suspected_since_s: dict[InstanceKey, float] = {}
+        """When each server was first asked about since ``clear``: a question from before that is not heard any more."""
         self._listener: Callable[[InstanceKey], None] = lambda _key: None
 
     def on_answer(self, listener: Callable[[InstanceKey], None]) -> None:
@@ -51,21 +53,25 @@ class Witnesses:
         if now_s - self._asked_at_s.get(key, -ASK_AGAIN_S) < ASK_AGAIN_S:
             return
         self._asked_at_s[key] = now_s
+        since_s = self._suspected_since_s.setdefault(key, now_s)
         for peer in self._consensus.peers():
             if peer.connected:
-                self._tasks.start(f"ask {peer.node_id} about {key}", self._ask_one(peer.node_id, key))
+                self._tasks.start(f"ask {peer.node_id} about {key}", self._ask_one(peer.node_id, key, since_s))
 
     def clear(self, key: InstanceKey) -> None:
         """The suspicion is over: what was said about it counts no more."""
         self._answers.pop(key, None)
         self._asked_at_s.pop(key, None)
+        self._suspected_since_s.pop(key, None)
 
-    async def _ask_one(self, node_id: str, key: InstanceKey) -> None:
+    async def _ask_one(self, node_id: str, key: InstanceKey, since_s: float) -> None:
         payload = json.dumps({"host": key.hostname, "port": key.port, "timeout_s": self._timeout_s}).encode()
         try:
             reply = await self._channel.call(node_id, METHOD, payload, timeout_s=self._timeout_s + 0.2)
         except Unavailable:
             return  # silence is no opinion
+        if self._suspected_since_s.get(key) != since_s:
+            return  # that suspicion is over
         answer = json.loads(reply)
         self._answers.setdefault(key, {})[node_id] = WitnessAnswer(
             node_id=node_id,

@@ -151,7 +151,7 @@ class Gate:
         self._open.set()
 
 
-async def never(*_details: object) -> None:
+async def never(*_details: object, **_more: object) -> None:
     """Hang."""
     await asyncio.Event().wait()
 
@@ -235,7 +235,7 @@ class Bench:
         end_s = self.clock.monotonic_s() + at_most_s
         while not condition():
             assert self.clock.monotonic_s() < end_s, f"this did not come true within {at_most_s:g} s"
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.005)
 
     def refuse(self, kind: type[Command], result: Result | Exception) -> list[Command]:
         """Proposals of this kind end so from now on; what was proposed is noted in the list."""
