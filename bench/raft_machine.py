@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator_raft.core.instance import Channel, Facts, Flavor, InstanceKey, ThreadState
-from orchestrator_raft.core.replicated import ObserveServers, ServerObservation
+from orchestrator_raft.core.instance import (
+    Binlog,
+    Channel,
+    ChannelOption,
+    Facts,
+    Flavor,
+    InstanceKey,
+    SemiSync,
+    ThreadState,
+)
+from orchestrator_raft.core.replicated.commands import ObserveServers, ServerObservation
 from orchestrator_raft.raft.codec import Codec
 
 PAYLOAD = "x" * 100
 REPLICAS_PER_PRIMARY = 4
 SERVERS_PER_COMMAND = 100
+OPTIONS = (ChannelOption("SOURCE_SSL", 1), ChannelOption("SOURCE_RETRY_COUNT", 10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +67,22 @@ def fleet(instances: int) -> Iterator[ObserveServers]:
 
 
 def _facts(number: int, key: InstanceKey, keys: list[InstanceKey]) -> Facts:
+    """What a probe of an ordinary server keeps: semi-sync, binary log, options of its channel, a cluster's name."""
     first = number - number % (REPLICAS_PER_PRIMARY + 1)
     channels: tuple[Channel, ...] = ()
     if number != first:
         source = keys[first]
-        channels = (Channel(source=source, source_uuid=_uuid(first), user="repl",
-                            receiver=ThreadState.RUNNING, applier=ThreadState.RUNNING),)  # fmt: skip
-    facts = Facts(key=key, flavor=Flavor.MYSQL, version="8.4.6", server_uuid=_uuid(number), server_id=number + 1,
-                  read_only=bool(channels), channels=channels)  # fmt: skip
+        channels = (Channel(source=source, source_uuid=_uuid(first), source_server_id=first + 1, user="repl",
+                            uses_gtid=True, receiver=ThreadState.RUNNING, applier=ThreadState.RUNNING,
+                            options=OPTIONS),)  # fmt: skip
+    facts = Facts(
+        key=key, flavor=Flavor.MYSQL, version="8.4.6", version_comment="MySQL Community Server - GPL",
+        server_uuid=_uuid(number), server_id=number + 1, gtid_mode="ON", read_only=bool(channels),
+        super_read_only=bool(channels), channels=channels, cluster_alias=f"shop-{first}",
+        binlog=Binlog(enabled=True, format="ROW", row_image="FULL", logs_replica_updates=True),
+        semi_sync=SemiSync(available=True, source_enabled=not channels, replica_enabled=True, after_sync=True,
+                           wait_for_replica_count=1, wait_without_replicas=True, timeout_ms=3_600_000, new_names=True),
+    )  # fmt: skip
     return facts.structural()
 
 
