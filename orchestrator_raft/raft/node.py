@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from orchestrator_raft.core.errors import InvalidInput, Refused, StartupError, Unavailable
 from orchestrator_raft.raft import overview
 from orchestrator_raft.raft.assembly import Parts, assemble
+from orchestrator_raft.raft.changes import Ask, Changes, address_of
 from orchestrator_raft.raft.channel import Channel
 from orchestrator_raft.raft.driver import Driver, OnFatal
 from orchestrator_raft.raft.identity import own_entry
@@ -50,6 +51,7 @@ class RaftNode(Generic[S, C, R]):
         self._parts: Parts | None = None
         self._is_stopped = False
         self.channel: Channel = self._driver.channel
+        self._changes = Changes(self._driver, self.channel, lambda: self._replica)
         self.channel.serve(PROPOSE, self._serve_proposal)
         self.channel.serve(READ_INDEX, self._serve_read_index)
         self.channel.serve(overview.STATUS, self._serve_status)
@@ -224,6 +226,27 @@ class RaftNode(Generic[S, C, R]):
         if not connected or (node_id is not None and node_id not in connected):
             missing = f"{node_id} is not" if node_id is not None else "no other node is"
             raise Refused(f"{missing} connected to {self.node_id}, so nobody can take over")
+
+    # members
+
+    async def add_member(self, address: str, *, timeout_s: float) -> str:
+        """Take the node at ``address`` in; gives its slot once it is committed as a learner. It votes by itself later.
+
+        This and the next two raise InvalidInput, Refused with the reason, or Unavailable: then look at ``members``.
+        """
+        added = address_of(address, self._settings.default_port)
+        await self._changes.carry_out(Ask("add", address=added), timeout_s=timeout_s)
+        return added
+
+    async def remove_member(self, member: str, *, timeout_s: float) -> None:
+        """Take a member out, named by slot or address; a leader hands over first."""
+        await self._changes.carry_out(Ask("remove", old=member), timeout_s=timeout_s)
+
+    async def replace_member(self, old: str, address: str, *, timeout_s: float) -> str:
+        """``add_member`` and, as soon as the new one votes, ``remove_member``, whoever leads then."""
+        added = address_of(address, self._settings.default_port)
+        await self._changes.carry_out(Ask("replace", old=old, address=added), timeout_s=timeout_s)
+        return added
 
     async def _hand_in(self, data: bytes, timeout_s: float) -> bool:
         """Whether a leader took the command, or may have taken it."""

@@ -41,6 +41,9 @@ class Roster:
 
     @property
     def others(self) -> tuple[str, ...]:
+        """Whom it dials; who knows that it was removed leaves the others alone."""
+        if self._members is not None and self._members.is_known and self.seat(self.slot) is None:
+            return ()
         return tuple(sorted(slot for slot in self.addresses if slot != self.slot))
 
     @property
@@ -126,6 +129,8 @@ class Roster:
     def _about_seat(self, hello: Hello, seat: Seat | None) -> str:
         if hello.members_index > self.members_index and hello.cluster_id:
             return ""  # it knows more of the members than this node
+        if seat is None and self._members is not None and hello.slot in self._members.peers:
+            return ""  # it is just hearing of its removal
         if seat is None and hello.cluster_id:
             return (
                 f"{hello.slot} was removed from the cluster: stop it, or run 'raftctl member add {hello.address}' to "

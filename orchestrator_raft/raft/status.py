@@ -46,6 +46,8 @@ class Member:
     """Known on the leader: everything up to here is on its disk."""
     votes: bool = True
     """False for a learner: it gets everything and counts nowhere until it has caught up."""
+    is_recorded: bool = False
+    """A leader has met it and written down which data directory it has: another one is refused."""
     note: str = ""
     """What is going to happen to it."""
     node_id: str = ""
@@ -130,6 +132,7 @@ def _member(slot: str, roster: Roster, replica: Replica, transport: Transport | 
         round_trip_s=0.0 if is_self else link.round_trip_s if link is not None else None,
         match_index=replica.journal.synced_index if is_self else replica.match_index(slot),
         votes=seat.votes if seat is not None else False,
+        is_recorded=seat is not None and bool(seat.incarnation),
         note=_note(seat),
         node_id=roster.node_id if is_self else hello.node_id if hello is not None else "",
         version=__version__ if is_self else hello.version if hello is not None else "",

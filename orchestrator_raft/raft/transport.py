@@ -324,7 +324,6 @@ class Transport:
         link.number, link.boot_id = number, connection.peer.boot_id
         link.heard_s = self._clock()
         link.down.clear()
-        self._complaints.settled(link.slot)
         if old is not None:
             old.abort()
             self._listener.peer_disconnected(link.slot)
@@ -339,6 +338,7 @@ class Transport:
                 if not link.is_cut:
                     link.heard_s = self._clock()
                     self._dispatch(link, messages)
+                    self._complaints.settled(link.slot)
         except ProtocolError as error:
             self._complaints.note(link.slot, f"the connection to {link.slot} was closed: {error}")
         finally:
