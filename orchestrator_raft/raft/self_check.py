@@ -31,16 +31,14 @@ from orchestrator_raft.raft.lease import NEVER
 from orchestrator_raft.raft.machine import Replicated
 from orchestrator_raft.raft.messages import DigestReport
 from orchestrator_raft.raft.state_digest import StateDigest
+from orchestrator_raft.raft.store import START_OVER
 
 log = logging.getLogger("orchestrator_raft.raft")
 ROUND_S = 2.0
 WAITING_MAX = 2
 """States that wait for their digest; a further one is not marked."""
 ODD_FACT = "odd"
-WAY_OUT = (
-    "its state must not be used any more: remove this node from the cluster, empty its RaftDataDir and add it again; "
-    "it then gets everything from the others"
-)
+WAY_OUT = f"its state must not be used any more: {START_OVER}"
 
 
 class OddOneOut(OrchestratorError):

@@ -206,7 +206,7 @@ def _check_format(connection: sqlite3.Connection, where: str) -> None:
 def _read(connection: sqlite3.Connection, where: str) -> Image:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise damaged(where, verdict)
+        raise damaged(where, " ".join(str(verdict).split()))
     term, vote = _read_vote(connection)
     return Image(
         term=term,

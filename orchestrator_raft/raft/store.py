@@ -27,6 +27,11 @@ from orchestrator_raft.raft.membership import Configuration
 from orchestrator_raft.raft.packed import unpacked
 
 SNAPSHOTS_KEPT = 2
+START_OVER = (
+    "remove this node from the cluster (raftctl member remove), empty its RaftDataDir, start it and add it again "
+    "(raftctl member add): it then gets everything from the others"
+)
+"""The way out for a node whose store must not be used."""
 SNAPSHOT_MAGIC = b"ORS1"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -284,5 +289,5 @@ def _check(image: Image, entries: list[Entry], where: str) -> None:
 def damaged(where: str, cause: str) -> StartupError:
     return StartupError(
         f"{where} is damaged and this node must not start from it: {cause}. If the other nodes are a healthy majority, "
-        f"move the file away and start again: the node then gets everything from them"
+        f"{START_OVER}"
     )

@@ -71,15 +71,20 @@ def _verdict(value: Any, leader: Node | None) -> Iterator[str]:
 
 def _state_row(node: Node, member: Node, observer: Node) -> tuple[str, ...]:
     if node.get("error"):
-        return (_id(node), "no answer", "", "", "", "", _text(member, "match_index"), *_link(member), "", "")
+        return (_id(node), "no answer", "", "", "", "", _has(member), *_link(member), "", "")
     role = _text(node, "role")
     if role == "leader" and not _number(node, "lease_left_s"):
         role = "leader without authority"
     return (
         _id(node), role, _text(node, "term"), _text(node, "commit_index"), _text(node, "applied_index"),
-        _text(node, "synced_index"), _text(member, "match_index"), *_link(member), _digest(node, member, observer),
+        _text(node, "synced_index"), _has(member), *_link(member), _digest(node, member, observer),
         _text(node, "version"),
     )  # fmt: skip
+
+
+def _has(member: Node) -> str:
+    """A leader begins with zero, until it has heard."""
+    return str(member.get("match_index") or "")
 
 
 def _link(member: Node) -> tuple[str, str]:

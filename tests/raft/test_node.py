@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -328,3 +329,31 @@ async def test_a_snapshot_on_request_is_on_disk_when_it_is_answered(tmp_path: Pa
         (again,) = cluster.nodes.values()
         assert index == again.status().snapshot_index
         assert again.status().snapshot_age_s is not None
+
+
+def break_sync(node: Node) -> None:
+    """From now on every write to the write-ahead log works, and every sync of it fails: so is the null device."""
+    wal = node.status().store + "-wal"
+    (descriptor,) = (int(each.name) for each in Path("/proc/self/fd").iterdir() if os.path.realpath(each) == wal)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, descriptor)
+    os.close(null)
+
+
+async def test_a_leader_whose_disk_fails_to_sync_stops_and_another_one_leads(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, 3)
+    await cluster.start()
+    try:
+        leader = await cluster.leader()
+        await cluster.add(leader)
+        break_sync(leader)
+        with pytest.raises(Unavailable, match=r"cannot write .*raft\.sqlite: disk I/O error"):
+            await leader.propose(Add("unsynced"), timeout_s=10)
+        assert leader.authority() is None and Role.STOPPED is leader.status().role
+        assert [RuntimeError] == [type(each) for each in cluster.failures]
+        await cluster.stop(leader.node_id)
+        new = await cluster.leader()
+        assert await new.propose(Add("later"), timeout_s=10) >= 2
+    finally:
+        for entry in list(cluster.nodes):
+            await cluster.stop(entry)

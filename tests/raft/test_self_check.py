@@ -98,7 +98,7 @@ def test_an_odd_node_does_not_come_back_with_its_store() -> None:
     make_wrong(world, name, "w2")
     write(world, 5, "w")
     found(world, name)
-    with pytest.raises(StartupError, match=r"virtual disk holds a state.*empty its RaftDataDir and add it again"):
+    with pytest.raises(StartupError, match=r"virtual disk holds a state.*empty its RaftDataDir, start it and add"):
         world.start(name)
 
 
