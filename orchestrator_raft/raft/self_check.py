@@ -76,13 +76,14 @@ class _Captured:
 class SelfCheck:
     """Part of a replica, which calls ``tick`` with its own, and hands over reports and lost connections.
 
+    ``state_format`` names how this node encodes states; by default its version and the levels that this one knows.
     ``tick`` and ``heard`` raise OddOneOut, after the store was told.
     """
 
     def __init__(
         self, me: str, replicated: Replicated[Any, Any, Any], *, clock: Clock, moment: Callable[[], Moment],
         send: Callable[[str, DigestReport], None], save_fact: Callable[[str, str], None],
-        state_format: str = __version__,
+        state_format: str = "",
     ) -> None:  # fmt: skip
         self._me = me
         self._replicated = replicated
@@ -93,7 +94,7 @@ class SelfCheck:
         self._digest = StateDigest(replicated.encode_part)
         self._waiting: deque[_Captured] = deque()
         self._marks: deque[Mark] = deque(maxlen=MARKS_MAX)
-        self._format = state_format
+        self._format = state_format or f"{__version__} at level {replicated.levels.newest}"
         self._reports: dict[str, Report] = {}
         self._rendezvous = 0
         self._round_s = NEVER

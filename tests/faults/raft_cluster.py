@@ -43,6 +43,10 @@ class RaftCluster:
         self.processes: dict[str, asyncio.subprocess.Process] = {}
         self.ready: set[str] = set()
         self.finals: dict[str, Final] = {}
+        self.upgraded: set[str] = set()
+        """Nodes that are started in the next version from now on."""
+        self.levels: dict[str, int] = {}
+        self.problems: dict[str, list[str]] = {}
         self.samples: list[tuple[str, int, int, float, float]] = []
         self.tasks = Tasks("raft cluster", self._task_failed)
         self.network = Network(self._pids, self._task_failed)
@@ -70,6 +74,7 @@ class RaftCluster:
         orders = Orders(
             directory=str(self.directory(node)), bind=self._reals[node], advertise=self._addresses[node],
             nodes=list(self._addresses.values()), plant=plant.value, file_bytes_max=file_bytes_max,
+            is_next_version=node in self.upgraded,
         )  # fmt: skip
         with (self.root / f"{node}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -129,6 +134,8 @@ class RaftCluster:
                     answer.set_result(said)
             case {"state": order, "total": total, "digest": digest, "applied": applied}:
                 self.finals[node] = Final(node, tuple(order), total, applied, digest)
+            case {"level": level, "problems": problems}:
+                self.levels[node], self.problems[node] = level, problems
             case {"ready": True}:
                 self.ready.add(node)
             case {"fatal": error}:

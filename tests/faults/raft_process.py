@@ -2,7 +2,9 @@
 
     add ID          propose one command; answers {"added": ID, "error": "" or why not}
     read NUMBER     a read behind a barrier; answers {"read": NUMBER, "total": commands applied, or null}
+    scale ID N      propose a command of the next version; answers as ``add``
     state           after a barrier; answers {"state": [ids in order], "total", "digest", "applied"}
+    level           answers {"level": of the cluster, "problems": [why each peer that is missing is not connected]}
 
 While the node has authority it says so every few milliseconds and at each change, with the machine's boot clock:
 {"authority": term, "at": seconds, "until": seconds}.
@@ -28,7 +30,8 @@ from orchestrator_raft.raft.lease import Authority
 from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.raft.settings import Limits, RaftSettings
 from orchestrator_raft.tasks import Tasks
-from tests.raft.counting import Add, Break, Counted, Counter, codec
+from tests.raft import counting, next_version
+from tests.raft.counting import Add, Break, Counted, Counter
 
 Node = RaftNode[Counted, Add | Break, int]
 LIMITS = Limits(journal_entries=200, retained_entries=50)
@@ -56,6 +59,7 @@ class Orders:
     advertise: str
     nodes: list[str]
     plant: str = ""
+    is_next_version: bool = False
     file_bytes_max: int = 0
     """A limit of the operating system on the size of any file that this process writes; 0 for none."""
 
@@ -84,13 +88,13 @@ def die(error: BaseException) -> None:
     os._exit(1)
 
 
-async def add(node: Node, command_id: str) -> None:
+async def propose(node: Node, command: Any) -> None:
     try:
-        await node.propose(Add(command_id, padding="x" * PADDING_BYTES), timeout_s=PROPOSE_S)
+        await node.propose(command, timeout_s=PROPOSE_S)
     except OrchestratorError as error:
-        tell(added=command_id, error=str(error))
+        tell(added=command.id, error=str(error))
     else:
-        tell(added=command_id, error="")
+        tell(added=command.id, error="")
 
 
 async def read(node: Node, number: str) -> None:
@@ -107,6 +111,11 @@ async def tell_state(node: Node) -> None:
     status = node.status()
     order = sorted(node.state.results, key=lambda command_id: node.state.results[command_id])
     tell(state=order, total=node.state.total, digest=status.digest, applied=status.applied_index)
+
+
+def tell_level(node: Node) -> None:
+    status = node.status()
+    tell(level=status.level, problems=[member.problem for member in status.members if not member.is_connected])
 
 
 def tell_authority(node: Node) -> None:
@@ -137,8 +146,9 @@ async def serve(orders: Orders) -> None:
     )  # fmt: skip
     plant = Plant(orders.plant)
     kind = WithoutLease if plant is Plant.IGNORES_LEASE else RaftNode
-    machine = WithoutMemory() if plant is Plant.APPLIES_TWICE else Counter()
-    node: Node = kind(settings, machine, codec(), on_fatal=die)
+    version: Any = next_version if orders.is_next_version else counting
+    machine = WithoutMemory() if plant is Plant.APPLIES_TWICE else version.Counter()
+    node: Node = kind(settings, machine, version.codec(), on_fatal=die)
     tasks = Tasks("test", lambda _, error: die(error))
     await node.start()
     tell(ready=True)
@@ -150,7 +160,11 @@ async def serve(orders: Orders) -> None:
     while line := await reader.readline():
         match line.decode().split():
             case ["add", command_id]:
-                tasks.start("add", add(node, command_id))
+                tasks.start("add", propose(node, version.Add(command_id, padding="x" * PADDING_BYTES)))
+            case ["scale", command_id, factor]:
+                tasks.start("scale", propose(node, version.Scale(command_id, int(factor))))
+            case ["level"]:
+                tell_level(node)
             case ["read", number]:
                 tasks.start("read", read(node, number))
             case ["state"]:
