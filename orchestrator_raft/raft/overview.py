@@ -37,7 +37,7 @@ async def _ask(channel: Channel, member: Member, timeout_s: float) -> dict[str, 
     try:
         answer = json.loads(await channel.call(member.id, STATUS, b"", timeout_s=timeout_s))
     except (OrchestratorError, ValueError) as error:
-        return {"id": member.id, "address": member.address, "error": str(error)}
+        return {"id": member.id, "address": member.address, "error": member.problem or str(error)}
     if not isinstance(answer, dict):
         return {"id": member.id, "address": member.address, "error": "its answer is no status"}
     return {**answer, "id": member.id}
