@@ -21,6 +21,8 @@ from time import process_time, time
 from tests.sim.plants import BY_NAME, PLANTS
 from tests.sim.runs import Outcome, run
 from tests.sim.statistics import Statistics
+from tests.sim.stock import TROUBLES
+from tests.sim.stock_report import report
 
 SHOWN_MAX = 20
 
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         for plant in PLANTS:
             print(f"{plant.name:24} {plant.what}")
         return 0
+    if options.stock:
+        return report(options.seeds, options.stock, options.jobs)
     if options.trace:
         return _trace(options.seeds[0], options.plant)
     return _many(options)
@@ -43,6 +47,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="keeps results, and skips the seeds that it has")
     parser.add_argument("--plant", choices=sorted(BY_NAME), metavar="NAME", help="run a product that has this bug")
+    parser.add_argument("--stock", choices=TROUBLES, metavar="TROUBLE",
+                        help=f"run the stock library instead; one of {', '.join(TROUBLES)}")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="show the bugs that can be planted")
     parser.add_argument("--trace", action="store_true", help="show what happens in the first of the seeds")
     return parser.parse_args(arguments)
