@@ -152,7 +152,8 @@ class Replica:
     def rests(self) -> bool:
         """Whether a tick now would find nothing to do: no deadline has come and nothing is under way."""
         now_s = self._clock()
-        if not self.journal.all_synced or not self.applied_index == self.commit_index == self.journal.last_index:
+        is_level = self.applied_index == self.commit_index == self.journal.last_index
+        if not is_level or not self.journal.all_synced or self.self_check.is_busy:
             return False
         if self._office is None:
             return now_s < self._library.election_deadline_s

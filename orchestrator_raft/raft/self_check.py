@@ -170,6 +170,11 @@ class SelfCheck:
     # what follows
 
     @property
+    def is_busy(self) -> bool:
+        """Whether the next tick has something to do on a digest."""
+        return bool(self._waiting)
+
+    @property
     def suspends(self) -> bool:
         """Whether nobody may act: somebody differs, or it is not yet known again that this node is in a majority."""
         return self._suspended_from is not None

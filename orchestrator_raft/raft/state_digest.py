@@ -16,7 +16,7 @@ from typing import Any
 
 from orchestrator_raft.raft.digests import DIGEST_BYTES
 
-ITEMS_PER_STEP = 256
+ITEMS_PER_STEP = 64
 _MODULUS = 1 << (8 * DIGEST_BYTES)
 _UNSET = object()
 Encode = Callable[[Any], bytes]
