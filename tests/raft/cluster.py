@@ -84,8 +84,14 @@ class Cluster:
         return await node.propose(Add(f"c{next(self._number)}", amount), timeout_s=WAIT_S)
 
     async def level(self) -> None:
-        """Until all nodes have applied the same."""
-        await until(lambda: len({node.applied_index for node in self.nodes.values()}) == 1, "equal states")
+        """Until all nodes have applied the same, and a leader has met every member."""
+
+        def is_level() -> bool:
+            members = [member for node in self.nodes.values() for member in node.members()]
+            logs = {(node.applied_index, node.status().last_index) for node in self.nodes.values()}
+            return len(logs) == 1 and all(member.is_recorded for member in members)
+
+        await until(is_level, "equal states")
 
 
 @asynccontextmanager
