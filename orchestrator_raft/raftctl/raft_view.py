@@ -57,7 +57,23 @@ def view(value: Any) -> views.View:
         ("NODE", "ADDRESS", "VOTES", "JOURNAL", "SNAPSHOT", "STORE", "DISK FREE"),
         tuple(_store_row(node, seen.get(_id(node), {})) for node in nodes),
     )
-    return (states, views.Lines(("",)), stores, views.Lines(("", *_verdict(value, leader))))
+    return (states, views.Lines(("",)), stores, views.Lines(("", *_verdict(value, leader), *remarks(nodes))))
+
+
+def remarks(nodes: tuple[Node, ...]) -> tuple[str, ...]:
+    """What is worth knowing and no problem in itself: an upgrade under way, and who was turned away lately."""
+    found = [
+        f"the cluster is at level {node['level']} and {_id(node)} knows level {node['newest_level']}: it rises by itself "
+        "when every member is connected and knows that level"
+        for node in nodes
+        if _number(node, "newest_level") > _number(node, "level")
+    ]
+    for node in nodes:
+        for refused in node.get("refused") or ():
+            if isinstance(refused, dict):
+                ago = duration(_number(refused, "ago_s"))
+                found.append(f"{_id(node)}, {ago} ago: {_text(refused, 'reason')}")
+    return tuple(found)
 
 
 def _verdict(value: Any, leader: Node | None) -> Iterator[str]:

@@ -71,6 +71,22 @@ def test_a_node_that_does_not_answer_is_shown_with_the_reason(raftctl: Raftctl, 
     assert out.endswith("1 problem:\n  node n3:10008 does not answer: n3:10008 is not connected\n")
 
 
+def test_who_was_turned_away_and_an_upgrade_under_way_are_told_and_are_no_problem(
+    raftctl: Raftctl, fleet: Fleet
+) -> None:
+    reason = "a connection from 10.0.0.9 was refused: it does not know the secret of this cluster"
+    refusing = node(2, refused=[{"origin": "10.0.0.9", "reason": reason, "ago_s": 12.3}])
+    newer = node(3, level=1, newest_level=2)
+    code, out = shown(fleet, raftctl, overview(node(1, level=1, newest_level=1), refusing, newer))
+    assert 0 == code
+    assert [
+        "healthy",
+        "the cluster is at level 1 and n3:10008 knows level 2: it rises by itself when every member is connected and "
+        "knows that level",
+        f"n2:10008, 12 s ago: {reason}",
+    ] == out.splitlines()[-3:]
+
+
 @pytest.mark.parametrize(
     ("nodes", "problem"),
     [
