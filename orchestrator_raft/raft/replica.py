@@ -73,11 +73,12 @@ class Replica:
         self._replication = Replication(self.journal, limits)
         self._incoming = Incoming(limits.snapshot_bytes)
         self._compaction = Compaction(
-            self.journal, replicated, self._replication, self._incoming, wall=wall, saved_s=image.facts.get(SAVED_FACT)
-        )
+            self.journal, replicated, self._replication, self._incoming,
+            limits=limits, clock=clock, wall=wall, saved_s=image.facts.get(SAVED_FACT),
+        )  # fmt: skip
         self._library = Library(
             me, (), timing=timing, journal=self.journal, snapshots=self._compaction.face,
-            send=self._from_library, apply=replicated.apply, clock=clock,
+            send=self._from_library, apply=self._compaction.apply, clock=clock,
         )  # fmt: skip
         self._elections = Elections(
             me, timing=timing, journal=self.journal, library=self._library, send=self._outbox.send,
@@ -170,7 +171,8 @@ class Replica:
             self._check_quorum()
             self._tend_members()
             self._elections.before_tick(frozenset() if self._disk_hangs() else self._replication.connections)
-            self._compact()
+            if self._compaction.is_due:
+                self._library.compact()
             self._library.tick()
             self.self_check.tick()
         self._finish()
@@ -352,10 +354,6 @@ class Replica:
         if self._store.synced_mark != self._seen_mark or self.journal.all_synced or self._compaction.is_taking:
             self._seen_mark, self._disk_answered_s = self._store.synced_mark, self._clock()
         return self._clock() - self._disk_answered_s > DISK_PATIENCE * self._timing.election_max_s
-
-    def _compact(self) -> None:
-        if len(self.journal) > self._limits.journal_entries or self.journal.bytes > self._limits.journal_bytes:
-            self._library.compact()
 
     def _tend_members(self) -> None:
         if self._office is not None and self.members.must_be_tended:

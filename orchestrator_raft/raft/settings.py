@@ -119,6 +119,8 @@ class Limits:
     retained_entries: int = 2_000
     """Trimmed entries kept in memory, so that a follower slightly behind needs no snapshot."""
     retained_bytes: int = 16 * 1024 * 1024
+    replay_s: float = 1.0
+    """A snapshot is also taken when applying the journal again at the next start would take longer than this."""
     uncommitted_entries: int = 4_096
     pending_proposals: int = 1_024
 

@@ -4,6 +4,8 @@ Rules
 - A snapshot and the trimming of the journal are one transaction of the store; the library trims its memory only after
   that has been synced. So there is no moment in which entries are gone and no snapshot holds them.
 - A snapshot is encoded in the store's thread, from immutable values, so that a large state delays no heartbeat.
+- One is taken when the journal is long, or would take long to apply again at the next start, but so that no more than a
+  third of the time goes into taking them.
 - A received snapshot is checked whole before anything is replaced, and it is refused where this node already has what
   is in it, because the library would clear a longer log for it.
 """
@@ -21,9 +23,12 @@ from orchestrator_raft.raft.machine import Replicated
 from orchestrator_raft.raft.messages import SnapshotPart
 from orchestrator_raft.raft.replication import Replication
 from orchestrator_raft.raft.seam import Library, Snapshots
+from orchestrator_raft.raft.settings import Limits
 from orchestrator_raft.raft.store import Loaded, SaveSnapshot, Snapshot, decode_snapshot
 
 SAVED_FACT = "snapshot_saved_s"
+REPLAYS_PER_SNAPSHOT = 2
+"""So many times longer than taking the last snapshot must applying the journal take before the next one is worth it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,15 @@ class Compaction:
 
     def __init__(
         self, journal: Journal, replicated: Replicated[Any, Any, Any], replication: Replication, incoming: Incoming,
-        *, wall: Clock, saved_s: str | None,
+        *, limits: Limits, clock: Clock, wall: Clock, saved_s: str | None,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._replicated = replicated
         self._replication = replication
         self._limit_bytes = incoming.limit_bytes
+        self._limits = limits
+        self._clock = clock
+        self._replay_s = self._begun_s = self._took_s = 0.0
         self._wall = wall
         self._saved_s = float(saved_s) if saved_s is not None else None
         self._taking: tuple[SaveSnapshot, int] | None = None
@@ -88,6 +96,21 @@ class Compaction:
     @property
     def is_taking(self) -> bool:
         return self._taking is not None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a snapshot should be taken soon."""
+        journal, limits = self._journal, self._limits
+        if self.is_taking:
+            return False
+        slow = self._replay_s > max(limits.replay_s, REPLAYS_PER_SNAPSHOT * self._took_s)
+        return slow or len(journal) > limits.journal_entries or journal.bytes > limits.journal_bytes
+
+    def apply(self, index: int, data: bytes) -> None:
+        """Apply an entry, and count the time that this would take again at the next start."""
+        begun_s = self._clock()
+        self._replicated.apply(index, data)
+        self._replay_s += self._clock() - begun_s
 
     def newest(self) -> Newest | None:
         known = self._replication.snapshot
@@ -131,6 +154,7 @@ class Compaction:
             raise RuntimeError(f"entry {last[1]} is applied, but nothing before it says who the members are")
         operation = SaveSnapshot(last[1], self._replicated.snapshot(previous, last, known))
         self._taking = operation, self._journal.save_snapshot(operation)
+        self._replay_s, self._begun_s = 0.0, self._clock()
         self._note_time()
 
     def _note_time(self) -> None:
@@ -141,6 +165,7 @@ class Compaction:
         if self._taking is None or not self._journal.is_synced(self._taking[1]):
             return False
         (operation, _), self._taking = self._taking, None
+        self._took_s = self._clock() - self._begun_s
         newest = self._replication.snapshot
         if newest is None or operation.index > newest[0]:
             self._replication.snapshot = (operation.index, operation.built())
