@@ -63,8 +63,8 @@ def view(value: Any) -> views.View:
 def remarks(nodes: tuple[Node, ...]) -> tuple[str, ...]:
     """What is worth knowing and no problem in itself: an upgrade under way, and who was turned away lately."""
     found = [
-        f"the cluster is at level {node['level']} and {_id(node)} knows level {node['newest_level']}: it rises by itself "
-        "when every member is connected and knows that level"
+        f"the cluster is at level {node['level']} and {_id(node)} knows level {node['newest_level']}: it rises by "
+        "itself when every member is connected and knows that level"
         for node in nodes
         if _number(node, "newest_level") > _number(node, "level")
     ]

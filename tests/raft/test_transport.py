@@ -283,3 +283,47 @@ async def test_a_cluster_goes_on_while_strangers_knock(tmp_path: Path) -> None:
             await cluster.add(leader)
         await knocking
         assert term == leader.term and leader.authority() is not None
+
+
+async def dripping(address: Address, local: str) -> bool:
+    """Says a byte now and then, as if it were about to say who it is, until it is cut off."""
+    _, writer = await asyncio.open_connection(address.host, address.port, local_addr=(local, 0))
+    try:
+        while not writer.transport.is_closing():
+            writer.write(MAGIC[:1])
+            await asyncio.sleep(0.05)
+    except ConnectionError:
+        pass
+    finally:
+        writer.transport.abort()
+    return True
+
+
+async def test_one_address_cannot_take_the_places_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(accepting, "HANDSHAKE_S", 1.0)
+    one, other = pair(tmp_path)
+    one.transport.links["b"].address = Address("127.0.0.1", 1)  # it is b that has to get in
+    async with started(one):
+        slow = [asyncio.gather(*(dripping(one.address, "127.0.0.9") for _ in range(40)))]
+        await until(lambda: "more than 8 connections from 127.0.0.9 wait for a handshake" in caplog.text)
+        assert accepting.STRANGERS_PER_IP >= one.transport._acceptor.strangers
+        async with started(other):
+            await until(lambda: both_up(one, other))
+            assert all(await slow[0])
+            await until(lambda: 0 == one.transport._acceptor.strangers)
+            assert both_up(one, other)
+
+
+async def test_a_frame_that_is_too_long_ends_the_connection_before_it_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = pair(tmp_path)
+    async with started(one, other):
+        await until(lambda: both_up(one, other))
+        connection = other.transport.links["a"].active
+        assert connection is not None
+        connection._writer.write(struct.pack(">I", 2**31) + bytes(1000))
+        await until(lambda: "a frame of 2147483648 bytes was announced, at most 100000 are allowed" in caplog.text)
+        await until(lambda: both_up(one, other))

@@ -79,12 +79,9 @@ def test_who_was_turned_away_and_an_upgrade_under_way_are_told_and_are_no_proble
     newer = node(3, level=1, newest_level=2)
     code, out = shown(fleet, raftctl, overview(node(1, level=1, newest_level=1), refusing, newer))
     assert 0 == code
-    assert [
-        "healthy",
-        "the cluster is at level 1 and n3:10008 knows level 2: it rises by itself when every member is connected and "
-        "knows that level",
-        f"n2:10008, 12 s ago: {reason}",
-    ] == out.splitlines()[-3:]
+    verdict, level, turned_away = out.splitlines()[-3:]
+    assert ("healthy", f"n2:10008, 12 s ago: {reason}") == (verdict, turned_away)
+    assert level.startswith("the cluster is at level 1 and n3:10008 knows level 2: it rises by itself when")
 
 
 @pytest.mark.parametrize(
