@@ -4,91 +4,23 @@ that fails ends the process with its cause.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from sandbox.ports import reserved
-from sandbox.spawn import Process, spawn
+from tests.faults.program import START_TIMEOUT_S, Program
 
-START_TIMEOUT_S = 60.0
 FILE_BYTES_MAX = 192 * 1024
-STORE = "raft.sqlite"
-
-
-class Program:
-    """One node that is alone, as a person would start it."""
-
-    def __init__(self, directory: Path, http_port: int, raft_port: int) -> None:
-        self.store = directory / "data" / STORE
-        self.log = directory / "node.log"
-        self.url = f"http://127.0.0.1:{http_port}"
-        self._directory = directory
-        self._file = directory / "orchestrator.conf.json"
-        settings = {
-            "ListenAddress": f"127.0.0.1:{http_port}", "RaftEnabled": True, "RaftDataDir": str(self.store.parent),
-            "RaftBind": "127.0.0.1", "DefaultRaftPort": raft_port, "RaftNodes": ["127.0.0.1"],
-            "MySQLTopologyUser": "nobody", "MySQLTopologyPassword": "nothing",
-        }  # fmt: skip
-        self._file.write_text(json.dumps(settings))
-        self._process: Process | None = None
-
-    def start(self, *before: str) -> Process:
-        """``before``: a program that starts it, with its arguments."""
-        self.log.unlink(missing_ok=True)
-        command = [*before, sys.executable, "-m", "orchestrator_raft", "serve", "--config", str(self._file)]
-        self._process = spawn(command, log=self.log, environ={}, folder=Path.cwd())
-        return self._process
-
-    def lead(self) -> None:
-        self.until(lambda: self.get("leader-check") == 200, "the node leads")
-
-    def get(self, path: str) -> int:
-        try:
-            with urllib.request.urlopen(f"{self.url}/api/{path}", timeout=10) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
-
-    def until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while not condition():
-            assert time.monotonic() < deadline_s, f"{what}: not within {START_TIMEOUT_S:g} s:\n{self.log.read_text()}"
-            time.sleep(0.05)
-
-    def end(self) -> int:
-        """Exit code of a process that was asked to end."""
-        assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(START_TIMEOUT_S)
-
-    def refusal(self) -> str:
-        """The error of a start that fails, and nothing else is in it."""
-        assert self.start().wait(START_TIMEOUT_S) == 1
-        (line,) = [line for line in self.log.read_text().splitlines() if line.startswith("error:")]
-        assert "Traceback" not in self.log.read_text()
-        return line
-
-    def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait(START_TIMEOUT_S)
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
     with reserved() as ports:
-        made = Program(tmp_path, ports[0], ports[1])
+        made = Program(tmp_path, "127.0.0.1", ["127.0.0.1"], ports)
         yield made
         made.close()
 
