@@ -38,6 +38,10 @@ ROUND_S = 2.0
 WAITING_MAX = 2
 """States that wait for their digest; a further one is not marked."""
 ODD_FACT = "odd"
+UNDECIDED = (
+    "no majority tells who is right, so nobody acts: start the nodes that are missing, their states decide; if none is "
+    "missing, stop those that are wrong and let one go on alone (orchestrator-raft recover)"
+)
 WAY_OUT = f"its state must not be used any more: {START_OVER}"
 
 
@@ -189,7 +193,7 @@ class SelfCheck:
         return ""
 
     def _explained(self, verdict: Verdict) -> str:
-        texts = [f"{each}; no majority tells who is right, so nobody acts" for each in (verdict.disputed,) if each]
+        texts = [f"{each}; {UNDECIDED}" for each in (verdict.disputed,) if each]
         texts += [f"{node} is odd by {why}" for node, why in sorted((verdict.odd or {}).items())]
         return "; ".join(texts)
 
