@@ -77,6 +77,7 @@ MAYBE_TARGET = Parameter(name="target", kind=Kind.SERVER, required=False, help="
 TARGET = Parameter(name="target", kind=Kind.SERVER, help="the server to promote")
 PAGE = Parameter(name="page", kind=Kind.NUMBER, required=False, help="page, from 0; 20 entries each")
 COMMENT = Parameter(name="comment", help="why, for the record")
+PEER = Parameter(name="addr", help="Raft address")
 ALIAS = Parameter(name="alias", required=False, help="exact cluster alias")
 
 
@@ -116,6 +117,15 @@ NODE_ROWS: tuple[Operation, ...] = (
     _here("raft-peers", "Raft addresses of all nodes", "raft-peers"),
     _here("raft-status", "This node's view of the Raft cluster", "raft-status", native="GET /raft"),
     _here("raft-overview", "Every node of the Raft cluster as it sees itself", native="GET /raft/status"),
+    _here("raft-members", "Members of the Raft cluster, as this node has them", native="GET /raft/members"),
+    _act("raft-add-peer", "Take a new node into the Raft cluster; it votes by itself when it has everything",
+         "raft-add-peer/{addr}", bare=True, where=Where.HERE, parameters=(PEER,), native="POST /raft/members"),
+    _act("raft-remove-peer", "Take a member out of the Raft cluster; a leader hands over first",
+         "raft-remove-peer/{addr}", bare=True, where=Where.HERE, parameters=(PEER,),
+         native="DELETE /raft/members/{addr}"),
+    _act("raft-replace-peer", "Take a new node into the Raft cluster, and the old one out as soon as the new one votes",
+         bare=True, where=Where.HERE, native="POST /raft/members/{addr}/replace",
+         parameters=(PEER, Parameter(name="by", help="Raft address of the new node"))),
     _act("raft-transfer", "Hand leadership of the Raft cluster to another node", native="POST /raft/transfer",
          parameters=(Parameter(name="node", required=False, help="Raft address; by default whoever has most"),)),
     _act("raft-snapshot", "Save a snapshot on the node that is asked, and trim its journal", "raft-snapshot",

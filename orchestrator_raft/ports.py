@@ -145,6 +145,21 @@ class RaftAdmin(Protocol):
         Raises InvalidInput for an unknown node, Refused where it cannot be, Unavailable when nobody took over in time.
         """
 
+    def members(self) -> Sequence[Mapping[str, Any]]:
+        """Each member as this node has it: id, address, votes, note, connection; plain values."""
+
+    async def add_member(self, address: str) -> str:
+        """Take the node at ``address`` in; gives its id once it is committed as a learner.
+
+        This and the next two raise InvalidInput or Refused with the reason, Unavailable when time ran out.
+        """
+
+    async def remove_member(self, node_id: str) -> None:
+        """Take a member out."""
+
+    async def replace_member(self, node_id: str, address: str) -> str:
+        """Take the node at ``address`` in and, when it votes, that member out."""
+
     async def snapshot(self) -> int:
         """Save what is applied here and trim the journal; gives the index. Raises Unavailable."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from orchestrator_raft.core.gtid import GtidSet, MariadbGtidSet, MysqlGtidSet, parse
@@ -13,6 +14,7 @@ from orchestrator_raft.raft.levels import Levels
 from orchestrator_raft.raft.node import RaftNode
 
 Node = RaftNode[State, Command, Result]
+MEMBERS_S = 20.0
 TRANSFER_S = SNAPSHOT_S = 5.0
 
 
@@ -98,6 +100,19 @@ class NodeAdmin:
 
     async def overview(self) -> Mapping[str, Any]:
         return await self._node.overview()
+
+    def members(self) -> Sequence[Mapping[str, Any]]:
+        leader = self._node.leader()
+        return [{**asdict(member), "is_leader": member.id == leader} for member in self._node.members()]
+
+    async def add_member(self, address: str) -> str:
+        return await self._node.add_member(address, timeout_s=MEMBERS_S)
+
+    async def remove_member(self, node_id: str) -> None:
+        await self._node.remove_member(node_id, timeout_s=MEMBERS_S)
+
+    async def replace_member(self, node_id: str, address: str) -> str:
+        return await self._node.replace_member(node_id, address, timeout_s=MEMBERS_S)
 
     async def transfer(self, node_id: str | None) -> str:
         await self._node.transfer(node_id, timeout_s=TRANSFER_S)

@@ -13,6 +13,7 @@ import click
 from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Unavailable
 from orchestrator_raft.raftctl.client import DEFAULT_API, Client, parse_endpoints, with_credentials
 from orchestrator_raft.raftctl.commands import Session, add_commands, json_option, session_of, yes_option
+from orchestrator_raft.raftctl.member import member
 from orchestrator_raft.raftctl.raft import raft
 
 EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
@@ -50,6 +51,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 
 add_commands(cli)
 cli.add_command(raft)
+cli.add_command(member)
 
 
 def client_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> Client:

@@ -172,9 +172,26 @@ class MemoryRaftAdmin:
         self._node_id = node_id
         self._address = address
         self.is_enabled = True
+        self.added: dict[str, str] = {}
+        self.removed: set[str] = set()
 
     def addresses(self) -> Mapping[str, str]:
-        return {node_id: self._address(node_id) for node_id in self._raft.node_ids}
+        founders = {node_id: self._address(node_id) for node_id in self._raft.node_ids}
+        return {id_: address for id_, address in (founders | self.added).items() if id_ not in self.removed}
+
+    def members(self) -> Sequence[Mapping[str, Any]]:
+        return [{"id": id_, "address": address, "votes": True} for id_, address in self.addresses().items()]
+
+    async def add_member(self, address: str) -> str:
+        self.added[address] = address
+        return address
+
+    async def remove_member(self, node_id: str) -> None:
+        self.removed.add(node_id)
+
+    async def replace_member(self, node_id: str, address: str) -> str:
+        self.removed.add(node_id)
+        return await self.add_member(address)
 
     async def overview(self) -> Mapping[str, Any]:
         return {"asked": self._node_id, "nodes": [{"id": node_id} for node_id in self._raft.node_ids]}

@@ -96,3 +96,26 @@ async def test_a_node_without_raft_refuses_all_of_it() -> None:
         for path in ("raft-yield/n1", "raft-yield-hint/n1", "raft-snapshot"):
             answer = await rig.first.get(f"/api/{path}")
             assert (answer.status, answer.message) == (500, f"{path.partition('/')[0]}: not running with raft setup")
+
+
+async def test_peers_are_added_and_removed_in_the_words_of_the_peers() -> None:
+    async with Rig(3) as rig:
+        node = rig.nodes["n2"]
+        added = await node.get("/api/raft-add-peer/n9:10008")
+        assert (200, "n9:10008") == (added.status, added.json)
+        assert "n9:10008" in [each["address"] for each in (await node.get("/api/v2/raft/members")).json]
+        again = await node.get("/api/raft-add-peer/n9:10008")
+        assert (500, "Cannot add raft peer: peer already known") == (again.status, again.message)
+        removed = await node.get("/api/raft-remove-peer/n9:10008")
+        assert (200, "n9:10008") == (removed.status, removed.json)
+        unknown = await node.get("/api/raft-remove-peer/n9:10008")
+        assert (500, "Cannot remove raft peer: peer is unknown") == (unknown.status, unknown.message)
+
+
+async def test_who_changes_the_members_is_in_the_audit_trail() -> None:
+    async with Rig(3) as rig:
+        await rig.first.ask("POST", "/api/v2/raft/members", json={"addr": "n9:10008"})
+        await rig.first.ask("POST", "/api/v2/raft/members/n9:10008/replace", json={"by": "n8:10008"})
+        entries = [each["Message"] for each in (await rig.first.get("/api/audit")).json]
+        assert any("asks to add n9:10008 to the Raft cluster" in entry for entry in entries)
+        assert any("asks to replace n9:10008 by n8:10008 in the Raft cluster" in entry for entry in entries)

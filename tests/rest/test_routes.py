@@ -23,6 +23,7 @@ VALUES = {
     "alias": "bench", "name": "127.0.0.1:24000", "page": "0", "id": "1", "uid": "nonesuch", "status": "503",
     "s": "24001", "owner": "me", "reason": "why", "duration": "10m",
     "server": "127.0.0.1:24001", "cluster": "bench", "target": "127.0.0.1:24001",
+    "addr": "n9:10008", "by": "n8:10008",
     "node": "127.0.0.1", "part": "127.0.0.1", "token": "abc", "bind": "127.0.0.1", "advertise": "127.0.0.1",
 }  # fmt: skip
 ON_THE_PRIMARY = ("force-master-failover", "force-master-takeover", "graceful-master-takeover", "recover")
@@ -121,7 +122,17 @@ def is_replicating(rig: Rig, port: int) -> bool:
     return bool(server(rig, port).facts.channel.replicates)
 
 
-PREPARATIONS: dict[str, Prepare] = {"end-downtime": in_downtime, "recover": dead_primary, "recover-lite": dead_primary}
+async def one_more_peer(rig: Rig) -> None:
+    await rig.first.raft_admin.add_member("n9:10008")
+
+
+PREPARATIONS: dict[str, Prepare] = {
+    "end-downtime": in_downtime,
+    "recover": dead_primary,
+    "recover-lite": dead_primary,
+    "raft-remove-peer": one_more_peer,
+    "raft-replace-peer": one_more_peer,
+}
 
 
 @pytest.mark.parametrize(("name", "path"), [each for each in WRITES if each[1] not in WITHOUT_PARTNER])
@@ -169,7 +180,7 @@ async def test_every_native_path_answers(name: str, native: str) -> None:
 
 
 def native_body(operation: Operation, path: str) -> dict[str, str]:
-    given = {"owner": "me", "reason": "why", "comment": "seen"}
+    given = {"addr": "n9:10008", "by": "n8:10008", "owner": "me", "reason": "why", "comment": "seen"}
     return {
         each.name: given[each.name] for each in operation.parameters if each.name in given and each.name not in path
     }

@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from orchestrator_raft.core.errors import InvalidInput, Refused
-from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.core.replicated.commands import RecordAudit
+from orchestrator_raft.engine.proposals import Proposals
+from orchestrator_raft.engine.service.calls import Call, NotKnown, Reply
 
 if TYPE_CHECKING:
     from orchestrator_raft.engine.service.dispatch import Desk
@@ -18,6 +20,53 @@ if TYPE_CHECKING:
 
 async def overview(call: Call, desk: Desk) -> Reply:
     return Reply(value=await desk.raft.overview())
+
+
+async def members(call: Call, desk: Desk) -> Reply:
+    del call
+    return Reply(value=list(desk.raft.members()))
+
+
+async def add_peer(call: Call, desk: Desk) -> Reply:
+    """With the peers' words for what they refuse, too."""
+    _require_raft(call, desk)
+    address = call.text("addr")
+    if address in desk.raft.addresses().values():
+        raise Refused("Cannot add raft peer: peer already known")
+    await _note(call, desk, f"add {address} to the Raft cluster")
+    added = await desk.raft.add_member(address)
+    return Reply(message=f"{added} is a member; it votes by itself when it has everything", value=added)
+
+
+async def remove_peer(call: Call, desk: Desk) -> Reply:
+    _require_raft(call, desk)
+    node_id = _known(call, desk)
+    address = desk.raft.addresses()[node_id]
+    await _note(call, desk, f"remove {address} ({node_id}) from the Raft cluster")
+    await desk.raft.remove_member(node_id)
+    return Reply(message=f"{address} is no member any more: stop it", value=address)
+
+
+async def replace_peer(call: Call, desk: Desk) -> Reply:
+    _require_raft(call, desk)
+    node_id, address = _known(call, desk), call.text("by")
+    await _note(call, desk, f"replace {node_id} by {address} in the Raft cluster")
+    added = await desk.raft.replace_member(node_id, address)
+    return Reply(message=f"{added} is a member; {node_id} goes by itself as soon as it votes", value=added)
+
+
+def _known(call: Call, desk: Desk) -> str:
+    try:
+        return _member(call.text("addr"), desk)
+    except InvalidInput as error:
+        raise NotKnown(str(error), peers="Cannot remove raft peer: peer is unknown") from error
+
+
+async def _note(call: Call, desk: Desk, what: str) -> None:
+    """In the audit trail, before it is done: afterwards this node may be no member any more."""
+    proposals = Proposals(desk.outside.consensus, desk.outside.clock)
+    message = f"{call.person.name or 'somebody'} asks to {what}"
+    await proposals.propose(RecordAudit, by=call.person.name, type="raft-members", message=message)
 
 
 async def transfer(call: Call, desk: Desk) -> Reply:
@@ -88,6 +137,10 @@ def _require_leader(call: Call, desk: Desk) -> None:
 
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
     "raft-overview": overview,
+    "raft-members": members,
+    "raft-add-peer": add_peer,
+    "raft-remove-peer": remove_peer,
+    "raft-replace-peer": replace_peer,
     "raft-transfer": transfer,
     "raft-snapshot": snapshot,
     "raft-yield": yield_to,
