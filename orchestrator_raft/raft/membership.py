@@ -38,7 +38,7 @@ import msgpack
 
 from orchestrator_raft.core.errors import InvalidInput, Refused
 from orchestrator_raft.raft.levels import FIRST
-from orchestrator_raft.raft.packed import unpacked
+from orchestrator_raft.raft.packed import shown, unpacked
 
 MARK = b"\x01members"
 """What the entry of a configuration begins with. The first byte makes it a no-op for the library."""
@@ -130,7 +130,7 @@ def decode(entry: bytes) -> Configuration:
     try:
         version, seats, level = unpacked(entry[len(MARK) :], arrays=tuple, maps=False)[:3]
         if version != FORMAT:
-            raise ValueError(f"the list of members is in format {version!r}, this version reads {FORMAT}: upgrade it")
+            raise ValueError(f"the list of members is in format {shown(version)}, this one reads {FORMAT}: upgrade it")
         if type(level) is not int or level < FIRST:
             raise ValueError("the level in the list of members is malformed")
         return configuration_of((_seat(each) for each in seats), level)

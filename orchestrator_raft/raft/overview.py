@@ -36,7 +36,7 @@ async def overview(own: RaftStatus, channel: Channel, *, timeout_s: float = ANSW
 async def _ask(channel: Channel, member: Member, timeout_s: float) -> dict[str, Any]:
     try:
         answer = json.loads(await channel.call(member.id, STATUS, b"", timeout_s=timeout_s))
-    except (OrchestratorError, ValueError) as error:
+    except (OrchestratorError, ValueError, RecursionError) as error:
         return {"id": member.id, "address": member.address, "error": member.problem or str(error)}
     if not isinstance(answer, dict):
         return {"id": member.id, "address": member.address, "error": "its answer is no status"}

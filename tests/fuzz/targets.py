@@ -21,8 +21,18 @@ from typing import Any
 
 from orchestrator_raft.app.consensus import codec
 from orchestrator_raft.core.errors import InvalidInput, StartupError
+from orchestrator_raft.raft import (
+    changes,
+    digests,
+    frames,
+    handshake,
+    membership,
+    messages,
+    packed,
+    sqlite_store,
+    store,
+)
 from orchestrator_raft.raft import codec as codec_module
-from orchestrator_raft.raft import frames, handshake, membership, messages, packed, sqlite_store, store
 from orchestrator_raft.raft.frames import FrameDecoder, ProtocolError
 from orchestrator_raft.raft.store import SNAPSHOT_MAGIC, Image
 from tests.fuzz import samples
@@ -109,6 +119,24 @@ def decode_members(data: bytes) -> str:
         return f"refused: {refusal}"
     assert found == membership.decode(membership.encode(found))
     return f"{min(len(found.seats), 9)} seats"
+
+
+def decode_marks(data: bytes) -> str:
+    try:
+        marks = digests.unpack(data)
+    except ValueError as refusal:
+        return f"refused: {refusal}"
+    assert data == digests.pack(marks)
+    return f"{len(marks)} marks"
+
+
+def decode_change(data: bytes) -> str:
+    try:
+        ask = changes.unpack(data)
+    except InvalidInput as refusal:
+        return f"refused: {refusal}"
+    assert ask == changes.unpack(ask.packed())
+    return ask.verb
 
 
 def sealed(plain: bytes) -> bytes:
@@ -222,6 +250,10 @@ def members_seeds() -> list[bytes]:
     return [membership.encode(each).removeprefix(membership.MARK) for each in made]
 
 
+def change_seeds() -> list[bytes]:
+    return [changes.Ask(verb, "a:1", "b:1", again=True).packed() for verb in changes.VERBS]
+
+
 def store_seeds() -> list[bytes]:
     return [struct.pack(">I", len(database)) + database + log for database, log in samples.stores()]
 
@@ -240,6 +272,8 @@ TARGETS = {
         Target("state", decode_state, samples.encoded_states, (codec_module, packed)),
         Target("snapshot", decode_snapshot, snapshot_seeds, (store, packed)),
         Target("members", decode_members, members_seeds, (membership, packed)),
+        Target("marks", decode_marks, lambda: [bytes(40), bytes(range(80))], (digests,)),
+        Target("changes", decode_change, change_seeds, (changes, packed)),
         Target("accept", accept_handshake, handshake_seeds, (handshake,)),
         Target("dial", dial_handshake, handshake_seeds, (handshake,)),
         Target("store", load_store, store_seeds, (sqlite_store, store, packed)),

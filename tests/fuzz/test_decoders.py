@@ -23,7 +23,7 @@ from tests.fuzz.targets import TARGETS, bombs, sealed
 from tests.fuzz.watch import watching
 
 IN_MEMORY = sorted(name for name in TARGETS if name != "store")
-UNPACKING = ("messages", "commands", "state", "snapshot", "members")
+UNPACKING = ("messages", "commands", "state", "snapshot", "members", "changes")
 BYTES_PER_BYTE_MAX = 120
 """What one byte of input may cost while it is read: an empty map costs 64 and a pointer."""
 FIXED_BYTES = 2_000_000
@@ -97,7 +97,8 @@ def test_nesting_of_any_depth_in_a_field_is_refused(name: str, depth: int) -> No
     ack = b"\x95\x04\x01\x02\x03" + deep
     command = b"\x83\xa1v\x01\xa1t\xacForgetServers\xa1b".replace(b"\xac", b"\xad") + deep
     nested_key = b"\x83\xa1v\x01\xa1t\xadForgetServers\xa1b\x83\xa2id\xa11\xa5at_ms" + deep + b"\xa4keys\x90"
-    for data in (ack, command, nested_key):
+    first, last = b"\x93" + deep + b"\x90\x01", b"\x93\x01\x91\x96" + deep + b"\xa0\xa0\xc3\xa0\xc2\x01"
+    for data in (ack, command, nested_key, first, last):
         assert TARGETS[name].run(data).startswith("refused")
 
 
