@@ -7,6 +7,8 @@ has one, which stands in the configuration of its members, in the log.
 Rules
 - What is written, a command or a snapshot, is written as the cluster's level has it: later fields are left out, later
   commands are refused until then. So every member can read every entry, whichever version leads.
+- The layout of snapshots and of the list of members belongs to the level as well: whoever changes one adds a level and
+  goes on writing the old one below it.
 - A command at a level means the same for ever. Who wants another meaning adds a command or a field, with a later level;
   ``since`` has a row for each. Behaviour never depends on the version of the node that applies.
 - The leader raises the level when every member is connected and says that it knows the next one, and never lowers it.
