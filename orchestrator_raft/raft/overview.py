@@ -18,7 +18,7 @@ from orchestrator_raft.raft.status import Member, RaftStatus, plain
 STATUS = "raft.status"
 ANSWER_S = 1.0
 Overview = dict[str, Any]
-"""``asked``: the id of the node that was asked; ``nodes``: of each member its status, or its id, address and ``error``."""
+"""``asked``: id of the node that was asked; ``nodes``: of each member its status, or its id, address and ``error``."""
 
 
 def encode(status: RaftStatus) -> bytes:
