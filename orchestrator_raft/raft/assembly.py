@@ -15,6 +15,7 @@ from orchestrator_raft.raft.driver import Driver
 from orchestrator_raft.raft.identity import Identity, identify
 from orchestrator_raft.raft.machine import Replicated
 from orchestrator_raft.raft.membership import Contact
+from orchestrator_raft.raft.recover import FACT as RECOVERED
 from orchestrator_raft.raft.replica import Replica
 from orchestrator_raft.raft.roster import Roster
 from orchestrator_raft.raft.secret import own_secret
@@ -37,6 +38,8 @@ class Parts:
     store: Store
     transport: Transport | None
     data_dir: DataDir | None
+    recovery: str = ""
+    """What ``recover`` has left for the audit trail."""
 
     def release(self) -> None:
         """The disk last, and only when nothing is called any more."""
@@ -73,7 +76,10 @@ def assemble(settings: RaftSettings, own: Address, replicated: Replicated[Any, A
     for name, value in roster.facts().items():
         if image.facts.get(name) != value:
             replica.save_fact(name, value)
-    return Parts(roster=roster, replica=replica, store=store, transport=transport, data_dir=data_dir)
+    return Parts(
+        roster=roster, replica=replica, store=store, transport=transport, data_dir=data_dir,
+        recovery=image.facts.get(RECOVERED, ""),
+    )  # fmt: skip
 
 
 def _other_founders(identity: Identity) -> tuple[str, ...] | None:
@@ -82,8 +88,11 @@ def _other_founders(identity: Identity) -> tuple[str, ...] | None:
 
 
 def _let_go(store: Store, data_dir: DataDir | None) -> None:
+    """While its disk hangs the directory stays locked: another process must not read what may still be written."""
     store.close()
-    if data_dir is not None:
+    if isinstance(store, SqliteStore) and store.is_writing:
+        log.error("%s: the disk does not answer; the directory stays locked until this process ends", store.where)
+    elif data_dir is not None:
         data_dir.release()
 
 

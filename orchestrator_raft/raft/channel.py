@@ -5,7 +5,8 @@ travels in parts of at most ``PART_BYTES``, of which a caller holds at most ``WI
 handler down, and heartbeats pass between the parts.
 
 Rules
-- Every call has a deadline, which travels with it; a caller that no longer waits cancels the handler.
+- Every call has a deadline, which travels with it; a caller that no longer waits cancels the handler, whose iterator is
+  closed in its own task.
 - An error of ``core.errors`` travels back with its class and its text. Anything else that a handler raises is a bug of
   ours: it is logged here with its trace, and the caller gets one line.
 - The connection breaking, the deadline and a node that is not connected are ``Unavailable``: ask again, or elsewhere.
@@ -17,6 +18,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -131,8 +133,9 @@ class Channel:
             await chunks.aclose()
 
     async def _local(self, method: str, payload: bytes) -> AsyncGenerator[bytes, None]:
-        async for chunk in self._chunks(self._me, method, payload):
-            yield chunk
+        async with aclosing(self._chunks(self._me, method, payload)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _remote(self, node_id: str, method: str, payload: bytes, timeout_s: float) -> AsyncGenerator[bytes, None]:
         call_id, waiting = self._ask(node_id, method, payload, min(timeout_s, TIMEOUT_S_MAX))
@@ -222,8 +225,9 @@ class Channel:
     async def _answer(self, slot: str, call: Call, running: _Running) -> None:
         try:
             async with asyncio.timeout(min(call.timeout_s, TIMEOUT_S_MAX)):
-                async for chunk in self._chunks(slot, call.method, call.payload):
-                    await self._send_part(slot, CallPart(call.call_id, chunk, end=False), running)
+                async with aclosing(self._chunks(slot, call.method, call.payload)) as chunks:
+                    async for chunk in chunks:
+                        await self._send_part(slot, CallPart(call.call_id, chunk, end=False), running)
                 await self._send_part(slot, CallPart(call.call_id, b"", end=True), running)
         except OrchestratorError as error:
             self._send(slot, CallFailure(call.call_id, type(error).__name__, str(error)[:TEXT_MAX]))
@@ -237,7 +241,7 @@ class Channel:
             text = f"{self._me} failed while it answered '{call.method}'; its log has the cause"
             self._send(slot, CallFailure(call.call_id, "OrchestratorError", text))
 
-    async def _chunks(self, slot: str, method: str, payload: bytes) -> AsyncIterator[bytes]:
+    async def _chunks(self, slot: str, method: str, payload: bytes) -> AsyncGenerator[bytes, None]:
         handler = self._handlers.get(method)
         if handler is None:
             raise InvalidInput(f"{self._me} knows no '{method}': it runs another version")
@@ -246,9 +250,12 @@ class Channel:
             for chunk in _cut(await answer):
                 yield chunk
             return
-        async for piece in answer:
-            for chunk in _cut(piece):
-                yield chunk
+        async with AsyncExitStack() as ending:
+            if isinstance(answer, AsyncGenerator):
+                await ending.enter_async_context(aclosing(answer))
+            async for piece in answer:
+                for chunk in _cut(piece):
+                    yield chunk
 
     async def _send_part(self, slot: str, part: CallPart, running: _Running) -> None:
         while running.credit == 0:

@@ -18,6 +18,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from orchestrator_raft.core.errors import StartupError
@@ -73,6 +74,7 @@ class SqliteStore:
         self._groups: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._thread: threading.Thread | None = None
+        self._owner_left = False
 
     def load(self) -> Image:
         """Open or create the file, check it, read it, and start the thread. Raises StartupError."""
@@ -97,11 +99,17 @@ class SqliteStore:
         parts = [self._path, self._path.with_name(self._path.name + "-wal")]
         return sum(part.stat().st_size for part in parts if part.exists())
 
+    @property
+    def is_writing(self) -> bool:
+        """After ``close``: the disk hangs, and what was given may still reach the file until the process ends."""
+        return self._thread is not None and self._thread.is_alive()
+
     def close(self) -> None:
-        """Write what was given and close the file; waits for that at most ``CLOSE_TIMEOUT_S``."""
+        """Write what was given and close the file; waits for that at most ``CLOSE_TIMEOUT_S``: see ``is_writing``."""
         if self._thread is not None:
             self._groups.put(None)
             self._thread.join(CLOSE_TIMEOUT_S)
+            self._owner_left = True
             if self._thread.is_alive():
                 return
         if self._connection is not None:
@@ -118,9 +126,13 @@ class SqliteStore:
             try:
                 _write(self._connection, groups)
             except Exception as error:  # noqa: BLE001 - handed to the owner, who stops the node
-                self._notify(lambda failure=error: self._on_failure(failure))  # type: ignore[misc]
+                self._tell(partial(self._on_failure, error))
                 return
-            self._notify(lambda mark=groups[-1][1]: self._synced(mark))  # type: ignore[misc]
+            self._tell(partial(self._synced, groups[-1][1]))
+
+    def _tell(self, news: Callable[[], None]) -> None:
+        if not self._owner_left:
+            self._notify(news)
 
     def _waiting(self) -> tuple[list[Group], bool]:
         """All groups that wait, at least one unless the store is closing."""
