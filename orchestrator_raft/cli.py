@@ -60,6 +60,20 @@ def serve(files: tuple[Path, ...], debug: bool) -> int:
     return code
 
 
+@cli.command()
+@click.option("--config", "files", type=_FILE, multiple=True, metavar="FILE", help="As for serve.")
+@click.option("--i-have-lost-quorum", "confirmed", is_flag=True, help="A majority of the nodes is lost for good.")
+def recover(files: tuple[Path, ...], confirmed: bool) -> None:
+    """Make this stopped node the only member of a new cluster, after a majority was lost for good.
+
+    Without the second option it only tells what that costs.
+    """
+    from orchestrator_raft.config import load
+
+    loaded = load(files, os.environ)
+    click.echo(importlib.import_module("orchestrator_raft.app.recover").run(loaded, confirmed=confirmed))
+
+
 @cli.group(invoke_without_command=True)
 @click.pass_context
 def config(ctx: click.Context) -> None:

@@ -22,6 +22,7 @@ from orchestrator_raft import __version__
 from orchestrator_raft.app.consensus import Node, NodeAdmin, RaftConsensus, ReplicatedMachine, codec
 from orchestrator_raft.app.identity import ThisNode, http_uri, keep_registered
 from orchestrator_raft.app.plain import api_of, detection_of, engine_of, hooks_of, mysql_of, raft_of
+from orchestrator_raft.app.recover import report_recovery
 from orchestrator_raft.config import Loaded, Settings
 from orchestrator_raft.core.errors import OrchestratorError, Unavailable
 from orchestrator_raft.core.instance import Facts, InstanceKey
@@ -102,6 +103,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     server = ApiServer(create_app(front), _listen(settings))
     await server.start()
     stack.push_async_callback(server.stop)
+    tasks.start("report recovery", report_recovery(node, Proposals(consensus, clock)))
     tasks.start("register", keep_registered(node, consensus, settings, clock))
     return node
 

@@ -23,6 +23,7 @@ from orchestrator_raft.raft.identity import own_entry
 from orchestrator_raft.raft.lease import Authority
 from orchestrator_raft.raft.machine import Machine, MachineCodec, Replicated
 from orchestrator_raft.raft.proposals import Subscription
+from orchestrator_raft.raft.recover import FACT as RECOVERED
 from orchestrator_raft.raft.replica import Replica
 from orchestrator_raft.raft.selftest import self_test
 from orchestrator_raft.raft.settings import RaftSettings
@@ -139,6 +140,14 @@ class RaftNode(Generic[S, C, R]):
             self.compact()
             await asyncio.sleep(RETRY_S)
         return newest.index
+
+    @property
+    def unreported_recovery(self) -> str:
+        """What ``recover`` did to this node's store, until somebody says that it is in the audit trail."""
+        return self._known.recovery
+
+    def recovery_is_reported(self) -> None:
+        self._driver.step(self._replica.save_fact, RECOVERED, "")
 
     def compact(self) -> None:
         """Take a snapshot and trim the journal soon, whatever its size."""
