@@ -129,6 +129,42 @@ def test_two_recorded_servers_with_one_uuid_stay_two(stage: Stage) -> None:
     assert set(stage.inventory.observations) == {OLD, NEW}
 
 
+@pytest.mark.parametrize("uuid", [UUID, ""], ids=["mysql", "mariadb"])
+def test_a_server_that_restarted_under_a_new_name_keeps_its_key(stage: Stage, uuid: str) -> None:
+    stage.sees(OLD, replace(server(OLD), server_uuid=uuid))
+    stage.flush()
+    stage.misses(OLD)
+    assert stage.sees(OLD, replace(server(NEW), server_uuid=uuid)) == OLD
+    assert stage.reached(OLD) and stage.inventory.key_of(NEW) == OLD
+    stage.flush()
+    assert list(stage.state.servers) == [OLD]
+    assert stage.state.servers[OLD].addresses == (NEW,)
+
+
+def test_a_server_that_was_recorded_before_it_was_seen_gets_its_name_and_keeps_its_place(stage: Stage) -> None:
+    """A replica names its dead source by an address; when the source is back it calls itself otherwise."""
+    stage.misses(OLD)
+    stage.sees(R1, replica_facts(R1, OLD))
+    stage.flush()
+    before = stage.state.servers[OLD].cluster_id
+    assert stage.sees(OLD, server(NEW)) == NEW
+    stage.flush()
+    assert set(stage.state.servers) == {NEW, R1}
+    assert {record.cluster_id for record in stage.state.servers.values()} == {before}
+    assert stage.state.clusters[before].primary == NEW
+    assert stage.flush() == 0
+
+
+def test_where_another_server_answers_the_known_one_is_neither_reached_nor_dead(stage: Stage) -> None:
+    stage.sees(OLD, server(OLD))
+    stage.flush()
+    assert stage.sees(OLD, replace(server(NEW), server_uuid=uuid_of(R2), server_id=2)) == NEW
+    assert stage.reached(NEW) and not stage.reached(OLD)
+    result = stage.inventory.observations[OLD].result
+    assert isinstance(result, Unreachable) and result.kind.answers
+    assert f"another server answers, which calls itself {NEW}" in result.detail
+
+
 def test_a_server_that_takes_the_name_of_its_former_second_address_is_seen_dying_there(stage: Stage) -> None:
     stage.sees(NEW, server(OLD))
     stage.flush()

@@ -63,7 +63,7 @@ async def test_every_other_node_says_what_it_found(stage: Stage) -> None:
     assert all("refused" in answer.detail for answer in eyes.answers)
 
 
-@pytest.mark.parametrize("kind", UnreachableKind)
+@pytest.mark.parametrize("kind", [kind for kind in UnreachableKind if kind.is_opinion])
 async def test_a_server_that_replies_with_an_error_is_reached(stage: Stage, kind: UnreachableKind) -> None:
     stage.bench.fleet.crash(PRIMARY.port, kind)
     assert set(said(await stage.ask()).values()) == {kind.answers}
@@ -151,3 +151,12 @@ async def test_a_node_that_left_the_cluster_has_no_say(stage: Stage) -> None:
     stage.bench.raft.node_ids = ("n1", "n2")
     eyes = stage.witnesses.eyes(PRIMARY)
     assert (eyes.witnesses, said(eyes)) == (1, {"n2": True})
+
+
+@pytest.mark.parametrize("kind", [UnreachableKind.OWN_TROUBLE, UnreachableKind.UNRESOLVABLE])
+async def test_a_node_that_could_not_even_ask_has_no_opinion(stage: Stage, kind: UnreachableKind) -> None:
+    async def fails(key: InstanceKey, *, timeout_s: float) -> Unreachable:
+        return Unreachable(key, kind, f"not within {timeout_s} s")
+
+    stage.bench.probers["n2"].try_connect = fails  # type: ignore[method-assign]
+    assert said(await stage.ask()) == {"n3": True}
