@@ -170,8 +170,8 @@ def removed(configuration: Configuration, slot: str, leader: str) -> Configurati
     seat = configuration.seat(slot)
     if seat is None:
         raise unknown(configuration, slot)
-    if configuration.voters == {slot}:
-        raise Refused(f"{slot} is the only voter: nothing would be left; add another member first")
+    if seat.votes and not configuration.voters - going(configuration) - {slot}:
+        raise Refused(f"{slot} is the only voter that is to stay: nothing would be left; add another member first")
     if slot == leader:
         return configuration.with_seat(replace(seat, leaving=True))
     return configuration.without(slot)

@@ -231,7 +231,7 @@ class RaftNode(Generic[S, C, R]):
             raise InvalidInput(f"'{node_id}' is no member; members are {', '.join(sorted(replica.voters))}")
         if not replica.is_leader or node_id == self.node_id:
             raise Refused(f"{self.node_id} does not lead, or is to hand over to itself; the leader is {self.leader()}")
-        connected = [member.id for member in self.members() if member.is_connected and not member.is_self]
+        connected = [member.id for member in self.members() if member.is_connected and member.id in replica.others]
         if not connected or (node_id is not None and node_id not in connected):
             missing = f"{node_id} is not" if node_id is not None else "no other node is"
             raise Refused(f"{missing} connected to {self.node_id}, so nobody can take over")

@@ -224,8 +224,11 @@ class Replica:
         return self.is_leader
 
     def hand_over(self) -> None:
-        """Give authority up for the rest of this term; the leader steps down if nobody takes over in time."""
-        if self._office is not None and not self._office.given_up:
+        """Give authority up for the rest of this term; the leader steps down if nobody takes over in time.
+
+        A lone voter keeps it: there is nobody who could take over, and its term has no end.
+        """
+        if self._office is not None and not self._office.given_up and self.others:
             self._office = self._office.handing_over(self._clock())
 
     def ask_to_take_over(self, peer: str | None) -> str | None:

@@ -23,6 +23,8 @@ class Town(World):
 
     def __init__(self, seed: int, size: int = 3, limits: Limits | None = None) -> None:
         self.lives: dict[str, int] = {}
+        self.emptied = ""
+        """A voter whose disk was emptied and who has not been let in again; never two."""
         super().__init__(seed, size=size, limits=limits)
 
     def own(self, name: str) -> Contact:
@@ -50,6 +52,7 @@ class Town(World):
         assert self.sites[name].replica is None
         self.sites[name].disk = type(self.sites[name].disk)()
         self.lives[name] = self.lives.get(name, 0) + 1
+        self.emptied = name
 
     def _connect(self, one: str, other: str) -> None:
         """As the handshake does: no connection unless both sides take the other for who it was."""
@@ -134,6 +137,9 @@ def settle(town: Town) -> None:
         site.paused_until_s = 0.0
         site.disk.is_hung = False
         town.revive(name)
+    if town.emptied and town.run(30, lambda: bool(town.voters())) and town.emptied in town.members().slots:
+        town.done(lambda: town.remove(town.emptied))
+        town.done(lambda: town.add(town.emptied))
     assert town.run(30, town.settled), f"no rest after the faults have ended: {town.members()}"
     town.assert_kept()
 
@@ -169,6 +175,12 @@ def test_a_learner_counts_nowhere() -> None:
     town.add("d")
     assert town.run(10, lambda: town.leaders() not in ([], [leader])), "a learner kept a lease alive"
     settle(town)
+
+
+def test_the_last_voter_that_is_to_stay_is_not_removed_after_a_leader_that_is_leaving() -> None:
+    leaving = membership.removed(membership.founded(("a", "b")), "a", "a")
+    with pytest.raises(OrchestratorError, match="only voter"):
+        membership.removed(leaving, "b", "a")
 
 
 def test_a_member_is_removed_and_disturbs_nobody() -> None:
@@ -282,6 +294,17 @@ def change(town: Town) -> None:
         town.add(fresh, replaces=town.random.choice(slots) if what == "replace" else "")
     elif what == "remove" and len(slots) > 2:
         town.remove(town.random.choice(slots))
+    elif what == "empty" and not town.emptied and len(town.voters()) > 2:
+        empty(town, town.random.choice(slots))
+
+
+def empty(town: Town, name: str) -> None:
+    """Its leader has written down who it is, so that it cannot come back as if nothing had happened."""
+    seat = town.members().seat(name)
+    if seat is not None and seat.incarnation and town.sites[name].replica is not None:
+        town.kill(name, power_lost=True)
+        town.empty(name)
+        town.at(town.random.uniform(0.01, 2), lambda: town.revive(name))
 
 
 def cut(town: Town) -> None:

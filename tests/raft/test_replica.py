@@ -116,6 +116,14 @@ def test_a_leader_whose_disk_hangs_gives_way_and_does_not_come_back_until_it_ans
     settle(world)
 
 
+def test_a_lone_voter_keeps_its_authority_when_it_is_asked_to_hand_over() -> None:
+    world = World(9, size=1)
+    replica = world.sites[led(world)].replica
+    assert replica is not None
+    replica.hand_over()
+    assert ["a"] == world.leaders()
+
+
 def pair(world: World) -> tuple[str, str]:
     one, other = world.random.sample(sorted(world.sites), 2)
     return one, other
