@@ -7,7 +7,7 @@ Parts (``--only`` chooses some):
 load       commands per second and latency from 1 and 64 proposers, through the leader and through a follower
 idle       CPU of nodes that have nothing to do
 recovery   size and restart with many commands
-fleet      restart with a large fleet in the product's own state, from its journal and from a snapshot
+fleet      restart with a large fleet in the product's own state: stopped at its last command, and from a snapshot
 elections  kill -9 of the leader until the next one
 """
 
@@ -106,22 +106,22 @@ async def recovery(options: argparse.Namespace, directory: Path, block: range) -
 
 
 async def fleet_restart(options: argparse.Namespace, directory: Path, block: range) -> list[Figure]:
-    """One node that knows a large fleet: from its snapshot, and from the journal alone."""
+    """One node that knows a large fleet: as it was after the last of the commands that told it, and from a snapshot."""
     figures: list[Figure] = []
-    for name, compacted in (("the journal", False), ("a snapshot", True)):
+    for name, compacted in (("its last command", False), ("a snapshot", True)):
         where = directory / name.split()[-1]
         async with running(PRODUCT, where, block, size=1) as cluster:
             member = cluster.members[0]
             address = cluster.addresses[0]
             await member.kill()
             await remember_fleet(member.directory, address, options.instances, compacted=compacted)
-            starts_ms = []
-            leads_ms = []
+            starts_ms, cpu_ms, leads_ms = [], [], []
             for _ in range(options.restarts):
                 begun_s = boot_time_s()
                 await member.start()
                 await cluster.next_leader(begun_s)
                 starts_ms.append(1000 * (member.ready_s or 0.0))
+                cpu_ms.append(1000 * member.cpu_s)
                 leads_ms.append(1000 * (member.leads_s[-1] - member.began_s))
                 status = await member.ask("status")
                 assert status["servers"] == options.instances, status
@@ -129,6 +129,7 @@ async def fleet_restart(options: argparse.Namespace, directory: Path, block: ran
             size = member.disk_bytes() / 2**20
         what = f"{options.instances} instances, from {name}"
         figures.append(figure(f"{what}: start of a node", "ms", starts_ms))
+        figures.append(figure(f"{what}: CPU of that start", "ms", cpu_ms))
         figures.append(figure(f"{what}: start until authority", "ms", leads_ms))
         figures.append(figure(f"{what}: files", "MiB", [size]))
     return figures

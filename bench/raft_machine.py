@@ -20,7 +20,7 @@ from orchestrator_raft.raft.codec import Codec
 
 PAYLOAD = "x" * 100
 REPLICAS_PER_PRIMARY = 4
-SERVERS_PER_COMMAND = 100
+SERVERS_PER_COMMAND = 400
 OPTIONS = (ChannelOption("SOURCE_SSL", 1), ChannelOption("SOURCE_RETRY_COUNT", 10))
 
 

@@ -101,12 +101,12 @@ def product_node(settings: RaftSettings) -> Node:
 
 async def serve(orders: Orders) -> None:
     settings = RaftSettings(data_dir=Path(orders.directory), bind=orders.bind, nodes=tuple(orders.nodes))
-    begun_s = time.perf_counter()
     product = orders.machine == "product"
     node: Node = product_node(settings) if product else RaftNode(settings, Tallying(), tally_codec(), on_fatal=die)
     tasks = Tasks("bench", lambda _, error: die(error))
+    begun_s, cpu_s = time.perf_counter(), time.process_time()
     await node.start()
-    tell(ready=time.perf_counter() - begun_s, at=boot_time_s())
+    tell(ready=time.perf_counter() - begun_s, at=boot_time_s(), cpu=time.process_time() - cpu_s)
     tasks.start("authority", tell_authority(node))
     async for question in questions():
         match question:

@@ -60,6 +60,8 @@ class Member:
         self.directory = directory / str(number)
         self.ready_s: float | None = None
         """How long its start took, without the interpreter's."""
+        self.cpu_s = 0.0
+        """CPU time of that."""
         self.began_s = 0.0
         """When that began, on CLOCK_BOOTTIME."""
         self.leads_s: list[float] = []
@@ -97,8 +99,8 @@ class Member:
         assert process.stdout is not None
         async for line in process.stdout:
             match json.loads(line):
-                case {"ready": seconds, "at": at_s}:
-                    self.ready_s, self.began_s = seconds, at_s - seconds
+                case {"ready": seconds, "at": at_s, "cpu": cpu_s}:
+                    self.ready_s, self.cpu_s, self.began_s = seconds, cpu_s, at_s - seconds
                 case {"leads": _, "at": at_s}:
                     self.leads_s.append(at_s)
                 case {"fatal": text}:

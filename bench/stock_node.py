@@ -118,9 +118,10 @@ class Load:
 
 
 def serve(orders: Orders) -> None:
-    begun_s = time.perf_counter()
+    begun_s, cpu_s = time.perf_counter(), time.process_time()
     tally = Tally(orders)
-    tell(ready=time.perf_counter() - begun_s, at=time.clock_gettime(time.CLOCK_BOOTTIME))
+    started_s = time.perf_counter() - begun_s
+    tell(ready=started_s, at=time.clock_gettime(time.CLOCK_BOOTTIME), cpu=time.process_time() - cpu_s)
     for line in sys.stdin:
         match json.loads(line):
             case {"load": wanted}:
