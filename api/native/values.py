@@ -84,7 +84,7 @@ def _diagnosis(diagnosis: Diagnosis) -> Mapping[str, Any]:
         "text": problem.rule.text if problem is not None else "",
         "evidence": problem.evidence if problem is not None else (),
         "recovery": problem.rule.recovery if problem is not None else "",
-        "not_repaired_because": problem.skipped if problem is not None else "",
+        "not_repaired_because": problem.skipped or problem.unconfirmed if problem is not None else "",
         "structure_warnings": diagnosis.warnings,
     }
 

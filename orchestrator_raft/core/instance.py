@@ -236,6 +236,10 @@ class Facts:
         channel = self.channel
         return None if channel is None or channel.source.is_detached else channel.source
 
+    def is_same_server(self, other: Facts) -> bool:
+        """By server_uuid and server_id (D10); MariaDB has the id alone, so there the address has to agree as well."""
+        return (self.flavor, self.server_uuid, self.server_id) == (other.flavor, other.server_uuid, other.server_id)
+
     @property
     def can_be_source(self) -> bool:
         """Has a binary log that contains what it replicates."""
@@ -288,10 +292,17 @@ class UnreachableKind(Enum):
     TLS_MISSING = "TLS not offered"
     NOT_A_SERVER = "not a database server"
     PROTOCOL = "protocol"
+    OWN_TROUBLE = "trouble of the node that asked"
+    """No descriptors, no ports, no free slot: says nothing about the server."""
 
     @property
     def answers(self) -> bool:
         return self in _ANSWERS
+
+    @property
+    def is_opinion(self) -> bool:
+        """It says something about the server, not only about the node that asked."""
+        return self not in _NO_OPINION
 
 
 _ANSWERS = frozenset(
@@ -302,6 +313,7 @@ _ANSWERS = frozenset(
         UnreachableKind.PROTOCOL,
     }
 )
+_NO_OPINION = frozenset({UnreachableKind.OWN_TROUBLE, UnreachableKind.UNRESOLVABLE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,8 @@ class Claims:
         block_ms = int(moment.policy.detection_block_s * 1000)
         if is_recorded_as_detected(moment.state, problem, moment.now_ms - block_ms):
             return None
-        evidence = (*problem.evidence, *((problem.skipped,) if problem.skipped else ()))
+        why_not = problem.skipped or problem.unconfirmed
+        evidence = (*problem.evidence, *((why_not,) if why_not else ()))
         subject = subject_of_problem(diagnosis, problem, evidence, moment)
         return self._announce(
             self._new(problem.rule.recovery or "dead_primary", subject, problem.cluster_id, moment), moment

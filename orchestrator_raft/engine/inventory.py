@@ -11,9 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from orchestrator_raft.core.instance import Facts, InstanceKey, Observation, Observations, ProbeResult, Reached
+from orchestrator_raft.core.instance import (
+    Facts,
+    InstanceKey,
+    Observation,
+    Observations,
+    ProbeResult,
+    Reached,
+    Unreachable,
+    UnreachableKind,
+)
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.replicated.commands import ServerObservation
+from orchestrator_raft.core.replicated.servers import is_absorbed
 from orchestrator_raft.core.topology import ServerRecord
 
 
@@ -67,27 +77,50 @@ class Inventory:
     def _record_reached(
         self, asked: InstanceKey, result: Reached, at_s: float, known: Mapping[InstanceKey, ServerRecord]
     ) -> Change:
-        key = self._recognise(result.facts, known)
+        key = self._recognise(asked, result.facts, known)
         facts = result.facts if result.facts.key == key else replace(result.facts, key=key)
         self._addresses.pop(key, None)  # it may have been a second address of this server, or of another one
         for address in {asked, result.facts.key} - {key}:
-            self._addresses[address] = key
-            self._observations.pop(address, None)
+            if _is_another(known.get(address), result.facts):
+                self._record_stranger(address, result.facts.key, at_s)
+            else:
+                self._addresses[address] = key
+                self._observations.pop(address, None)
         before = self._observations.get(key)
         self._observations[key] = Observation(
             key=key, result=Reached(facts, result.latency_s), at_s=at_s, facts=facts, seen_at_s=at_s
         )
         return Change(key, urgent=before is None or not before.reached or _differs(before.facts, facts))
 
-    def _recognise(self, facts: Facts, known: Mapping[InstanceKey, ServerRecord]) -> InstanceKey:
-        """The key of a server that is known under another address and still answers there (identity: server_uuid)."""
-        if not facts.server_uuid or facts.key in known:
+    def _record_stranger(self, address: InstanceKey, name: InstanceKey, at_s: float) -> None:
+        """Where a known server was, another one answers: that is for people to sort out, and no sign of death."""
+        self._addresses.pop(address, None)
+        before = self._observations.get(address)
+        text = f"at {address} another server answers, which calls itself {name}: forget the one that is gone"
+        self._observations[address] = Observation(
+            key=address,
+            result=Unreachable(address, UnreachableKind.PROTOCOL, text),
+            at_s=at_s,
+            facts=before.facts if before else None,
+            seen_at_s=before.seen_at_s if before else None,
+        )
+
+    def _recognise(self, asked: InstanceKey, facts: Facts, known: Mapping[InstanceKey, ServerRecord]) -> InstanceKey:
+        """The key of a server that now has another name, at its old address or at a second one of a living server.
+
+        At an address where the known one does not answer any more it may be the same server after a move, or a copy of
+        it; so it gets a key of its own.
+        """
+        if facts.key in known:
+            return facts.key
+        if asked in known and not _is_another(known[asked], facts) and known[asked].facts is not None:
+            return asked
+        if not facts.server_uuid:
             return facts.key
         for key, record in known.items():
-            if record.facts is not None and record.facts.server_uuid == facts.server_uuid:
+            if record.facts is not None and record.facts.is_same_server(facts):
                 observation = self._observations.get(key)
-                same_server = record.facts.server_id == facts.server_id
-                if same_server and observation is not None and observation.reached:
+                if observation is not None and observation.reached:
                     return key
         return facts.key
 
@@ -105,7 +138,8 @@ class Inventory:
             addresses = tuple(address for address, target in self._addresses.items() if target == key)
             if record is None and not observation.reached:
                 continue
-            if record is None or _is_news(record, facts, observation.reached, addresses):
+            is_twofold = any(is_absorbed(state, address, facts) for address in addresses)
+            if record is None or is_twofold or _is_news(record, facts, observation.reached, addresses):
                 seen = ServerObservation(key=key, facts=facts, reachable=observation.reached, addresses=addresses)
                 found.append(seen)
         return (*found, *self._unknown_sources(state))
@@ -122,6 +156,11 @@ class Inventory:
             if key not in state.servers and own is not None and not own.reached and not _is_recorded(state, key):
                 found[key] = ServerObservation(key=key, facts=None, reachable=False)
         return tuple(found.values())
+
+
+def _is_another(record: ServerRecord | None, facts: Facts) -> bool:
+    """The record is that of a server which has been seen, and which these facts are not about."""
+    return record is not None and record.facts is not None and not record.facts.is_same_server(facts)
 
 
 def _is_recorded(state: State, address: InstanceKey) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.topology import Topology, build
@@ -22,6 +24,8 @@ class Moment:
     """Replicated time as far as known: never behind the state's."""
     now_s: float
     """This node's monotonic clock, to compare with observations."""
+    unconfirmed: Mapping[InstanceKey, str] = field(default_factory=dict)
+    """Why a problem of this server is not acted on now, where it could be."""
 
 
 class Viewer:
@@ -32,6 +36,8 @@ class Viewer:
         self._inventory = inventory
         self._policy = policy
         self._clock = clock
+        self.unconfirmed: dict[InstanceKey, str] = {}
+        """Kept by the watch, shown to whoever asks."""
 
     def moment(self) -> Moment:
         state = self._consensus.state
@@ -43,4 +49,5 @@ class Viewer:
             policy=self._policy,
             now_ms=now_ms,
             now_s=self._clock.monotonic_s(),
+            unconfirmed=dict(self.unconfirmed),
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator_raft.core.analysis import Confirmed, Diagnosis, Problem, analyze, confirm
@@ -139,17 +139,27 @@ class Watch:
         for key in [key for key in self._noticed if key not in suspected]:
             del self._noticed[key]
             self._witnesses.clear(key)
+        for key in [key for key in self._viewer.unconfirmed if key not in suspected]:
+            del self._viewer.unconfirmed[key]
 
     def _is_ready(self, cluster_id: str, moment: Moment) -> bool:
-        """Every server of the cluster has been probed since this node gained authority."""
-        return all(
-            server.observation is not None and server.observation.at_s >= self._authority_since_s
+        return not self._not_yet_probed(cluster_id, moment)
+
+    def _not_yet_probed(self, cluster_id: str, moment: Moment) -> tuple[InstanceKey, ...]:
+        """Servers of the cluster that were not probed since this node gained authority."""
+        return tuple(
+            server.key
             for server in moment.topology.members(cluster_id)
+            if server.observation is None or server.observation.at_s < self._authority_since_s
         )
 
     def _consider(self, diagnosis: Diagnosis, problem: Problem, moment: Moment) -> None:
-        if not self._is_ready(problem.cluster_id, moment):
+        waits_for = self._not_yet_probed(problem.cluster_id, moment)
+        if waits_for:
+            names = ", ".join(str(key) for key in waits_for)
+            self._viewer.unconfirmed[problem.key] = f"this leader has not probed {names} yet"
             return
+        self._viewer.unconfirmed.pop(problem.key, None)
         if moment.state.active_recovery(problem.cluster_id) is not None:
             return
         now = Suspicion(moment.now_s, moment.now_ms)
@@ -168,8 +178,10 @@ class Watch:
             work = self._claims.claim(diagnosis, problem, verdict.evidence, moment, noticed_ms=noticed_ms)
             if work is not None:
                 self._start_once(f"claim {problem.key}", work)
-        elif moment.now_s - suspicion.since_s >= SETTLE_S:
-            self._start_announcement(diagnosis, problem, moment)
+            return
+        self._viewer.unconfirmed[problem.key] = verdict.text
+        if moment.now_s - suspicion.since_s >= SETTLE_S:
+            self._start_announcement(diagnosis, replace(problem, unconfirmed=verdict.text), moment)
 
     def _start_announcement(self, diagnosis: Diagnosis, problem: Problem, moment: Moment) -> None:
         work = self._claims.announce(diagnosis, problem, moment)

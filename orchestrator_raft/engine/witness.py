@@ -1,6 +1,7 @@
 """Other nodes' eyes: ask them to try a server themselves, and answer when they ask (design D3.5).
 
-An answer counts only for a suspicion that was there before it, and only for a while; silence is no opinion.
+An answer counts only for a suspicion that was there before it, and only for a while; silence is no opinion,
+and neither is the trouble of a node that could not even ask.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class Witnesses:
         if self._suspected_since_s.get(key) != since_s:
             return  # that suspicion is over
         answer = json.loads(reply)
+        if not answer["opinion"]:
+            return  # that node has troubles of its own
         self._answers.setdefault(key, {})[node_id] = WitnessAnswer(
             node_id=node_id,
             reached=bool(answer["reached"]),
@@ -92,10 +95,10 @@ def serve_witness(channel: Channel, prober: Prober) -> None:
         failure = await prober.try_connect(key, timeout_s=timeout_s)
         if failure is None:
             return _encode(True, "reached")
-        return _encode(failure.kind.answers, f"{failure.kind.value}: {failure.detail}")
+        return _encode(failure.kind.answers, f"{failure.kind.value}: {failure.detail}", opinion=failure.kind.is_opinion)
 
     channel.serve(METHOD, answer)
 
 
-def _encode(reached: bool, detail: str) -> bytes:
-    return json.dumps({"reached": reached, "detail": detail}).encode()
+def _encode(reached: bool, detail: str, *, opinion: bool = True) -> bytes:
+    return json.dumps({"reached": reached, "detail": detail, "opinion": opinion}).encode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import isfinite
 
 from orchestrator_raft.core.instance import (
     Coordinates,
@@ -39,6 +40,9 @@ CONFIGURED_QUERIES: tuple[tuple[str, Callable[[Detection], str]], ...] = (
     ("semi_sync_enforced", lambda detection: detection.semi_sync_enforced_query),
     ("lag", lambda detection: detection.lag_query),
 )
+
+LASTING = frozenset(name for name, _ in CONFIGURED_QUERIES) - {"lag"}
+"""Configured queries whose last answer is still the best there is when they fail."""
 
 
 def text(row: Row, column: str) -> str:
@@ -128,7 +132,6 @@ def _told(variables: Row, name: str) -> str:
 def with_configured(facts: Facts, rows: Mapping[str, Rows], detection: Detection) -> Facts:
     """The facts with what the configured queries and patterns say."""
     host = facts.key.hostname
-    priority, lag = first_value(rows, "semi_sync_enforced"), first_value(rows, "lag")
     return replace(
         facts,
         alias=first_value(rows, "instance_alias"),
@@ -139,15 +142,35 @@ def with_configured(facts: Facts, rows: Mapping[str, Rows], detection: Detection
             first_value(rows, "region") or _matched(detection.region_pattern, host),
             first_value(rows, "environment") or _matched(detection.environment_pattern, host),
         ),
-        promotion_rule=_promotion_rule(first_value(rows, "promotion_rule")),
-        semi_sync_priority=max(0, int(priority)) if priority else 0,
-        queried_lag_s=float(lag) if lag else None,
+        promotion_rule=_promotion_rule(rows, detection),
+        semi_sync_priority=max(0, int(_configured_number(rows, "semi_sync_enforced") or 0)),
+        queried_lag_s=_configured_number(rows, "lag"),
     )
 
 
-def _promotion_rule(value: str) -> PromotionRule:
+def odd_numbers(rows: Mapping[str, Rows]) -> dict[str, str]:
+    """Configured queries that had to bring a number and brought something else, with a complaint about each."""
+    return {
+        name: f"it brought {first_value(rows, name)[:40]!r} and not a number"
+        for name in ("semi_sync_enforced", "lag")
+        if first_value(rows, name) and _configured_number(rows, name) is None
+    }
+
+
+def _configured_number(rows: Mapping[str, Rows], name: str) -> float | None:
+    try:
+        value = float(first_value(rows, name))
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+def _promotion_rule(rows: Mapping[str, Rows], detection: Detection) -> PromotionRule:
+    """What people said of the server. Where they were asked for it and it could not be read, it is not promoted."""
+    if detection.promotion_rule_query and "promotion_rule" not in rows:
+        return PromotionRule.MUST_NOT
     named = {rule.value: rule for rule in PromotionRule}
-    return named.get(value.lower(), PromotionRule.NEUTRAL)
+    return named.get(first_value(rows, "promotion_rule").lower(), PromotionRule.NEUTRAL)
 
 
 def _matched(pattern: str, hostname: str) -> str:

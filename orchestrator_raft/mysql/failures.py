@@ -2,7 +2,7 @@
 
 Rules
 - The kind says what the failure is evidence of, since failovers depend on it. Troubles of this very node (no file
-  descriptors, no ports) say nothing about the server, so they get a kind that is no sign of death.
+  descriptors, no ports) say nothing about the server, so they have a kind of their own: no opinion, no sign of death.
 - The texts hold the words that clients of orchestrator look for: "no such host", "i/o timeout", and for a connection
   that broke nothing but "driver: bad connection".
 """
@@ -80,7 +80,7 @@ def of_error(key: InstanceKey, error: Exception) -> Unreached:
 def _of_os_error(key: InstanceKey, error: OSError) -> Unreached:
     if error.errno in _OWN_TROUBLE:
         text = f"dial tcp {key}: this node cannot open a connection: {error.strerror}"
-        return Unreached(UnreachableKind.TOO_MANY_CONNECTIONS, text)
+        return Unreached(UnreachableKind.OWN_TROUBLE, text)
     return Unreached(UnreachableKind.NETWORK, f"dial tcp {key}: {error.strerror or error}")
 
 

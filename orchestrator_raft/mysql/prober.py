@@ -28,6 +28,7 @@ from orchestrator_raft.core.instance import (
 )
 from orchestrator_raft.flavors import recognise
 from orchestrator_raft.flavors.base import Detection, Dialect, ProbeQuery, Rows
+from orchestrator_raft.flavors.rows import LASTING, odd_numbers
 from orchestrator_raft.mysql import failures
 from orchestrator_raft.mysql.connection import Connection
 from orchestrator_raft.mysql.connector import Connector
@@ -53,6 +54,8 @@ class _Line:
         self.task: asyncio.Task[ProbeResult] | None = None
         self.left_out: dict[str, float] = {}
         self.complaints: dict[str, int] = {}
+        self.kept: dict[str, Rows] = {}
+        """The last answers to what people configured, for when such a query fails."""
 
     def drop(self) -> None:
         if self.connection is not None:
@@ -152,6 +155,8 @@ class MysqlProber:
         wanted = dialect.probe(self._detection)
         queries = [query for query in wanted if line.left_out.get(query.name, 0.0) <= now_s]
         rows = await self._ask(key, line, connection, queries, deadline_s)
+        line.kept |= {name: rows[name] for name in LASTING & rows.keys()}
+        rows = line.kept | rows
         try:
             return dialect.parse(key, rows, self._detection)
         except ValueError as error:
@@ -165,7 +170,7 @@ class MysqlProber:
                 await self._slots.acquire()
         except TimeoutError:
             text = f"this node was busy with {self._connector.settings.connects_max} other connections"
-            raise Unreached(UnreachableKind.TOO_MANY_CONNECTIONS, text) from None
+            raise Unreached(UnreachableKind.OWN_TROUBLE, text) from None
         try:
             connection = await self._connector.connect(key, timeout_s=deadline_s - loop.time())
         finally:
@@ -182,6 +187,7 @@ class MysqlProber:
     ) -> dict[str, Rows]:
         """Rows by name. Statements after one that failed are asked in one more round trip."""
         rows: dict[str, Rows] = {}
+        asked = tuple(queries)
         while queries:
             left_s = deadline_s - asyncio.get_running_loop().time()
             essential = sum(not query.optional for query in queries)
@@ -200,6 +206,10 @@ class MysqlProber:
                 raise _of_reply(key, reply.error)
             self._leave_out(key, line, failed, reply.error or _HANGS)
             queries = queries[len(reply.results) + 1 :]
+        odd = odd_numbers(rows)
+        for query in [query for query in asked if query.name in odd]:
+            del rows[query.name]
+            self._leave_out(key, line, query, Rejection(0, odd[query.name]))
         for name in rows:
             line.complaints.pop(name, None)
         return rows

@@ -9,7 +9,15 @@ from dataclasses import replace
 import pytest
 
 from orchestrator_raft.core.gtid import DomainServer
-from orchestrator_raft.core.instance import Facts, InstanceKey, ProbeResult, Reached, ThreadState, UnreachableKind
+from orchestrator_raft.core.instance import (
+    Facts,
+    InstanceKey,
+    ProbeResult,
+    PromotionRule,
+    Reached,
+    ThreadState,
+    UnreachableKind,
+)
 from orchestrator_raft.mysql import TlsMode
 from sandbox.binaries import Flavor
 from sandbox.dialects import SEMI_SYNC_TIMEOUT_MS
@@ -76,7 +84,7 @@ async def test_a_replica_tells_whom_it_follows_and_how(topology: Topology) -> No
     assert channel.user == "repl"
     assert channel.source_server_id == primary.port
     assert channel.heartbeat_period_s == 1.0
-    assert channel.lag_s == 0
+    assert channel.lag_s is not None
     assert not channel.has_filters
     assert facts.read_only
     assert facts.has_replication_credentials
@@ -183,6 +191,35 @@ async def test_an_optional_query_that_fails_costs_only_its_own_fact(topology: To
             assert (facts.semi_sync_priority, facts.queried_lag_s) == (3, 1.5)
     assert [name for name, _ in told] == ["cluster_domain"]
     assert "at_all" in told[0][1]
+
+
+async def test_what_people_configured_is_kept_while_it_cannot_be_read(topology: Topology) -> None:
+    """A server that must not be promoted stays so when the query that says it fails, and before it was ever read."""
+    primary = topology.servers[0]
+    primary.execute("CREATE TABLE meta.rules AS SELECT 'must_not' AS rule")
+    detection = replace(DETECTION, promotion_rule_query="SELECT rule FROM meta.rules")
+    try:
+        async with probing(detection=detection, told=lambda *_: None) as prober:
+            for statement in ("DO 0", "RENAME TABLE meta.rules TO meta.other_rules"):
+                primary.execute(statement)
+                facts = reached(await prober.probe(key_of(primary), timeout_s=5.0))
+                assert facts.promotion_rule is PromotionRule.MUST_NOT
+        async with probing(detection=detection, told=lambda *_: None) as prober:
+            facts = reached(await prober.probe(key_of(primary), timeout_s=5.0))
+            assert facts.promotion_rule is PromotionRule.MUST_NOT
+    finally:
+        primary.execute("DROP TABLE IF EXISTS meta.rules, meta.other_rules")
+
+
+async def test_a_configured_number_that_is_none_costs_only_its_own_fact(topology: Topology) -> None:
+    primary = topology.servers[0]
+    told: Told = []
+    detection = replace(DETECTION, semi_sync_enforced_query="SELECT '1.0'", lag_query="SELECT 'much'")
+    async with probing(detection=detection, told=lambda _key, *what: told.append(what)) as prober:
+        for _ in range(2):
+            facts = reached(await prober.probe(key_of(primary), timeout_s=5.0))
+            assert (facts.semi_sync_priority, facts.queried_lag_s) == (1, None)
+    assert told == [("lag", "it brought 'much' and not a number")]
 
 
 async def test_an_optional_query_that_hangs_does_not_make_a_server_unreachable(topology: Topology) -> None:

@@ -280,7 +280,7 @@ async def test_our_own_limit_is_no_sign_of_death() -> None:
     assert isinstance(first, Unreachable)
     assert isinstance(second, Unreachable)
     assert first.kind is UnreachableKind.NO_GREETING
-    assert second.kind.answers
+    assert second.kind is UnreachableKind.OWN_TROUBLE and not second.kind.is_opinion
     assert "this node" in second.detail
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from orchestrator_raft.core.analysis import (
     Confirmed,
     Eyes,
-    Refuted,
     WitnessAnswer,
     analyze,
     confirm,
@@ -74,7 +73,7 @@ def _confirm(world: World, words: list[str], lines: Lines) -> Lines:
     verdict = confirm(problem, topology, Eyes(witnesses=int(count.removeprefix("witnesses=")), answers=heard))
     if isinstance(verdict, Confirmed):
         return ["confirmed", *(f"  {world.said(each)}" for each in verdict.evidence)]
-    why = verdict.reason if isinstance(verdict, Refuted) else verdict.missing
+    why = verdict.text
     return [f"{type(verdict).__name__.lower()}: {world.said(why)}"]
 
 

@@ -27,6 +27,9 @@ class Problem:
     skipped: str = ""
     """Why nothing is done about it although the rule names a recovery; empty when it may be repaired."""
 
+    unconfirmed: str = ""
+    """Why it is not acted on now although it may be repaired: who contradicts, or has not spoken yet."""
+
     @property
     def code(self) -> str:
         return self.rule.code

@@ -46,16 +46,16 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """Do not act yet; what is missing."""
+    """Do not act yet; the text says what is missing."""
 
-    missing: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refuted:
-    """Do not act: somebody still reaches the server."""
+    """Do not act: somebody still reaches the server; the text says who."""
 
-    reason: str
+    text: str
 
 
 def confirm(problem: Problem, topology: Topology, eyes: Eyes) -> Confirmed | Unconfirmed | Refuted:

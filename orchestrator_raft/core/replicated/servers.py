@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import (
     BeginDowntime,
@@ -15,7 +16,7 @@ from orchestrator_raft.core.replicated.commands import (
     ServerObservation,
 )
 from orchestrator_raft.core.replicated.state import Result, State
-from orchestrator_raft.core.topology import Downtime, ServerRecord, assign_clusters
+from orchestrator_raft.core.topology import ClusterRecord, Downtime, ServerRecord, assign_clusters
 
 Applied = tuple[State, Result]
 ADDRESSES_MAX = 8
@@ -25,12 +26,59 @@ def observe(state: State, command: ObserveServers) -> Applied:
     records = dict(state.servers)
     for seen in command.servers:
         records[seen.key] = _merge(records.get(seen.key), seen, state.time_ms)
-    return reassign(replace(state, servers=records)), Result(True)
+    seen_first = replace(state, servers=records)
+    for seen in command.servers:
+        for address in seen.addresses:
+            if is_absorbed(seen_first, address, records[seen.key].facts):
+                seen_first = _absorb(seen_first, address, seen.key)
+    return reassign(seen_first), Result(True)
+
+
+def is_absorbed(state: State, address: InstanceKey, facts: Facts | None) -> bool:
+    """The record at this address is an earlier one of the server with these facts, known there by another name."""
+    record = state.servers.get(address)
+    if record is None or facts is None or facts.key == address or record.cluster_id in state.frozen_clusters:
+        return False
+    return record.facts is None or record.facts.is_same_server(facts)
+
+
+def _absorb(state: State, address: InstanceKey, key: InstanceKey) -> State:
+    """Everything that was noted under ``address`` belongs to ``key``, which is another name of the same server."""
+    old, new = state.servers[address], state.servers[key]
+    addresses = _bounded({*new.addresses, *old.addresses, address}, key)
+    merged = replace(new, cluster_id=new.cluster_id or old.cluster_id, addresses=addresses)
+    servers = {each: record for each, record in state.servers.items() if each != address} | {key: merged}
+    clusters = {cluster_id: _renamed(record, address, key) for cluster_id, record in state.clusters.items()}
+    downtimes = {(key if each == address else each): mark for each, mark in state.downtimes.items()}
+    stale = {(key if each == address else each): mark for each, mark in state.stale.items()}
+    return replace(
+        state,
+        servers=servers,
+        clusters=clusters,
+        downtimes={each: replace(mark, key=each) for each, mark in downtimes.items()},
+        stale={each: replace(mark, key=each) for each, mark in stale.items()},
+    )
+
+
+def _renamed(record: ClusterRecord, address: InstanceKey, key: InstanceKey) -> ClusterRecord:
+    def rename(keys: tuple[InstanceKey, ...]) -> tuple[InstanceKey, ...]:
+        return tuple(sorted({key if each == address else each for each in keys})) if address in keys else keys
+
+    return replace(
+        record,
+        primary=key if record.primary == address else record.primary,
+        ackers=rename(record.ackers),
+        left_behind=rename(record.left_behind),
+    )
+
+
+def _bounded(addresses: set[InstanceKey], key: InstanceKey) -> tuple[InstanceKey, ...]:
+    return tuple(sorted(addresses - {key}))[:ADDRESSES_MAX]
 
 
 def _merge(known: ServerRecord | None, seen: ServerObservation, now_ms: int) -> ServerRecord:
     before = known or ServerRecord(key=seen.key, reachable_changed_ms=now_ms)
-    addresses = tuple(sorted({*before.addresses, *seen.addresses} - {seen.key}))[:ADDRESSES_MAX]
+    addresses = _bounded({*before.addresses, *seen.addresses}, seen.key)
     changed = known is None or before.reachable != seen.reachable
     return replace(
         before,

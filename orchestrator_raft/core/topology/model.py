@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from orchestrator_raft.core.errors import InvalidInput
-from orchestrator_raft.core.instance import Channel, Facts, InstanceKey, Observation, Unreachable
+from orchestrator_raft.core.instance import Channel, Facts, InstanceKey, Observation, Unreachable, UnreachableKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +121,13 @@ class Server:
 
     @property
     def answers(self) -> bool:
-        """The process replied, if only with an error: whatever is wrong, it is not dead."""
+        """The process replied, if only with an error, or it was this node that could not ask: no sign of death."""
         if self.observation is None:
             return False
         result = self.observation.result
-        return result.kind.answers if isinstance(result, Unreachable) else True
+        if isinstance(result, Unreachable):
+            return result.kind.answers or result.kind is UnreachableKind.OWN_TROUBLE
+        return True
 
     @property
     def fresh(self) -> Facts | None:

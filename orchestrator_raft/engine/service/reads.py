@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator_raft.core.analysis import Diagnosis, analyze, is_lagging
@@ -126,7 +127,7 @@ def topology(call: Call, moment: Moment) -> Reply:
 
 def replication_analysis(call: Call, moment: Moment) -> Reply:
     analyzed = analyze(moment.topology, moment.policy)
-    diagnoses: list[Diagnosis] = [each for each in analyzed if each.is_interesting and _is_looked_at(each)]
+    diagnoses = [_with_verdict(each, moment) for each in analyzed if each.is_interesting and _is_looked_at(each)]
     if "cluster" in call.arguments:
         wanted = require_cluster(moment.topology, call.text("cluster"))
         diagnoses = [each for each in diagnoses if each.situation.server.cluster_id == wanted.id]
@@ -134,6 +135,11 @@ def replication_analysis(call: Call, moment: Moment) -> Reply:
         server = require_server(moment.topology, call.arguments["server"], guess=True)
         diagnoses = [each for each in diagnoses if each.situation.key == server.key]
     return Reply(message="Analysis", value=diagnoses, moment=moment)
+
+
+def _with_verdict(diagnosis: Diagnosis, moment: Moment) -> Diagnosis:
+    problem, text = diagnosis.problem, moment.unconfirmed.get(diagnosis.situation.key, "")
+    return replace(diagnosis, problem=replace(problem, unconfirmed=text)) if problem is not None and text else diagnosis
 
 
 def _is_looked_at(diagnosis: Diagnosis) -> bool:
