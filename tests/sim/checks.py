@@ -23,6 +23,7 @@ DIVERGED = "nodes diverged"
 TWICE = "applied twice"
 WRONG_ANSWER = "wrong answer"
 STALE_READ = "not linearizable"
+THIN = "committed on too few disks"
 STUCK = "no progress after the faults"
 CRASHED = "a node stopped by itself"
 UNREADABLE = "a node cannot start"
@@ -57,6 +58,8 @@ class Ledger:
         self.acknowledged: dict[str, int] = {}
         """Command id -> index by which it was in effect."""
         self.acknowledged_index = 0
+        self.unanswered: list[Operation] = []
+        """What was asked without waiting for an answer."""
         self.terms_with_authority: set[int] = set()
         self.leaders: dict[int, str] = {}
         self._entries: dict[int, tuple[bytes, str]] = {}
@@ -67,13 +70,13 @@ class Ledger:
 
     # the log
 
-    def applied(self, name: str, index: int, command_id: str, amount: int, digest: bytes) -> None:
-        """A node has applied a command; its state is compared by ``holds``."""
+    def applied(self, name: str, index: int, command_id: str, amount: int, digest: bytes) -> bool:
+        """A node has applied a command; its state is compared by ``holds``. Says whether it is the first to do so."""
         known = self._entries.get(index)
         if known is not None:
             if known[0] != digest:
                 self._diverged(name, index, f"{known[1]} has another history there")
-            return
+            return False
         if index <= self._newest:
             self._diverged(name, index, "the others have no command there")
         self._newest = index
@@ -83,6 +86,7 @@ class Ledger:
             self.order.append(command_id)
         self._entries[index] = digest, name
         self._states[digest] = self._total, len(self.order)
+        return True
 
     def holds(self, name: str, digest: bytes, state: Counted) -> None:
         """A node's state, after an entry or from a snapshot."""
@@ -97,6 +101,11 @@ class Ledger:
     def _diverged(self, name: str, index: int, how: str) -> None:
         kind = LOST if index <= self.acknowledged_index else DIVERGED
         raise Violation(kind, f"{name} applies entry {index}, but {how}")
+
+    @property
+    def newest_index(self) -> int:
+        """Of all entries that anybody has applied."""
+        return self._newest
 
     # clients
 

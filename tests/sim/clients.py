@@ -138,6 +138,8 @@ class Habits:
     timeout_s: float = 3.0
     attempts: int = 3
     padding: int = 0
+    rest_s: float = 0.0
+    """Now and then nobody writes for so long: quiet logs are equal logs, and anybody can win an election."""
 
 
 class Clients:
@@ -159,7 +161,8 @@ class Clients:
             yield Wait(dice.uniform(*habits.pause_s))
             if not self.is_open:
                 return
-            if dice.random() < habits.read_share:
+            quiet = habits.rest_s > 0 and self._world.now_s % (2 * habits.rest_s) < habits.rest_s
+            if quiet or dice.random() < habits.read_share:
                 yield from self.read(name)
             else:
                 yield from self.add(name, Add(f"{name}-{number}", dice.choice((1, 1, 1, 2)), "x" * habits.padding))
@@ -170,8 +173,10 @@ class Clients:
             yield from self.add("last", Add("last"))
 
     def _site(self) -> Site | None:
-        """Some node whose machine answers at all."""
+        """Some node whose machine answers at all; in the end a voter, for others may know nobody."""
         sites = [site for site in self._world.sites.values() if site.replica is not None]
+        if not self.is_open:
+            sites = [site for site in sites if site.replica is not None and site.name in site.replica.voters]
         return self._world.dice.choice(sites) if sites else None
 
     def add(self, name: str, command: Add) -> Steps:
@@ -205,7 +210,7 @@ class Clients:
             self._record(name, "read", 0, total, invoked_s)
 
     def history(self) -> list[Operation]:
-        return [*self._answered, *self._pending.values()]
+        return [*self._answered, *self._pending.values(), *self._world.ledger.unanswered]
 
     def _record(self, name: str, kind: Literal["add", "read"], value: int, result: int, invoked_s: float) -> None:
         self._answered.append(Operation(name, kind, value, result, invoked_s, self._world.now_s))

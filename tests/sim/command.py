@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.stock:
         return report(options.seeds, options.stock, options.jobs)
     if options.trace:
-        return _trace(options.seeds[0], options.plant)
+        return _trace(options.seeds[0], options.plant, options.removals)
     return _many(options)
 
 
@@ -49,6 +49,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--plant", choices=sorted(BY_NAME), metavar="NAME", help="run a product that has this bug")
     parser.add_argument("--stock", choices=TROUBLES, metavar="TROUBLE",
                         help=f"run the stock library instead; one of {', '.join(TROUBLES)}")  # fmt: skip
+    parser.add_argument("--removals", action="store_true", help="members are removed and replaced, too")
     parser.add_argument("--list", action="store_true", help="show the bugs that can be planted")
     parser.add_argument("--trace", action="store_true", help="show what happens in the first of the seeds")
     return parser.parse_args(arguments)
@@ -59,8 +60,8 @@ def _seeds(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-def _trace(seed: int, plant: str | None) -> int:
-    outcome = run(seed, plant=BY_NAME[plant] if plant else None, trace=True)
+def _trace(seed: int, plant: str | None, removals: bool) -> int:
+    outcome = run(seed, plant=BY_NAME[plant] if plant else None, trace=True, removals=removals)
     print("\n".join(outcome.trace))
     print(_line(outcome))
     return int(bool(outcome.kind))
@@ -70,7 +71,7 @@ def _many(options: argparse.Namespace) -> int:
     known = _read(options.resume) if options.resume else {}
     done = [known[seed] for seed in options.seeds if seed in known]
     began_s = time()
-    for outcome in _run_all([seed for seed in options.seeds if seed not in known], options.plant, options.jobs):
+    for outcome in _run_all(options, [seed for seed in options.seeds if seed not in known]):
         done.append(outcome)
         if options.resume:
             _write(options.resume, outcome)
@@ -81,18 +82,18 @@ def _many(options: argparse.Namespace) -> int:
     return int(broken == 0) if options.plant else int(broken > 0)
 
 
-def _run_all(seeds: Sequence[int], plant: str | None, jobs: int) -> Iterator[Outcome]:
-    one = partial(run_by_name, plant)
-    if jobs == 1:
+def _run_all(options: argparse.Namespace, seeds: Sequence[int]) -> Iterator[Outcome]:
+    one = partial(run_by_name, options.plant, options.removals)
+    if options.jobs == 1:
         yield from map(one, seeds)
         return
-    with multiprocessing.get_context("forkserver").Pool(jobs, maxtasksperchild=500) as pool:
+    with multiprocessing.get_context("forkserver").Pool(options.jobs, maxtasksperchild=500) as pool:
         yield from pool.imap_unordered(one, seeds, chunksize=5)
 
 
-def run_by_name(plant: str | None, seed: int) -> Outcome:
+def run_by_name(plant: str | None, removals: bool, seed: int) -> Outcome:
     logging.disable(logging.CRITICAL)
-    return run(seed, plant=BY_NAME[plant] if plant else None)
+    return run(seed, plant=BY_NAME[plant] if plant else None, removals=removals)
 
 
 def _line(outcome: Outcome) -> str:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator_raft.raft.store import SNAPSHOT_MAGIC, Image, Operation
+from orchestrator_raft.raft.store import SNAPSHOT_MAGIC, ClearEntries, CutEntries, Image, Operation
 
 _HEAD_BYTES = len(SNAPSHOT_MAGIC) + 32
 Group = tuple[Sequence[Operation], int]
@@ -33,8 +33,11 @@ class Disk:
         self.synced_mark = 0
         self.is_hung = False
         self.is_full = False
-        self.slowness = 1.0
+        self.slowness = self.age = 1.0
+        """How much slower it is than others, now and always."""
         self.groups_lost = 0
+        self.has_cut = False
+        """The newest transaction took entries away."""
         self._damaged: set[int] = set()
         """Snapshots that rot; one at a time, or the node would rightly refuse to start."""
         self._waiting: deque[Group] = deque()
@@ -47,6 +50,14 @@ class Disk:
 
     def write(self, operations: Sequence[Operation], mark: int) -> None:
         self._waiting.append((operations, mark))
+
+    def holds(self, index: int, data: bytes) -> bool:
+        """Whether an entry, or a snapshot with it, would survive a power cut now."""
+        if any(index <= kept for kept, _ in self.durable.snapshots):
+            return True
+        entries = self.durable.entries
+        position = index - entries[0][1] if entries else -1
+        return 0 <= position < len(entries) and entries[position][0].endswith(data)
 
     def size_bytes(self) -> int:
         return sum(len(entry[0]) for entry in self.durable.entries)
@@ -66,8 +77,10 @@ class Disk:
 
     def finish(self) -> int:
         """The transaction is on disk. Gives the mark to report as synced."""
+        self.has_cut = False
         for operations, _ in self._writing:
             self._apply(operations)
+            self.has_cut |= any(isinstance(operation, CutEntries | ClearEntries) for operation in operations)
         mark = self._writing[-1][1]
         self._writing = []
         return mark

@@ -6,9 +6,14 @@ is ended by ``World.end_faults``.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from orchestrator_raft.core.errors import OrchestratorError
+from orchestrator_raft.raft import membership
+from tests.raft.counting import Add
+from tests.sim.linearizable import Operation
 from tests.sim.world import Site, World
 
 Begin = Callable[[World], None]
@@ -27,8 +32,9 @@ def some_site(world: World) -> Site:
 
 
 def pair(world: World) -> tuple[str, str]:
-    one, other = world.dice.sample(names(world), 2)
-    return one, other
+    one = some_site(world).name
+    other = world.dice.choice([name for name in names(world) if name != one])
+    return (one, other) if world.dice.random() < 0.5 else (other, one)
 
 
 def block(world: World, ways: Sequence[tuple[str, str]], for_s: float) -> None:
@@ -44,7 +50,8 @@ def both(one: str, other: str) -> list[tuple[str, str]]:
 
 def some_time_s(world: World) -> float:
     """Mostly short, sometimes beyond the silence limit of a connection."""
-    return world.dice.choice((world.dice.uniform(0.05, 0.6), world.dice.uniform(0.3, 2.5), world.dice.uniform(2, 6)))
+    ranges = ((0.05, 0.6), (0.4, 1.2), (0.4, 1.2), (0.3, 2.5), (2.0, 6.0))
+    return world.dice.uniform(*world.dice.choice(ranges))
 
 
 def cut(world: World) -> None:
@@ -121,6 +128,96 @@ def _stop(world: World, victims: Sequence[str], *, power_lost: bool) -> None:
         world.at(world.dice.choice((world.dice.uniform(0.01, 0.1), world.dice.uniform(0.05, 3))), world.start, name)
 
 
+def strand(world: World) -> None:
+    """Only a bare majority works; then one of it goes down for long, another loses power and is soon back."""
+    order = names(world)
+    world.dice.shuffle(order)
+    behind = order[: (len(order) - 1) // 2]
+    for_s = world.dice.uniform(0.2, 2.0)
+    for one in behind:
+        block(world, [way for other in order if other != one for way in both(one, other)], for_s)
+    rest = order[len(behind) :]
+    world.at(for_s * world.dice.uniform(0.7, 1.0), _fell, world, rest)
+
+
+def _fell(world: World, rest: Sequence[str]) -> None:
+    for name in rest:
+        world.kill(name, power_lost=True)
+        world.at(world.dice.uniform(0.01, 0.2) if name != rest[0] else world.dice.uniform(1.5, 4), world.start, name)
+
+
+def isolate_by_halves(world: World) -> None:
+    """First nobody is heard by one node, then it is not heard either: answers pile up on the way to it."""
+    world.statistics.one_way_cuts += 1
+    name, for_s = some_site(world).name, world.dice.uniform(0.4, 1.2)
+    others = sorted(world.sites.keys() - {name})
+    block(world, [(other, name) for other in others], for_s)
+    later_s = world.dice.uniform(0.02, 0.4)
+    world.at(later_s, block, world, [(name, other) for other in others], for_s - later_s)
+
+
+def bounce(world: World) -> None:
+    """A process is killed and back at once, while another lost sight of the leader: who forgets its promises now,
+    breaks them."""
+    leader, other = leader_first(world)[:2]
+    block(world, both(leader, other), 1.6)
+    for third in leader_first(world)[2:]:
+        for at_s in (0.6, 0.9, 1.2):
+            world.at(at_s + world.dice.uniform(0, 0.3), _blink, world, third)
+
+
+def _blink(world: World, name: str) -> None:
+    world.kill(name, power_lost=False)
+    world.at(0.005, world.start, name)
+
+
+def leader_first(world: World) -> list[str]:
+    leaders = [site.name for site in world.running() if site.replica is not None and site.replica.is_leader]
+    others = [name for name in names(world) if name not in leaders]
+    world.dice.shuffle(others)
+    return leaders + others
+
+
+def relapse(world: World) -> None:
+    """A leader writes to a minority and loses its office; it is leader again when an old answer reaches it.
+
+    Of five: ``leader`` and ``partner`` are alone together, the partner's answers stall. The others elect one, the two
+    follow it, and it hands over to the old leader; then what the partner said long ago gets through, and nothing else.
+    """
+    leader, partner, *others = leader_first(world)
+    if len(others) < 3:
+        return
+    world.network.block(partner, leader)
+    block(world, [way for one in (leader, partner) for other in others for way in both(one, other)], 1.6)
+    for number in range(3):
+        world.at(0.1 + 0.05 * number, _write_in_vain, world, leader)
+    for turn in range(8):
+        world.at(2.0 + 0.05 * turn, _hand_to, world, leader)
+    world.at(2.3, block, world, [(leader, partner)], 2.0)
+    world.at(world.dice.uniform(2.5, 3.0), world.network.unblock, partner, leader)
+
+
+def _write_in_vain(world: World, name: str) -> None:
+    world.statistics.unknown_outcomes += 1
+    world.ledger.unanswered.append(Operation("nobody", "add", 1, None, world.now_s, None))
+    world.submit(name, Add(f"vain-{world.now_s:.6f}"))
+
+
+def _hand_to(world: World, name: str) -> None:
+    for site in list(world.running()):
+        replica = site.replica
+        if site.name != name and replica is not None and replica.authority() is not None:
+            world.statistics.transfers += 1
+            world.step(site, replica.hand_over)
+            world.step(site, replica.ask_to_take_over, name)
+
+
+def hand_over_badly(world: World) -> None:
+    """A transfer, while one way of a link gets slow."""
+    slow_down(world)
+    transfer(world)
+
+
 def kill_inside(world: World) -> None:
     """The process ends in the middle of one of its next steps."""
     site = some_site(world)
@@ -172,8 +269,9 @@ def slow_disk(world: World) -> None:
 def transfer(world: World) -> None:
     """The leader is asked to hand over: as ``RaftNode.transfer`` does it, for half a second."""
     for site in list(world.running()):
-        connected = any(world.network.is_connected(site.name, peer) for peer in world.sites)
-        if site.replica is not None and site.replica.is_leader and connected:
+        if site.replica is None or not site.replica.is_leader:
+            continue
+        if any(world.network.is_connected(site.name, peer) for peer in sorted(site.replica.others)):
             world.statistics.transfers += 1
             world.step(site, site.replica.hand_over)
             _ask(world, site, site.life, world.now_s + 0.5)
@@ -194,29 +292,97 @@ def compact(world: World) -> None:
         world.step(site, site.replica.compact)
 
 
+def change_members(world: World) -> None:
+    """Somebody asks whoever leads for a change of the members; as ``RaftNode`` does it, with all its refusals."""
+    leader = next((site for site in world.running() if site.replica and site.replica.is_leader), None)
+    standing = leader.replica.standing() if leader is not None and leader.replica is not None else None
+    if leader is None or leader.replica is None or standing is None:
+        return
+    configuration, name = standing.configuration, world.dice.choice(names(world))
+    try:
+        if configuration.seat(name) is None:
+            replaces = world.dice.choice(["", *sorted(configuration.slots)])
+            wanted = membership.added(configuration, name, replaces=replaces if world.takes_members_out else "")
+        elif not world.takes_members_out:
+            return
+        else:
+            wanted = membership.removed(configuration, name, standing.me)
+        if membership.not_yet(standing) or membership.quorum_complaint(standing, wanted):
+            world.statistics.changes_refused += 1
+            return
+    except OrchestratorError:
+        world.statistics.changes_refused += 1
+        return
+    world.statistics.member_changes += 1
+    world.note(f"members: {sorted(configuration.slots)} to {sorted(wanted.slots)}")
+    world.step(leader, leader.replica.set_members, wanted)
+
+
+def empty_disk(world: World) -> None:
+    """A node that no majority needs comes back with an empty disk: it must not count before it is let in again."""
+    site = some_site(world)
+    if world.statistics.disks_emptied or not site.is_up:
+        return
+    world.statistics.disks_emptied += 1
+    world.kill(site.name, power_lost=True)
+    world.note(f"{site.name} gets an empty disk")
+    site.empty_disk()
+    world.at(world.dice.uniform(0.05, 1), world.start, site.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
+    """``themes``: a run has one, or all, or a few of any."""
+
     begin: Begin
     weight: float
+    themes: str
     needs_peers: bool = False
+    needs_newcomers: bool = False
 
 
 FAULTS = (
-    Fault(cut, 2, needs_peers=True), Fault(cut_one_way, 2, needs_peers=True), Fault(isolate, 2, needs_peers=True),
-    Fault(bridge, 1, needs_peers=True), Fault(flap, 1, needs_peers=True), Fault(slow_down, 2, needs_peers=True),
-    Fault(kill, 2), Fault(kill_some, 1), Fault(kill_inside, 4), Fault(lose_power, 2), Fault(lose_power_of_some, 1),
-    Fault(pause, 2), Fault(freeze, 1.5), Fault(step_wall_clock, 0.5), Fault(fill_disk, 0.5), Fault(hang_disk, 0.5),
-    Fault(slow_disk, 1), Fault(transfer, 1, needs_peers=True), Fault(compact, 0.5),
+    Fault(cut, 2, "links", needs_peers=True), Fault(cut_one_way, 2, "links disks", needs_peers=True),
+    Fault(isolate, 2, "links times disks", needs_peers=True), Fault(bridge, 1, "links", needs_peers=True),
+    Fault(isolate_by_halves, 1, "links times", needs_peers=True), Fault(flap, 1, "links", needs_peers=True),
+    Fault(slow_down, 2, "links times", needs_peers=True), Fault(relapse, 1, "links offices", needs_peers=True),
+    Fault(kill, 2, "crashes"), Fault(kill_some, 1, "crashes"), Fault(kill_inside, 4, "crashes disks"),
+    Fault(lose_power, 2, "crashes disks"), Fault(lose_power_of_some, 1, "crashes disks"),
+    Fault(strand, 1, "crashes disks", needs_peers=True), Fault(bounce, 1, "crashes offices", needs_peers=True),
+    Fault(pause, 2, "times disks"), Fault(freeze, 1.5, "times"), Fault(step_wall_clock, 0.5, "times"),
+    Fault(fill_disk, 0.5, "disks"), Fault(hang_disk, 0.5, "disks"), Fault(slow_disk, 1, "disks"),
+    Fault(transfer, 1, "offices times", needs_peers=True), Fault(compact, 0.5, "disks"),
+    Fault(hand_over_badly, 1, "offices links", needs_peers=True),
+    Fault(change_members, 8, "offices links crashes disks times", needs_newcomers=True),
 )  # fmt: skip
+THEMES = ("links", "crashes", "times", "disks", "offices")
+
+
+def drawn(dice: random.Random, possible: Sequence[Fault], theme: str) -> Sequence[Fault]:
+    """The kinds of faults that one run has; ``theme`` says so beforehand."""
+    if theme:
+        return [fault for fault in possible if theme in fault.themes] or possible
+    match dice.randint(0, 3):
+        case 0:
+            return possible
+        case 1:
+            return dice.sample(possible, dice.randint(2, 5))
+        case _:
+            theme = dice.choice(THEMES)
+            return [fault for fault in possible if theme in fault.themes] or possible
 
 
 class Troublemaker:
     """Begins one fault after another, of the kinds that this run has drawn, until it is told to stop."""
 
-    def __init__(self, world: World, mean_gap_s: float) -> None:
-        possible = [fault for fault in FAULTS if len(world.sites) > 2 or not fault.needs_peers]
-        kinds = world.dice.randint(1, len(possible))
-        self._kinds = possible if world.dice.random() < 0.5 else world.dice.sample(possible, kinds)
+    def __init__(self, world: World, mean_gap_s: float, theme: str = "") -> None:
+        grows = any(not site.is_founder for site in world.sites.values())
+        possible = [
+            fault
+            for fault in FAULTS
+            if (len(world.sites) > 2 or not fault.needs_peers) and (grows or not fault.needs_newcomers)
+        ]
+        self._kinds = drawn(world.dice, possible, theme)
         self._weights = [fault.weight for fault in self._kinds]
         self._world = world
         self._mean_gap_s = mean_gap_s

@@ -37,6 +37,7 @@ class Host(Protocol):
     def wakes_s(self, name: str) -> float:
         """When the process goes on; the past if it runs."""
 
+    def accepts(self, name: str, peer: str) -> bool: ...
     def peer_connected(self, name: str, peer: str) -> None: ...
     def peer_disconnected(self, name: str, peer: str) -> None: ...
     def peer_said(self, name: str, peer: str, frame: Any) -> bool:
@@ -109,6 +110,8 @@ class Network:
         self._delay_s = delay_s
         self._blocked: set[tuple[str, str]] = set()
         self._slowness: dict[tuple[str, str], float] = {}
+        self.distance: dict[tuple[str, str], float] = {}
+        """How much longer one way is than another, as long as the run lasts."""
         self._lines: list[Line] = []
         self.accepts_replaced = False
         self.links: dict[tuple[str, str], Link] = {}
@@ -135,6 +138,10 @@ class Network:
         for source, target in sorted(self._blocked):
             self.unblock(source, target)
         self._slowness.clear()
+
+    def limit_distances(self, way_max_s: float) -> None:
+        longest = max(1.0, way_max_s / self._delay_s[1])
+        self.distance = {path: min(longest, factor) for path, factor in self.distance.items()}
 
     def slow_down(self, source: str, target: str, factor: float) -> None:
         self._slowness[source, target] = factor
@@ -172,7 +179,8 @@ class Network:
 
     def _push(self, line: Line, target: str, frame: Any) -> None:
         way, host = line.ways[target], self._host
-        factor = self._slowness.get((line.peer_of(target), target), 1.0) if self._slowness else 1.0
+        path = (line.peer_of(target), target)
+        factor = self._slowness.get(path, 1.0) * self.distance.get(path, 1.0)
         takes_s = min(DELAY_MAX_S, host.dice.uniform(*self._delay_s) * factor)
         arrives_s = max(way.newest_s, host.now_s + takes_s)
         way.newest_s = arrives_s
@@ -196,6 +204,7 @@ class Network:
     def _reset(self, line: Line, target: str) -> None:
         """Nobody reads there: the sender is told, if the machine runs."""
         way, source = line.ways[target], line.peer_of(target)
+        self._host.statistics.late_frames_dropped += sum(not isinstance(frame, End | Ping) for _, frame in way.frames)
         way.frames.clear()
         if self._host.life(target) and not line.ways[source].is_closed:
             self._push(line, source, END)
@@ -232,7 +241,7 @@ class Network:
         for name in (smaller, larger):
             if host.life(name) != line.ways[name].life or host.wakes_s(name) > host.now_s:
                 return
-        if self.is_blocked(smaller, larger):
+        if self.is_blocked(smaller, larger) or not (host.accepts(smaller, larger) and host.accepts(larger, smaller)):
             return
         self._lines = [known for known in self._lines if not known.is_over]
         self._lines.append(line)

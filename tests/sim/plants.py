@@ -55,6 +55,8 @@ class Plant:
     found_by: Sequence[str]
     in_world: Callable[[World, Any], None] | None = None
     """What changes in the simulated surroundings instead of the code."""
+    theme: str = ""
+    """The sort of trouble that brings it out; any run may draw it."""
 
     @contextmanager
     def planted(self) -> Iterator[None]:
@@ -75,9 +77,9 @@ def _send_unsynced(patches: Patches) -> None:
 
 
 def _count_unsynced(patches: Patches) -> None:
-    def provable(self: Any) -> Iterator[tuple[str, int]]:
+    def provable(self: Any, voters: frozenset[str]) -> Iterator[tuple[str, int]]:
         for peer, progress in self._followers.items():
-            if progress.match_index > progress.counted:
+            if peer in voters and progress.match_index > progress.counted:
                 progress.counted = progress.match_index
                 yield peer, progress.match_index
 
@@ -131,6 +133,8 @@ def _trim_first(patches: Patches) -> None:
 def _ignore_checksum(patches: Patches) -> None:
     def decode(data: bytes, limit_bytes: int) -> store.Snapshot:
         plain = msgpack.unpackb(zlib.decompress(data[36:]), raw=False, use_list=False)
+        if not {"members", "previous", "last", "digest", "state"} <= plain.keys():
+            raise ValueError("its content is malformed")
         index, members = plain["members"]
         rest = {name: plain[name] for name in ("previous", "last", "digest", "state")}
         return store.Snapshot(**rest, members_index=index, members=membership.decode(members))
@@ -216,33 +220,88 @@ def _forget_ids(world: World, face: Any) -> None:
 
 _SAFETY = (
     checks.LOST, checks.DIVERGED, checks.UNSEEN, checks.TWO_AUTHORITIES, checks.TWO_LEADERS, checks.CRASHED,
-    checks.WRONG_ANSWER, checks.UNREADABLE, checks.STALE_READ,
+    checks.WRONG_ANSWER, checks.UNREADABLE, checks.STALE_READ, checks.THIN,
 )  # fmt: skip
 _LEADERS = (checks.TWO_AUTHORITIES, checks.UNSEEN, checks.STALE_READ)
 
 PLANTS = (
-    Plant("no-sync-before-send", "answers and votes leave before the disk has what they promise", _send_unsynced,
-          _SAFETY),
+    Plant(
+        "no-sync-before-send", "answers and votes leave before the disk has what they promise", _send_unsynced, _SAFETY
+    ),
     Plant("leader-counts-unsynced", "the leader counts itself before its own disk", _count_unsynced, _SAFETY),
     Plant("vote-not-stored", "term and vote are kept in memory only", _forget_vote, _SAFETY),
-    Plant("stale-ack", "an acknowledgement of an earlier term counts", _accept_stale_ack, _SAFETY),
-    Plant("cut-what-matches", "the library sees appends as they come (defect B1)", _cut_what_matches, _SAFETY),
-    Plant("trim-before-snapshot", "the journal is trimmed in a transaction before the snapshot's", _trim_first,
-          (*_SAFETY, checks.STUCK)),
-    Plant("no-snapshot-checksum", "a snapshot's checksum is not looked at", _ignore_checksum, _SAFETY),
+    Plant("stale-ack", "an acknowledgement of an earlier term counts", _accept_stale_ack, _SAFETY, theme="offices"),
+    Plant(
+        "late-append-cuts",
+        "frames of replaced connections are taken, and the library sees appends as they come (defect B1)",
+        _cut_what_matches,
+        _SAFETY,
+        _accept_replaced,
+    ),
+    Plant(
+        "trim-before-snapshot",
+        "the journal is trimmed in a transaction before the snapshot's",
+        _trim_first,
+        (*_SAFETY, checks.STUCK),
+        theme="crashes",
+    ),
+    Plant("no-snapshot-checksum", "a snapshot's checksum is not looked at", _ignore_checksum, _SAFETY, theme="crashes"),
     Plant("no-dedupe", "the machine does not remember command ids", _nothing, (checks.TWICE,), _forget_ids),
-    Plant("vote-while-lease-lives", "a node votes although it hears a leader", _vote_while_bound, _LEADERS),
-    Plant("promise-forgotten", "a node that has just started votes at once", _forget_promise, _LEADERS),
+    Plant(
+        "vote-while-lease-lives", "a node votes although it hears a leader", _vote_while_bound, _LEADERS, theme="links"
+    ),
+    Plant(
+        "promise-forgotten", "a node that has just started votes at once", _forget_promise, _LEADERS, theme="offices"
+    ),
     Plant("early-authority", "authority before the first entry of the term is applied", _early_authority, _LEADERS),
-    Plant("lease-from-receipt", "the lease counts from the receipt of an echo", _lease_from_receipt, _LEADERS),
-    Plant("lease-too-long", "the lease lasts a maximum election timeout", _lease_without_margin, _LEADERS),
-    Plant("authority-in-transfer", "a leader keeps its authority while it hands over", _keep_authority_in_transfer,
-          _LEADERS),
-    Plant("jumps-overlooked", "nobody compares the clocks", _overlook_jumps, _LEADERS),
-    Plant("echoes-through-a-jump", "an echo of before a jump of the clock counts after it", _trust_old_echoes,
-          _LEADERS),
-    Plant("read-without-authority", "a leader names a read index without authority", _nothing, (checks.STALE_READ,),
-          _read_anywhere),
-    Plant("replaced-frames", "frames of replaced connections are taken", _nothing, _SAFETY, _accept_replaced),
-)  # fmt: skip
-BY_NAME = {plant.name: plant for plant in PLANTS}
+    Plant(
+        "lease-from-receipt",
+        "the lease counts from the receipt of an echo",
+        _lease_from_receipt,
+        _LEADERS,
+        theme="times",
+    ),
+    Plant(
+        "lease-too-long", "the lease lasts a maximum election timeout", _lease_without_margin, _LEADERS, theme="links"
+    ),
+    Plant(
+        "authority-in-transfer",
+        "a leader keeps its authority while it hands over",
+        _keep_authority_in_transfer,
+        _LEADERS,
+        theme="offices",
+    ),
+    Plant("jumps-overlooked", "nobody compares the clocks", _overlook_jumps, _LEADERS, theme="times"),
+    Plant(
+        "echoes-through-a-jump",
+        "an echo of before a jump of the clock counts after it",
+        _trust_old_echoes,
+        _LEADERS,
+        theme="times",
+    ),
+    Plant(
+        "read-without-authority",
+        "a leader names a read index without authority",
+        _nothing,
+        (checks.STALE_READ,),
+        _read_anywhere,
+        theme="times",
+    ),
+)
+HARMLESS_ALONE = (
+    Plant(
+        "replaced-frames",
+        "frames of replaced connections are taken: terms and send times still tell them apart",
+        _nothing,
+        _SAFETY,
+        _accept_replaced,
+    ),
+    Plant(
+        "cut-what-matches",
+        "the library sees appends as they come: connections still keep their order",
+        _cut_what_matches,
+        _SAFETY,
+    ),
+)
+"""Taken one by one, a second line of defence holds."""
+BY_NAME = {plant.name: plant for plant in (*PLANTS, *HARMLESS_ALONE)}

@@ -17,6 +17,9 @@ from tests.sim.plants import Plant
 from tests.sim.statistics import Statistics
 from tests.sim.world import World
 
+WAY_MAX_S = 0.06
+"""Elections with the default times need an answer within a quarter of a second; a slower network is a fault."""
+SYNC_USUAL_MAX_S = 0.3
 CALM_S = 20.0
 """Within so much time after the last fault everybody has everything, and commands go through again."""
 
@@ -44,8 +47,8 @@ class Cluster:
     clients: Clients
 
 
-def cluster(seed: int) -> tuple[Cluster, Troublemaker, float]:
-    """The cluster of a seed, its troubles, and how long they last."""
+def cluster(seed: int, theme: str = "") -> tuple[Cluster, Troublemaker, float]:
+    """The cluster of a seed, its troubles, and how long they last. A theme makes one sort of trouble certain."""
     dice = random.Random(f"plan {seed}")
     limits = Limits(
         journal_entries=dice.choice((5, 10, 40, 10_000)), retained_entries=dice.choice((0, 3, 30, 1000)),
@@ -53,36 +56,51 @@ def cluster(seed: int) -> tuple[Cluster, Troublemaker, float]:
         snapshot_chunk_bytes=dice.choice((100, 10**6)), uncommitted_entries=dice.choice((20, 4096)),
     )  # fmt: skip
     world = World(
-        seed, size=dice.choice((1, 3, 3, 3, 3, 3, 3, 5, 5)), limits=limits, wire=dice.random() < 0.25,
+        seed, size=dice.choice((1, 3, 3, 3, 3, 3, 3, 5, 5, 5)), limits=limits, wire=dice.random() < 0.25,
         delay_s=dice.choice(((0.0002, 0.001), (0.0005, 0.003), (0.005, 0.04))),
-        sync_s=dice.choice(((0.0002, 0.002), (0.001, 0.02), (0.01, 0.2))),
+        sync_s=dice.choice(((0.0002, 0.002), (0.001, 0.02), (0.01, 0.2))), newcomers=dice.choice((0, 0, 1, 2)),
     )  # fmt: skip
+    _make_uneven(world, dice)
     face = NodeFace(world)
-    busy = dice.choice(((0.0, 0.1), (0.0, 0.5), (0.2, 3.0)))
+    busy = dice.choice(((0.0, 0.1), (0.0, 0.5), (0.2, 3.0), (1.0, 6.0)))
     habits = Habits(
         count=dice.randint(2, 5), pause_s=busy, read_share=dice.choice((0.0, 0.3, 0.6)),
         timeout_s=dice.choice((1.0, 3.0, 5.0)), attempts=dice.randint(1, 4), padding=dice.choice((0, 0, 200)),
+        rest_s=dice.choice((0.0, 2.0, 4.0)),
     )  # fmt: skip
     clients = Clients(world, face, habits)
-    trouble = Troublemaker(world, mean_gap_s=dice.choice((0.1, 0.3, 0.8, 2.0)))
+    trouble = Troublemaker(world, dice.choice((0.1, 0.3, 0.8, 0.8, 2.0, 2.0)), theme)
     return Cluster(world, face, clients), trouble, dice.uniform(10, 25)
 
 
-def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcome:
-    """One run; with ``plant``, of a product that has that bug."""
+def _make_uneven(world: World, dice: random.Random) -> None:
+    """Some disks and ways are always slower than others."""
+    if dice.random() < 0.4:
+        for site in world.sites.values():
+            site.disk.age = min(max(1.0, SYNC_USUAL_MAX_S / world.sync_s[1]), dice.choice((1.0, 1.0, 3.0, 20.0)))
+    if dice.random() < 0.4:
+        for one in sorted(world.sites):
+            for other in sorted(world.sites):
+                world.network.distance[one, other] = dice.choice((1.0, 1.0, 5.0, 40.0))
+        world.network.limit_distances(WAY_MAX_S)
+
+
+def run(seed: int, *, plant: Plant | None = None, trace: bool = False, removals: bool = False) -> Outcome:
+    """One run; with ``plant``, of a product that has that bug; with ``removals``, members are taken out, too."""
     if plant is None:
-        return _run(seed, None, trace)
+        return _run(seed, None, trace, removals)
     with plant.planted():
-        return _run(seed, plant, trace)
+        return _run(seed, plant, trace, removals)
 
 
-def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome:
+def _run(seed: int, plant: Plant | None, trace: bool, removals: bool) -> Outcome:
     outcome = Outcome(seed)
-    made, trouble, lasts_s = cluster(seed)
+    made, trouble, lasts_s = cluster(seed, plant.theme if plant is not None else "")
     if plant is not None and plant.in_world is not None:
         plant.in_world(made.world, made.face)
     world = made.world
     began_s = world.now_s
+    world.takes_members_out = removals
     outcome.statistics = world.statistics
     world.trace = outcome.trace if trace else None
     try:

@@ -38,6 +38,9 @@ class Statistics:
     connections: int = 0
     late_frames_dropped: int = 0
     transfers: int = 0
+    member_changes: int = 0
+    changes_refused: int = 0
+    disks_emptied: int = 0
 
     def add(self, other: Statistics) -> None:
         for field in fields(self):

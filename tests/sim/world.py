@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator_raft.core.errors import OrchestratorError
+from orchestrator_raft.raft import membership
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.machine import Machine, Replicated
+from orchestrator_raft.raft.membership import Contact
 from orchestrator_raft.raft.messages import RaftMessage, decode, encode
 from orchestrator_raft.raft.replica import Replica
 from orchestrator_raft.raft.settings import Limits, Timing
 from orchestrator_raft.raft.store import Operation, Snapshot
 from tests.raft.counting import Add, Break, Counted, Counter, codec
-from tests.sim.checks import CRASHED, UNREADABLE, Ledger, Violation
+from tests.sim.checks import CRASHED, THIN, UNREADABLE, Ledger, Violation
 from tests.sim.clocks import MachineClock
 from tests.sim.disk import Disk
 from tests.sim.network import Network
@@ -43,17 +45,20 @@ class WatchedState(Replicated[Counted, Add | Break, int]):
 
     def __init__(self, site: Site, world: World) -> None:
         self._site, self._world = site, world
+        self._data = b""
         super().__init__(world.machine, CODEC, self._told)
 
     def apply(self, index: int, data: bytes) -> None:
         self._site.burn()
+        self._data = data
         super().apply(index, data)
         self._world.ledger.holds(self._site.name, self.digest, self.state)
         self._site.burn()
 
     def _told(self, index: int, command: Add | Break, result: int) -> None:
         amount = command.amount if isinstance(command, Add) else 0
-        self._world.ledger.applied(self._site.name, index, command.id, amount, self.digest)
+        if self._world.ledger.applied(self._site.name, index, command.id, amount, self.digest):
+            self._world.check_disks(index, self._data)
         self._site.applied(command.id, result)
 
     def snapshot(self, *arguments: Any) -> Callable[[], bytes]:
@@ -95,9 +100,21 @@ class Site:
     is_stepping: bool = False
     waiting: dict[str, list[Callable[[int], None]]] = field(default_factory=dict)
     """Whom to tell the result of a command, by its id."""
+    is_founder: bool = True
+    disks_emptied: int = 0
     disk: SiteDisk = field(init=False)
 
     def __post_init__(self) -> None:
+        self.disk = SiteDisk(self.burn)
+
+    @property
+    def contact(self) -> Contact:
+        """What this node says of itself."""
+        return Contact(incarnation=f"{self.name}{self.disks_emptied}", address=self.name)
+
+    def empty_disk(self) -> None:
+        """Somebody gives the machine a new disk while it is down."""
+        self.disks_emptied += 1
         self.disk = SiteDisk(self.burn)
 
     @property
@@ -120,7 +137,7 @@ class World:
 
     def __init__(
         self, seed: int, size: int = 3, limits: Limits | None = None, *, delay_s: tuple[float, float] = (0.0005, 0.003),
-        sync_s: tuple[float, float] = (0.0005, 0.005), drift: float = 0.01, wire: bool = True,
+        sync_s: tuple[float, float] = (0.0005, 0.005), drift: float = 0.01, wire: bool = True, newcomers: int = 0,
     ) -> None:  # fmt: skip
         self.dice = random.Random(seed)
         random.seed(seed)
@@ -129,17 +146,22 @@ class World:
         self.sync_s, self.wire = sync_s, wire
         self.statistics, self.ledger = Statistics(), Ledger()
         self.machine: Machine[Counted, Add | Break, int] = Counter()
+        self.looks_at_disks = not newcomers
+        self.takes_members_out = False
+        self._newest_data = b""
         self.trace: list[str] | None = None
         """What happens, in words, if somebody wants to know."""
         self.on_call: Callable[[str, str, Any], None] = lambda _here, _there, _call: None
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0
         self._lives = 0
-        names = [chr(ord("a") + number) for number in range(size)]
+        names = [chr(ord("a") + number) for number in range(size + newcomers)]
         self.sites = {
             name: Site(name, MachineClock(self.dice.uniform(1 - drift, 1 + drift), self.dice.uniform(0, 9)))
             for name in names
         }
+        for name in names[size:]:
+            self.sites[name].is_founder = False
         self.network = Network(self, names, delay_s)
         for name in names:
             self.start(name)
@@ -192,8 +214,10 @@ class World:
     def _replica(self, site: Site) -> Replica:
         name = site.name
         assert site.replicated is not None
+        founders = [other.name for other in self.sites.values() if other.is_founder and other is not site]
+        others = founders if site.is_founder and not site.disks_emptied else None
         return Replica(
-            name, [other for other in self.sites if other != name], store=site.disk, image=site.disk.load(),
+            name, others, store=site.disk, image=site.disk.load(), own=site.contact,
             replicated=site.replicated, deliver=lambda peer, message: self._deliver(site, peer, message),
             clock=lambda: site.clock.boot_s(self.now_s), wall=lambda: site.clock.wall_s(self.now_s),
             timing=self.timing, limits=self.limits,
@@ -225,7 +249,7 @@ class World:
         replica = site.replica
         if site.disk.has_work:
             site.disk.begin()
-            takes_s = min(SYNC_MAX_S, self.dice.uniform(*self.sync_s) * site.disk.slowness)
+            takes_s = min(SYNC_MAX_S, self.dice.uniform(*self.sync_s) * site.disk.slowness * site.disk.age)
             self.at(takes_s, self._written, site, site.life)
         if replica is not None and replica.is_leader:
             rivals = self._leaders_but(site)
@@ -275,7 +299,7 @@ class World:
         site.clock.thaw(self.now_s)
         site.wakes_s = self.now_s
         self._after_step(site)
-        self.network.woke(site.name)
+        self.at(self.dice.choice((0.0, 0.002)), self.network.woke, site.name)
 
     # the disk
 
@@ -290,6 +314,8 @@ class World:
             self._revive_later(site)
         else:
             mark = disk.finish()
+            if disk.has_cut and self._newest_data:
+                self.check_disks(self.ledger.newest_index, self._newest_data)
             self.at(0.0001, self._synced, site, life, mark)
             if disk.has_work and self.now_s >= site.wakes_s:
                 self._after_step(site)
@@ -311,10 +337,15 @@ class World:
     def wakes_s(self, name: str) -> float:
         return self.sites[name].wakes_s
 
+    def accepts(self, name: str, peer: str) -> bool:
+        """Whether this node takes the other for a member, as ``handshake.judge`` asks."""
+        replica = self.sites[name].replica
+        return replica is not None and replica.members.accepts(peer, self.sites[peer].contact)
+
     def peer_connected(self, name: str, peer: str) -> None:
         site = self.sites[name]
         if site.replica is not None:
-            self.step(site, site.replica.connected, peer)
+            self.step(site, site.replica.connected, peer, self.sites[peer].contact)
 
     def peer_disconnected(self, name: str, peer: str) -> None:
         site = self.sites[name]
@@ -371,12 +402,26 @@ class World:
             self.start(site.name)
 
     def settled(self) -> bool:
-        """Everybody is up, one leads, and all have applied the same."""
-        replicas = [site.replica for site in self.sites.values()]
-        if any(replica is None for replica in replicas) or len(self.leaders()) != 1:
+        """All members are up, one leads, nothing is to be done about the members, and all have applied the same."""
+        leaders = self.leaders()
+        leader = self.sites[leaders[0]].replica if len(leaders) == 1 else None
+        if leader is None or membership.going(leader.members.configuration):
+            return False
+        configuration = leader.members.configuration
+        replicas = [self.sites[slot].replica for slot in sorted(configuration.slots)]
+        if any(replica is None for replica in replicas) or configuration.slots != configuration.voters:
             return False
         return len({(replica.applied_index, replica.journal.last_index) for replica in replicas if replica}) == 1
 
+    def check_disks(self, index: int, data: bytes) -> None:
+        """What somebody has applied survives the loss of power everywhere, and of any minority of the disks."""
+        self._newest_data = data
+        holders = sum(site.disk.holds(index, data) for site in self.sites.values())
+        if self.looks_at_disks and holders <= len(self.sites) // 2:
+            raise Violation(THIN, f"entry {index} is applied, but {holders} of {len(self.sites)} disks have it")
+
     def check_settled(self) -> None:
-        states = ((site.name, site.replicated.state) for site in self.sites.values() if site.replicated is not None)
-        self.ledger.settled(states)
+        leader = self.sites[self.leaders()[0]].replica
+        assert leader is not None
+        members = [self.sites[slot] for slot in sorted(leader.voters)]
+        self.ledger.settled((site.name, site.replicated.state) for site in members if site.replicated is not None)
