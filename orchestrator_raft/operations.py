@@ -78,6 +78,7 @@ TARGET = Parameter(name="target", kind=Kind.SERVER, help="the server to promote"
 PAGE = Parameter(name="page", kind=Kind.NUMBER, required=False, help="page, from 0; 20 entries each")
 COMMENT = Parameter(name="comment", help="why, for the record")
 PEER = Parameter(name="addr", help="Raft address")
+CAREFUL = Parameter(name="careful", kind=Kind.FLAG, required=False, help="refuse where the primary answers")
 ALIAS = Parameter(name="alias", required=False, help="exact cluster alias")
 
 
@@ -235,12 +236,12 @@ WRITE_ROWS: tuple[Operation, ...] = (
     _act("recover-lite", "The same without hooks", "recover-lite/{host}/{port}",
          "recover-lite/{host}/{port}/{targetHost}/{targetPort}", takes_long=True, parameters=(SERVER, MAYBE_TARGET)),
     _act("force-master-failover", "Treat the primary as dead and fail over now", "force-master-failover/{host}/{port}",
-         "force-master-failover/{hint}", takes_long=True, parameters=(CLUSTER,),
+         "force-master-failover/{hint}", takes_long=True, parameters=(CLUSTER, CAREFUL),
          native="POST /clusters/{cluster}/failover"),
     _act("force-master-takeover", "Treat the primary as dead and promote this replica",
          "force-master-takeover/{hint}/{targetHost}/{targetPort}",
          "force-master-takeover/{host}/{port}/{targetHost}/{targetPort}", takes_long=True,
-         parameters=(CLUSTER, TARGET)),
+         parameters=(CLUSTER, TARGET, CAREFUL)),
     _act("graceful-master-takeover", "Hand the primary role to a replica; the old primary is left stopped",
          *_takeover_paths("graceful-master-takeover"), takes_long=True, parameters=(CLUSTER, MAYBE_TARGET)),
     _act("graceful-master-takeover-auto", "Hand the primary role to a replica, the best if none is named",

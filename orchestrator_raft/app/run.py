@@ -2,7 +2,7 @@
 
 Start: Raft first (it may refuse to start for good reasons), then the engine, then HTTP, so that a node that answers is
 a node that works. Stop: leadership is handed over, HTTP finishes what it has begun, then engine and Raft close. A node
-that can no longer keep its word ends the process with a non-zero code.
+that can no longer keep its word, or that has lost its eyes by a defect, ends the process with a non-zero code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from orchestrator_raft.core.errors import OrchestratorError, Unavailable
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.replicated.commands import RecordAudit
 from orchestrator_raft.engine.clock import SystemClock
-from orchestrator_raft.engine.leadership import Engine, Outside
+from orchestrator_raft.engine.leadership import Engine, Outside, Reports
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.service import Service
 from orchestrator_raft.engine.witness import serve_witness
@@ -94,7 +94,12 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     )  # fmt: skip
     engine_settings = engine_of(settings)
     serve_witness(node.channel, prober)
-    engine = Engine(outside, engine_settings, on_failure)
+
+    def on_broken(name: str, error: BaseException) -> None:
+        on_failure(name, error)
+        on_fatal(error)
+
+    engine = Engine(outside, engine_settings, Reports(on_failure, on_broken))
     engine.start()
     stack.push_async_callback(engine.close)
     service = Service(outside, engine_settings, engine, NodeAdmin(node, is_enabled=settings.raft_enabled))

@@ -56,21 +56,31 @@ class Outside:
     clock: Clock
 
 
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Who hears of tasks that failed by a defect."""
+
+    on_failure: OnFailure
+    on_broken: OnFailure
+    """Of those without which a leader sees nothing any more: this node must not go on leading."""
+
+
 class Leader:
     """All parts of one term's leader."""
 
-    def __init__(self, term: int, outside: Outside, settings: EngineSettings, on_failure: OnFailure) -> None:
+    def __init__(self, term: int, outside: Outside, settings: EngineSettings, reports: Reports) -> None:
         self.term = term
         self._outside = outside
         self._settings = settings
         consensus, clock = outside.consensus, outside.clock
-        self.tasks = Tasks(f"leader of term {term}", on_failure)
+        self.tasks = Tasks(f"leader of term {term}", reports.on_failure)
+        self.eyes = Tasks(f"eyes of term {term}", reports.on_broken)
         self.inventory = Inventory()
         self.proposals = Proposals(consensus, clock)
         self.viewer = Viewer(consensus, self.inventory, settings.policy, clock)
         self.recorder = Recorder(consensus, self.proposals, self.inventory)
         self.discovery = Discovery(
-            outside.prober, self.inventory, clock, self.tasks, concurrency_max=settings.concurrency_max
+            outside.prober, self.inventory, clock, self.eyes, concurrency_max=settings.concurrency_max
         )
         self.hands = Hands(consensus, outside.sessions, clock)
         self.accounts = AccountBook(self.hands, settings.credentials_query)
@@ -99,7 +109,7 @@ class Leader:
         """Begin to probe, watch and recover."""
         self.discovery.on_change(self.watch.changed)
         self.witnesses.on_answer(lambda _key: self.watch.changed())
-        self.tasks.start("watch", self.watch.run())
+        self.eyes.start("watch", self.watch.run())
 
     def look(self) -> None:
         """The state may have changed: see what has to be resumed or guarded."""
@@ -138,6 +148,7 @@ class Leader:
 
     async def close(self) -> None:
         """Stop everything; nothing of this term acts afterwards."""
+        await self.eyes.close()
         await self.tasks.close()
         await self.hands.let_go()
 
@@ -145,11 +156,11 @@ class Leader:
 class Engine:
     """One node's engine: idle on a follower, a ``Leader`` while this node leads."""
 
-    def __init__(self, outside: Outside, settings: EngineSettings, on_failure: OnFailure) -> None:
+    def __init__(self, outside: Outside, settings: EngineSettings, reports: Reports) -> None:
         self._outside = outside
         self._settings = settings
-        self._on_failure = on_failure
-        self._tasks = Tasks("engine", on_failure)
+        self._reports = reports
+        self._tasks = Tasks("engine", reports.on_broken)
         self.leader: Leader | None = None
         outside.prober.on_closed(self._connection_closed)
 
@@ -179,7 +190,7 @@ class Engine:
         async for _ in consensus.changes():
             authority = consensus.authority()
             if authority is not None and (self.leader is None or self.leader.term != authority.term):
-                await self._change(Leader(authority.term, self._outside, self._settings, self._on_failure))
+                await self._change(Leader(authority.term, self._outside, self._settings, self._reports))
             elif self.leader is not None and consensus.leader() != consensus.node_id:
                 await self._change(None)
             elif self.leader is not None:

@@ -107,6 +107,8 @@ class Row:
     help: str = ""
     """Instead of the operation's own line."""
     defaults: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    careful: str = ""
+    """A flag of the operation that makes it refuse, sent unless --force is given."""
 
 
 ROWS = (
@@ -118,7 +120,7 @@ ROWS = (
     Row(name="discover", operation="discover"),
     Row(name="forget", operation="forget", question="{server} will not be watched any more."),
     Row(name="failover", operation="force-master-failover", with_target="force-master-takeover",
-        question="The primary of {cluster} will be treated as dead and replaced, whether it is dead or not."),
+        question="The primary of {cluster} will be treated as dead and replaced.", careful="careful"),
     Row(name="takeover", operation="graceful-master-takeover-auto",
         question="Another server will become the primary of {cluster}; writes are refused for a moment."),
     Row(name="set-read-only", operation="set-read-only"),
@@ -145,14 +147,19 @@ def command_of(row: Row) -> click.Command:
     if row.with_target:
         parameters = (*parameters, *_more(OPERATION_BY_NAME[row.with_target], operation))
 
-    def run(**given: str | bool | None) -> None:
+    def run(*, force: bool = False, **given: str | bool | None) -> None:
         arguments = {name: _said(value) for name, value in given.items() if value not in (None, False)}
+        if row.careful and not force:
+            arguments[row.careful] = _said(True)
         chosen = OPERATION_BY_NAME[row.with_target] if row.with_target and "target" in arguments else operation
         require_yes(row.question.format_map(arguments))
         present(call(chosen, arguments), row.view)
 
-    options = [_parameter(each, row.defaults.get(each.name)) for each in parameters]
+    options = [_parameter(each, row.defaults.get(each.name)) for each in parameters if each.name != row.careful]
     extra = [yes_option()] if row.question else []
+    if row.careful:
+        text = f"Do not {OPERATION_BY_NAME[row.operation].parameter(row.careful).help}."
+        extra.append(click.Option(["--force"], is_flag=True, help=text))
     text = row.help or f"{operation.help}."
     return click.Command(row.name, callback=run, params=[*options, *extra, json_option()], help=text)
 

@@ -19,7 +19,7 @@ from orchestrator_raft.core.policy import ClusterFilters, Policy
 from orchestrator_raft.core.recovery.model import Recovery, Request
 from orchestrator_raft.core.replicated import Command, Result
 from orchestrator_raft.core.replicated.commands import ClaimRecovery
-from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside
+from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside, Reports
 from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.engine.subjects import new_recovery, subject_of
 from orchestrator_raft.engine.witness import serve_witness
@@ -170,6 +170,7 @@ class Bench:
         self.policy = policy
         self.settings = EngineSettings(policy=policy, paces=Paces(poll_s=1.0), seeds=(PRIMARY,))
         self.failures: list[tuple[str, BaseException]] = []
+        self.broken: list[tuple[str, BaseException]] = []
         self._tasks = Tasks("test", lambda _name, _error: None)
         self._leaders: list[Leader] = []
         self._engines: list[Engine] = []
@@ -184,19 +185,22 @@ class Bench:
 
     def leader(self, node: str = "n1", term: int | None = None) -> Leader:
         """The parts of a leader, not started."""
-        made = Leader(term or self.raft.term, self.outside(node), self.settings, self._failed)
+        made = Leader(term or self.raft.term, self.outside(node), self.settings, Reports(self._failed, self._broke))
         self._leaders.append(made)
         return made
 
     def engine(self, node: str = "n1") -> Engine:
         """A node's whole engine, started."""
-        made = Engine(self.outside(node), self.settings, self._failed)
+        made = Engine(self.outside(node), self.settings, Reports(self._failed, self._broke))
         self._engines.append(made)
         made.start()
         return made
 
     def _failed(self, name: str, error: BaseException) -> None:
         self.failures.append((name, error))
+
+    def _broke(self, name: str, error: BaseException) -> None:
+        self.broken.append((name, error))
 
     def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         return self._tasks.start("test", work)
@@ -260,4 +264,4 @@ class Bench:
         for engine in self._engines:
             await engine.close()
         await self._tasks.close()
-        assert self.failures == [], self.failures
+        assert self.failures == self.broken == [], (self.failures, self.broken)

@@ -269,3 +269,16 @@ async def test_facts_are_those_of_the_leader_or_as_replicated(stage: Stage) -> N
     assert mine is not None and mine.executed is not None
     assert recorded is not None and recorded.executed is None
     assert isinstance(await stage.bench.probers["n1"].probe(R1, timeout_s=1.0), Reached)
+
+
+async def test_a_leader_that_has_lost_its_eyes_says_that_it_is_broken(stage: Stage) -> None:
+    """A watch or a probe that ends by a defect: nothing would be noticed any more, so the node must not go on."""
+
+    async def fails(key: InstanceKey, *, timeout_s: float) -> ProbeResult:
+        raise KeyError(f"a defect in the probe of {key}")
+
+    stage.bench.probers["n1"].probe = fails  # type: ignore[method-assign]
+    await stage.bench.until(lambda: bool(stage.bench.broken))
+    name, error = stage.bench.broken[0]
+    assert "probe" in name and isinstance(error, KeyError)
+    stage.bench.broken.clear()

@@ -21,7 +21,7 @@ from api.server import ApiServer, TcpAddress
 from api.settings import ApiSettings
 from orchestrator_raft.core.policy import ClusterFilters, Policy
 from orchestrator_raft.engine.clock import SystemClock
-from orchestrator_raft.engine.leadership import Engine, EngineSettings, Outside
+from orchestrator_raft.engine.leadership import Engine, EngineSettings, Outside, Reports
 from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.engine.service import Service
 from orchestrator_raft.engine.witness import serve_witness
@@ -97,7 +97,7 @@ class Node:
         )  # fmt: skip
         engine_settings = EngineSettings(policy=rig.policy, paces=PACES)
         self.failures: list[tuple[str, BaseException]] = []
-        self.engine = Engine(outside, engine_settings, lambda name, error: self.failures.append((name, error)))
+        self.engine = Engine(outside, engine_settings, Reports(self._failed, self._failed))
         self.raft_admin = MemoryRaftAdmin(rig.raft, node_id, raft_address)
         self.service = Service(outside, engine_settings, self.engine, self.raft_admin)
         self.defects: list[tuple[str, str, BaseException]] = []
@@ -109,6 +109,9 @@ class Node:
         serve_witness(channel, self.prober)
         serve_forwarded(channel, self.front)
         self.server = ApiServer(create_app(self.front), TcpAddress("127.0.0.1", 0), shutdown_timeout_s=1.0)
+
+    def _failed(self, name: str, error: BaseException) -> None:
+        self.failures.append((name, error))
 
     async def start(self, stack: AsyncExitStack) -> None:
         self.engine.start()

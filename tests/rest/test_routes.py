@@ -295,3 +295,12 @@ async def test_a_server_that_is_not_up_yet_is_told_by_the_words_that_clients_loo
         assert words in refused.message
         assert (await rig.first.ask("POST", "/api/v2/servers/127.0.0.1:24009/discover")).status == 502
         assert (await rig.first.get("/api/all-instances")).json == []
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_careful_failover_leaves_a_living_primary_alone(reading: Rig) -> None:
+    """Issued a moment after the automatic failover it would hit the server that was promoted just now."""
+    answer = await reading.first.ask("POST", "/api/v2/clusters/bench/failover", json={"careful": True})
+    assert answer.status == 409
+    assert "is the primary and answers, so nothing was changed" in answer.json["detail"]
+    assert not reading.raft.state.recoveries

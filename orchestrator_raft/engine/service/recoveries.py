@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator_raft.core.analysis import diagnose, situate
+from orchestrator_raft.core.candidates import choose
 from orchestrator_raft.core.errors import InvalidInput, Refused, Unavailable
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request
@@ -82,10 +83,26 @@ async def force_failover(call: Call, desk: Desk) -> Reply:
     target = _target(call, moment)
     if target is not None and target not in primary.replicas:
         raise InvalidInput(f"You may only promote a direct child of the master {primary.key}: {target} is none")
+    if primary.reached:
+        _check_living(call, moment, primary, target)
     request = Request(by=call.person.name, command=word, designated=target, forced=True)
     text = "A person declared the primary dead"
     recovery = _recovery(leader, moment, primary, request, kind="dead_primary", code="DeadMaster", text=text)
     return _failover_reply(word, *await claim_and_wait(call, desk, recovery))
+
+
+def _check_living(call: Call, moment: Moment, primary: Server, target: InstanceKey | None) -> None:
+    """A primary that answers is not touched where that is not wanted, or where nobody could take its place."""
+    if call.flag("careful"):
+        raise Refused(
+            f"{primary.key} is the primary and answers, so nothing was changed. If it was promoted just now, the "
+            "failover is done (raftctl recoveries); to hand its role over: raftctl takeover; to replace it all the "
+            "same: raftctl failover --force"
+        )
+    verdict = choose(primary, moment.topology.replicas_of(primary.key), moment.policy, target)
+    if verdict.best is None:
+        reasons = "; ".join(map(str, verdict.refused)) or "there is none"
+        raise Refused(f"no replica of {primary.key} can be promoted, so nothing was changed: {reasons}")
 
 
 async def recover(call: Call, desk: Desk) -> Reply:
