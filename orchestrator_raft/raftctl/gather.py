@@ -20,6 +20,7 @@ NODE_TIMEOUT_S = 3.0
 FLEET: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "clusters": ("clusters-info", {}),
     "diagnoses": ("replication-analysis", {}),
+    "troubled": ("problems", {}),
     "marked": ("downtimed", {}),
     "automatic_recoveries": ("check-global-recoveries", {}),
     "recoveries": ("audit-recovery", {"every": "true"}),

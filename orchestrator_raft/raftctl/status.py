@@ -62,6 +62,9 @@ def judge(status: Status) -> tuple[str, ...]:
     in_downtime = {each.get("server") for each in _objects(status, "marked") if each.get("downtime")}
     diagnoses = [each for each in _objects(status, "diagnoses") if each.get("server") not in in_downtime]
     found += [f"{each.get('server')}: {_said(each, status)}" for each in diagnoses]
+    diagnosed = {each.get("server") for each in diagnoses if each.get("severity")}
+    troubled = [each for each in _objects(status, "troubled") if each.get("server") not in diagnosed]
+    found += [f"{each.get('server')}: {_trouble(each)}" for each in troubled]
     found += [f"{each.get('server')}: {views.marks(each)}" for each in _objects(status, "marked") if each.get("stale")]
     return tuple(found)
 
@@ -71,6 +74,21 @@ def _said(diagnosis: Mapping[str, Any], status: Status) -> str:
     text = f"{diagnosis.get('code')}: {diagnosis.get('text')}" if diagnosis.get("severity") else ""
     why_not = _why_not_repaired(diagnosis, status) if text else ""
     return "; ".join(part for part in (f"{text}{f' ({why_not})' if why_not else ''}", warnings) if part)
+
+
+def _trouble(server: Mapping[str, Any]) -> str:
+    """What ails a server that no rule is about: most often a replica."""
+    unreachable = server.get("unreachable")
+    if isinstance(unreachable, Mapping):
+        return f"{unreachable.get('kind')}: {unreachable.get('detail')}"
+    facts = server.get("facts")
+    channels = facts.get("channels") if isinstance(facts, Mapping) else None
+    for channel in channels or ():
+        for part in ("receiver", "applier"):
+            if channel.get(part) != "running":
+                error = channel.get(f"{part}_error")
+                return f"its {part} is {channel.get(part)}" + (f": {error}" if error else "")
+    return f"lags {views.lag(facts)}" if isinstance(facts, Mapping) else "it has not been probed yet"
 
 
 def _why_not_repaired(diagnosis: Mapping[str, Any], status: Status) -> str:
@@ -116,7 +134,17 @@ def view(status: Status, problems: tuple[str, ...]) -> views.View:
     clusters = _cluster_table(status) if status.fleet else ()
     title = "1 problem:" if len(problems) == 1 else f"{len(problems)} problems:"
     verdict = [title, *(f"  {text}" for text in problems)] if problems else ["healthy"]
-    return (nodes, *clusters, views.Lines(tuple(verdict)))
+    return (nodes, *clusters, views.Lines((*verdict, *_silenced(status))))
+
+
+def _silenced(status: Status) -> tuple[str, ...]:
+    """What is wrong with servers in downtime: no problem, but nobody should have to search for it."""
+    downtimes = {each.get("server"): views.marks(each) for each in _objects(status, "marked") if each.get("downtime")}
+    return tuple(
+        f"in downtime: {each.get('server')}: {each.get('code')} ({downtimes[each.get('server')]})"
+        for each in _objects(status, "diagnoses")
+        if each.get("server") in downtimes and each.get("severity")
+    )
 
 
 def _node_row(node: Node, status: Status) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ def _server_row(server: Mapping[str, Json]) -> tuple[str, ...]:
     facts = _object(server, "facts")
     return (
         _text(server, "server"), reachability(server), _text(server, "source"), _text(facts, "version"),
-        _mode(facts), _lag(facts), marks(server),
+        _mode(facts), lag(facts), marks(server),
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def instance(value: Json) -> View:
         ("mode", _mode(facts)),
         ("source", _text(value, "source")),
         ("replicas", ", ".join(_list(value, "replicas"))),
-        ("lag", _lag(facts)),
+        ("lag", lag(facts)),
         ("promotion rule", _text(facts, "promotion_rule")),
         ("semi-sync", _semi_sync(semi_sync)),
         ("executed GTIDs", _text(facts, "executed")),
@@ -160,7 +160,7 @@ def _mode(facts: Mapping[str, Json]) -> str:
     return "read-only" if facts["read_only"] else "writable"
 
 
-def _lag(facts: Mapping[str, Json]) -> str:
+def lag(facts: Mapping[str, Json]) -> str:
     channels = _objects(facts.get("channels"))
     lag_s = facts.get("queried_lag_s")
     if lag_s is None and channels:

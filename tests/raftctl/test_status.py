@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from api.node import Role
-from orchestrator_raft.core.instance import Binlog
+from orchestrator_raft.core.instance import Binlog, ThreadState
 from orchestrator_raft.core.recovery.model import EndState, Mark
+from orchestrator_raft.core.topology import Downtime
 from orchestrator_raft.raftctl import status as node_status
 from orchestrator_raft.raftctl.client import parse_endpoints
 from orchestrator_raft.raftctl.gather import FLEET, others
@@ -206,3 +207,32 @@ def test_a_problem_that_a_recovery_could_not_repair_says_so(run: Raftctl, nodes:
     fleet.state = replace(fleet.state, recoveries={"r-7": failed})
     ran = run("--api", nodes[0].url, "status")
     assert ran.out.splitlines()[-1].endswith(" (recovery 7 did not repair it: no replica is fit)")
+
+
+def test_a_replica_that_does_not_answer_is_a_problem_with_its_cause(
+    run: Raftctl, nodes: list[Node], fleet: Fleet
+) -> None:
+    fleet.dead = frozenset(key for key in FACTS if key.hostname == "db2.example")
+    ran = run("--api", nodes[0].url, "status")
+    assert ran.code == 1
+    assert ran.out.splitlines()[-1].startswith("  db2.example:3306: refused: ")
+
+
+def test_a_replica_that_does_not_replicate_is_a_problem_with_its_cause(
+    run: Raftctl, nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, facts = next((key, facts) for key, facts in FACTS.items() if key.hostname == "db2.example")
+    channel = replace(facts.channels[0], applier=ThreadState.STOPPED, applier_error="Duplicate entry '7'")
+    monkeypatch.setitem(FACTS, key, replace(facts, channels=(channel,)))
+    ran = run("--api", nodes[0].url, "status")
+    assert "  db2.example:3306: its applier is stopped: Duplicate entry '7'" in ran.out.splitlines()
+
+
+def test_a_dead_primary_in_downtime_is_told_and_no_problem(run: Raftctl, nodes: list[Node], fleet: Fleet) -> None:
+    (key,) = fleet.dead = frozenset(key for key in FACTS if key.hostname == "db1.example")
+    downtime = Downtime(key=key, owner="bob", reason="disk", begun_ms=NOW_MS, ends_ms=NOW_MS + 600_000)
+    fleet.state = replace(fleet.state, downtimes={key: downtime})
+    ran = run("--api", nodes[0].url, "status")
+    lines = ran.out.splitlines()
+    assert lines[-2] == "healthy"
+    assert lines[-1].startswith("in downtime: db1.example:3306: UnreachableMaster (downtime until ")
