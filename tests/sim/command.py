@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from time import process_time, time
 
-from tests.sim.plants import BY_NAME, PLANTS
+from tests.sim.plants import BY_NAME
 from tests.sim.runs import Outcome, run
 from tests.sim.statistics import Statistics
 from tests.sim.stock import TROUBLES
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     logging.disable(logging.CRITICAL)
     if options.list:
-        for plant in PLANTS:
+        for plant in BY_NAME.values():
             print(f"{plant.name:24} {plant.what}")
         return 0
     if options.stock:

@@ -12,11 +12,13 @@ from time import process_time
 
 import pytest
 
+from tests.sim.plants import PLANTS, Plant
 from tests.sim.runs import run
 from tests.sim.statistics import Statistics
 
 BUDGET_S = 60.0
 SEEDS_MIN = 20
+PLANT_SEEDS_MAX = 80
 NEVER_IN_VAIN = (
     "authorities", "acknowledged", "reads", "unknown_outcomes", "kills", "kills_inside", "power_losses", "groups_lost",
     "snapshots_taken", "snapshots_installed", "pauses", "freezes", "cuts", "one_way_cuts", "bridges", "connections",
@@ -44,3 +46,14 @@ def test_a_seed_is_the_same_run_in_every_process() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     there = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert [asdict(run(seed, trace=True)) for seed in (1, 2, 3)] == json.loads(there.stdout)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+def test_a_planted_bug_is_found(plant: Plant) -> None:
+    for seed in range(PLANT_SEEDS_MAX):
+        outcome = run(seed, plant=plant)
+        if outcome.kind:
+            assert outcome.kind in plant.found_by, outcome.text
+            return
+    pytest.fail(f"{plant.name} was not found in {PLANT_SEEDS_MAX} seeds")
