@@ -49,6 +49,8 @@ class Members:
         self._timing = timing
         self.levels = levels
         self._contacts: dict[str, Contact] = {me: replace(own, newest_level=levels.newest)}
+        self._refused: dict[str, Contact] = {}
+        """Connected, but not the member that it was."""
         self._departing: dict[str, tuple[str, int, float]] = {}
         """Slot -> (address, entry of its removal, deadline)."""
         self._seen = -1
@@ -89,6 +91,8 @@ class Members:
 
     def accepts(self, peer: str, contact: Contact) -> bool:
         """Whether the member is the one it was: its disk has not been emptied meanwhile."""
+        if peer == self._me:
+            return True
         seat = self.configuration.seat(peer)
         known = seat.incarnation if seat is not None else ""
         return not known or not contact.incarnation or known == contact.incarnation
@@ -117,11 +121,32 @@ class Members:
         self.refresh(leads=False)
 
     def connected(self, peer: str, contact: Contact) -> None:
+        """An emptied disk is not let in, whatever the handshake knew of it: to it nothing is sent, nor listened."""
+        if not self.accepts(peer, contact):
+            self._refused[peer] = contact
+            return
         self._contacts[peer] = contact
         self._tended_s = NEVER
+        self._library.connection(peer, True)
+        self._replication.connected(peer)
 
     def disconnected(self, peer: str) -> None:
         self._contacts.pop(peer, None)
+        self._refused.pop(peer, None)
+        self._library.connection(peer, False)
+        self._replication.disconnected(peer)
+
+    def refuses(self, peer: str) -> bool:
+        return peer in self._refused
+
+    def _meet_again(self) -> None:
+        """Other members are known now: who was let in may have to go, who was refused may come."""
+        for peer, contact in [each for each in self._contacts.items() if not self.accepts(*each)]:
+            self.disconnected(peer)
+            self._refused[peer] = contact
+        for peer, contact in [each for each in self._refused.items() if self.accepts(*each)]:
+            del self._refused[peer]
+            self.connected(peer, contact)
 
     def refresh(self, *, leads: bool) -> None:
         """The journal may have another configuration at its end."""
@@ -144,6 +169,7 @@ class Members:
         if self._me in before.slots - self.configuration.slots:
             log.warning("%s was removed from the cluster: it does not vote any more; stop it", self._me)
         self._tell()
+        self._meet_again()
 
     def _tell(self) -> None:
         voters = self.configuration.voters

@@ -179,6 +179,8 @@ class Replica:
 
     def received(self, peer: str, messages: Sequence[kinds.RaftMessage]) -> None:
         """Raises ProtocolError if ``peer`` says what no node says: drop its connection. Any other error is final."""
+        if self.members.refuses(peer):
+            return
         try:
             for message in messages:
                 self._handlers[type(message)](self, peer, message)
@@ -189,18 +191,11 @@ class Replica:
         self.tick()
 
     def connected(self, peer: str, contact: Contact = UNKNOWN) -> None:
-        """An emptied disk is not let in, whatever the handshake knew of it."""
-        if not self.members.accepts(peer, contact):
-            return
         self.members.connected(peer, contact)
-        self._library.connection(peer, True)
-        self._replication.connected(peer)
         self.tick()
 
     def disconnected(self, peer: str) -> None:
         self.members.disconnected(peer)
-        self._library.connection(peer, False)
-        self._replication.disconnected(peer)
         self._outbox.forget(peer)
         self._incoming.forget(peer)
         self.self_check.forget(peer)
