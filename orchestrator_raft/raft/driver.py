@@ -55,6 +55,7 @@ class Driver:
         self.transport: Transport | None = None
         self.roster: Roster | None = None
         self._members_version = 0
+        self._started_s = 0.0
         self.failure: BaseException | None = None
         self._is_running = False
 
@@ -64,6 +65,7 @@ class Driver:
 
     def run(self, replica: Replica) -> None:
         self.replica = replica
+        self._started_s = asyncio.get_running_loop().time()
         self._is_running = True
         self.step(replica.tick)
 
@@ -129,6 +131,7 @@ class Driver:
     async def keep_ticking(self, every_s: float) -> None:
         while self.replica is not None:
             await asyncio.sleep(every_s)
+            self._found_if_due()
             if not self.replica.rests():
                 self.step(self.replica.tick)
 
@@ -145,13 +148,17 @@ class Driver:
     def peer_connected(self, slot: str) -> None:
         if self.replica is None:
             return
-        hello = self._greeting(slot)
-        if hello is not None and self.roster is not None:
-            configuration = self.roster.met(hello)
-            if configuration is not None:
-                self._save_roster()
-                self.step(self.replica.found, configuration)
-        self.step(self.replica.connected, slot, _contact(hello))
+        self.step(self.replica.connected, slot, _contact(self._greeting(slot)))
+        self._found_if_due()
+
+    def _found_if_due(self) -> None:
+        """The rule of the first start (``identity``)."""
+        if not self._is_running or self.roster is None or self.replica is None or self.roster.cluster_id:
+            return
+        configuration = self.roster.to_found(asyncio.get_running_loop().time() - self._started_s)
+        if configuration is not None:
+            self._save_roster()
+            self.step(self.replica.found, configuration)
 
     def _greeting(self, slot: str) -> Hello | None:
         """What the peer said of itself."""

@@ -5,9 +5,11 @@ cluster, its name for ever; a *node id* is random, made with the data directory,
 
 The rule of the first start
 - A node with an empty directory has no cluster and no configuration: it neither votes nor campaigns.
-- It founds a cluster when, counting itself, more than half of the entries have told it in the handshake that they have
-  nothing either, all with the same list. So a first start works in any order, and a newcomer or an emptied disk never
-  founds a second cluster beside one that lives: its members say that they have something.
+- It founds a cluster when all other entries have told it in the handshake that they have nothing either, with the same
+  list; or more than half, itself counted, when the others have not answered for a while. So a first start works in any
+  order, and a newcomer or an emptied disk never founds a second cluster beside one that lives: the greeting of any one
+  of its members, even of one that refuses it, says that there is something. Only if more than half of the disks are
+  emptied at once while all other members are down does a new cluster come up; those others then refuse it.
 - Having *nothing* means: no cluster yet, or just founded by the same list and no term begun. The cluster id is made of
   the list, so those who found at the same time found the same cluster.
 - Otherwise it waits until a leader of the cluster sends it entries, which happens when it is a member there: because it

@@ -15,6 +15,9 @@ from orchestrator_raft.raft.membership import Configuration, Seat, founded
 from orchestrator_raft.raft.messages import Hello
 from orchestrator_raft.raft.settings import Address, parse_address
 
+PATIENCE_S = 3.0
+"""So long nodes of an empty list wait for those of it that have not answered."""
+
 
 class Roster:
     """``members`` is given as soon as there is a replica; without one, ``identity`` says who the members are."""
@@ -86,14 +89,17 @@ class Roster:
         """Whether this node has nothing that a founder could harm."""
         return not self.cluster_id or (term == 0 and self.members_index == 0 and len(self.founders) > 1)
 
-    def met(self, hello: Hello) -> Configuration | None:
-        """Somebody was let in. Gives the first configuration if the cluster is to be founded now."""
-        if self.cluster_id:
-            return None
+    def note(self, hello: Hello) -> None:
+        """Somebody who belongs has said who it is, whether it is then let in or not."""
         same = hello.is_new and hello.slots == " ".join(sorted(self._entries))
         (self._have_nothing if same else self._have_something).add(hello.slot)
         (self._have_something if same else self._have_nothing).discard(hello.slot)
-        if self._have_something or len(self._have_nothing) + 1 <= len(self._entries) // 2:
+
+    def to_found(self, waited_s: float) -> Configuration | None:
+        """The first configuration, if the cluster is to be founded now; this node belongs to it then."""
+        agreed = len(self._have_nothing) + 1
+        enough = agreed == len(self._entries) or (agreed > len(self._entries) // 2 and waited_s >= PATIENCE_S)
+        if self.cluster_id or self._have_something or not enough:
             return None
         self.cluster_id = cluster_of(self._entries.values())
         self.founders = tuple(sorted(self._entries))

@@ -265,6 +265,7 @@ class Transport:
             raise ProtocolError(hello.text)
         if not isinstance(hello, Hello):
             raise ProtocolError("it did not say who it is")
+        me.note(hello)
         try:
             handshake.judge(me, expected.slot if expected is not None else None, hello)
             handshake.judge_levels(self._levels, self._level(), hello)

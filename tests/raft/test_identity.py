@@ -9,8 +9,9 @@ import pytest
 
 from orchestrator_raft.core.errors import StartupError
 from orchestrator_raft.raft.identity import identify, own_entry
+from orchestrator_raft.raft.membership import Configuration
 from orchestrator_raft.raft.messages import Hello
-from orchestrator_raft.raft.roster import Roster
+from orchestrator_raft.raft.roster import PATIENCE_S, Roster
 from orchestrator_raft.raft.secret import SECRET_FILE, named_secret, own_secret
 from orchestrator_raft.raft.settings import Address, RaftSettings, parse_address
 
@@ -108,29 +109,39 @@ def greeting(roster: Roster, *, term: int = 0) -> Hello:
     )  # fmt: skip
 
 
-def test_an_empty_node_founds_when_more_than_half_have_nothing_either() -> None:
-    one, other = first_start("a", "b", "c", own="a"), first_start("b", "a", "c", own="b")
+def heard(roster: Roster, *others: Roster, term: int = 0, waited_s: float = 0.0) -> Configuration | None:
+    for other in others:
+        roster.note(greeting(other, term=term))
+    return roster.to_found(waited_s)
+
+
+def test_empty_nodes_found_at_once_when_all_have_nothing() -> None:
+    nodes = [first_start("a", "b", "c", own=own) for own in "abc"]
+    one, other, third = nodes
     assert "" == one.cluster_id == other.cluster_id
-    configuration = one.met(greeting(other))
+    assert heard(one, other) is None
+    configuration = heard(one, third)
     assert configuration is not None
     assert {"a:10008", "b:10008", "c:10008"} == configuration.voters
-    assert configuration == other.met(greeting(one)), "a node that has just founded has nothing that can be harmed"
+    assert configuration == heard(other, one, third), "who has just founded has nothing that can be harmed"
     assert one.cluster_id == other.cluster_id != ""
     assert one.node_id != other.node_id
 
 
-def test_half_of_the_list_founds_nothing() -> None:
-    one, other = first_start("a", "b", "c", "d", own="a"), first_start("a", "b", "c", "d", own="b")
-    assert one.met(greeting(other)) is None
-    assert one.met(greeting(other)) is None, "the same node counted twice"
-    assert one.met(greeting(first_start("a", "b", "c", "d", own="c"))) is not None
+def test_more_than_half_found_when_the_others_do_not_answer() -> None:
+    one, other = (first_start("a", "b", "c", "d", own=own) for own in "ab")
+    assert heard(one, other, waited_s=PATIENCE_S) is None, "half is not more than half"
+    assert heard(one, other, waited_s=PATIENCE_S) is None, "the same node counted twice"
+    third = first_start("a", "b", "c", "d", own="c")
+    assert heard(one, third) is None, "not yet: the fourth may have something"
+    assert heard(one, waited_s=PATIENCE_S) is not None
 
 
 def test_an_empty_node_founds_nothing_beside_a_cluster_that_lives() -> None:
-    empty, lives = first_start("a", "b", "c", own="a"), first_start("a", "b", "c", own="b")
-    lives.met(greeting(first_start("a", "b", "c", own="c")))
-    assert empty.met(greeting(lives, term=1)) is None
-    assert empty.met(greeting(first_start("a", "b", "c", own="c"))) is None
+    empty, lives, third = (first_start("a", "b", "c", own=own) for own in "abc")
+    assert heard(lives, empty, third) is not None
+    assert heard(empty, lives, term=1, waited_s=PATIENCE_S) is None
+    assert heard(empty, third, waited_s=PATIENCE_S) is None, "one member that has something is enough"
     assert "" == empty.cluster_id
     assert empty.taken_in(lives.cluster_id)
     assert not empty.taken_in("another")
@@ -139,7 +150,7 @@ def test_an_empty_node_founds_nothing_beside_a_cluster_that_lives() -> None:
 
 def test_other_lists_are_no_company() -> None:
     one, other = first_start("a", "b", "c", own="a"), first_start("a", "b", "d", own="b")
-    assert one.met(greeting(other)) is None
+    assert heard(one, other, waited_s=PATIENCE_S) is None
     assert one.complaint(greeting(other)) == (
         "RaftNodes differ: b:10008 was started with 'a:10008 b:10008 d:10008', a:10008 with 'a:10008 b:10008 c:10008'; "
         "make them equal"
@@ -156,7 +167,7 @@ def test_a_node_that_is_alone_founds_at_once(texts: tuple[str, ...]) -> None:
 def test_a_restart_is_the_same_node_at_its_own_address() -> None:
     before = first_start("a", "b", "c", own="b")
     assert before.node_id == identify(before.facts(), entries("x", "y"), entries("x")[0]).node_id
-    before.met(greeting(first_start("a", "b", "c", own="a")))
+    assert heard(before, first_start("a", "b", "c", own="a"), waited_s=PATIENCE_S) is not None
     again = Roster(identify(before.facts(), entries("a", "b", "c"), entries("b")[0]))
     assert before.facts() == again.facts()
     moved = Roster(identify(before.facts(), entries("a", "new", "c"), entries("new")[0]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from orchestrator_raft.core.errors import InvalidInput, Refused, StartupError
 from orchestrator_raft.raft.recover import Recovered, recover
+from orchestrator_raft.raft.roster import PATIENCE_S
 from orchestrator_raft.raft.settings import RaftSettings
 from tests.raft.cluster import WAIT_S, free_port, until
 from tests.raft.test_changes import Growing, growing, voters
@@ -40,10 +42,11 @@ async def test_one_of_three_goes_on_alone_and_grows_again(tmp_path: Path, caplog
         await until(lambda: f"belongs to cluster {done.old_cluster_id}" in caplog.text)
         assert old.leader() is None and old.state.total <= 10
         await cluster.stop(second)
+        cluster.empty(second)
+        empty = [await cluster.run(entry, entries) for entry in (second, third)]
+        await asyncio.sleep(PATIENCE_S + 1.0)
+        assert {""} == {each.status().cluster_id for each in empty}, "two emptied disks founded beside the survivor"
         for entry in (second, third):
-            if entry == second:
-                cluster.empty(entry)
-            await cluster.run(entry, entries)
             await node.add_member(entry, timeout_s=WAIT_S)
         await until(lambda: voters(node) == set(entries), "all voting again")
         await cluster.add(node)
