@@ -92,7 +92,8 @@ class Leader:
         )  # fmt: skip
         self.guard = StaleGuard(
             term, consensus, clock, self.tasks,
-            prober=outside.prober, hands=self.hands, discovery=self.discovery, proposals=self.proposals,
+            prober=outside.prober, hands=self.hands, discovery=self.discovery, inventory=self.inventory,
+            proposals=self.proposals,
         )  # fmt: skip
         self.pacing = Pacing(settings.paces, settings.seeds)
         self.watch = Watch(
@@ -123,6 +124,7 @@ class Leader:
 
     def connection_closed(self, key: InstanceKey) -> None:
         """A server hung up: look at it, at its source and at its replicas now, and have the others look too."""
+        self.guard.connection_closed(key)
         moment = self.viewer.moment()
         server = moment.topology.servers.get(key)
         if server is None:

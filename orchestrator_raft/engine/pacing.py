@@ -1,8 +1,8 @@
 """How often each server is probed: pure arithmetic on a moment.
 
-Primaries are watched closely, replicas at the configured pace, everybody in a cluster whose primary does not answer
-very closely for a short while (the truth is being looked for), and the long dead seldom (design D3.1, issue of flat
-cost).
+Primaries, also stale ones that answer, are watched closely, replicas at the configured pace, everybody in a cluster
+whose primary does not answer very closely for a short while (the truth is being looked for), and the long dead seldom
+(design D3.1, issue of flat cost).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Pacing:
             if in_doubt and self._down_for(suspect, moment.now_s) < SUSPECT_PERIOD_S:
                 return Pace(interval_s=SUSPECT_INTERVAL_S, timeout_s=paces.primary_timeout_s)
             return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
-        if primary is not None and server.key == primary.key:
+        if (primary is not None and server.key == primary.key) or (server.stale is not None and server.reached):
             return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
         interval_s = paces.poll_s if server.reached else min(DEAD_INTERVAL_MAX_S, max(1.0, down_s / 4))
         return Pace(interval_s=interval_s, timeout_s=paces.timeout_s)

@@ -232,9 +232,10 @@ class Manager:
     # -- after a crash, and afterwards
 
     def guard(self) -> None:
-        """Stale primaries are fenced as soon as they answer, as the engine's guard does it."""
+        """Stale primaries are fenced as soon as they answer and are not, as the engine's guard does it."""
         for key, mark in self.state.stale.items():
-            if mark.status is StaleStatus.OUT_OF_REACH and self.fleet.perform(Fence(key=key)).ok:
+            needs_fence = mark.status is StaleStatus.OUT_OF_REACH or self.fleet.by_key[key].is_open
+            if needs_fence and self.fleet.perform(Fence(key=key)).ok:
                 self.propose(MarkStale, key=key, status=StaleStatus.FENCED)
 
     def take_over(self, recovery_id: str = "r1") -> None:
