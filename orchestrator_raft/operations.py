@@ -78,6 +78,7 @@ TARGET = Parameter(name="target", kind=Kind.SERVER, help="the server to promote"
 PAGE = Parameter(name="page", kind=Kind.NUMBER, required=False, help="page, from 0; 20 entries each")
 COMMENT = Parameter(name="comment", help="why, for the record")
 PEER = Parameter(name="addr", help="Raft address")
+FORCE = Parameter(name="force", kind=Kind.FLAG, required=False, help="also where its record is needed")
 CAREFUL = Parameter(name="careful", kind=Kind.FLAG, required=False, help="refuse where the primary answers")
 ALIAS = Parameter(name="alias", required=False, help="exact cluster alias")
 
@@ -210,9 +211,9 @@ WRITE_ROWS: tuple[Operation, ...] = (
          parameters=(SERVER,)),
     _act("refresh", "Probe a known server now", "refresh/{host}/{port}", parameters=(SERVER,),
          native="POST /servers/{server}/refresh"),
-    _act("forget", "Stop watching a server", "forget/{host}/{port}", parameters=(SERVER,),
+    _act("forget", "Stop watching a server", "forget/{host}/{port}", parameters=(SERVER, FORCE),
          native="DELETE /servers/{server}"),
-    _act("forget-cluster", "Stop watching a whole cluster", "forget-cluster/{hint}", parameters=(CLUSTER,),
+    _act("forget-cluster", "Stop watching a whole cluster", "forget-cluster/{hint}", parameters=(CLUSTER, FORCE),
          native="DELETE /clusters/{cluster}"),
     _act("begin-downtime", "Take a server out of automatic recovery for a while",
          "begin-downtime/{host}/{port}/{owner}/{reason}", "begin-downtime/{host}/{port}/{owner}/{reason}/{duration}",

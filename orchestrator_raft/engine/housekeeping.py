@@ -35,12 +35,16 @@ class Housekeeping:
 
 
 def long_unseen(moment: Moment) -> tuple[InstanceKey, ...]:
-    """Servers that have been out of reach longer than the policy keeps them."""
+    """Servers that have been out of reach longer than the policy keeps them, and on which nothing depends.
+
+    A stale primary is kept for as long as it is one: it has to be fenced whenever it comes back.
+    """
     limit_ms = moment.policy.unseen_forget_s * 1000
     return tuple(
         key
         for key, record in moment.state.servers.items()
         if not record.reachable
+        and key not in moment.state.stale
         and record.cluster_id not in moment.state.frozen_clusters
         and moment.now_ms - record.reachable_changed_ms > limit_ms
     )

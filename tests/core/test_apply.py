@@ -245,6 +245,21 @@ def test_a_forgotten_server_leaves_nothing_behind(log: Log) -> None:
     assert not log.manager.propose(ForgetServers, keys=log.keys("R1")).ok
 
 
+def test_a_stale_primary_is_forgotten_only_by_a_person_who_insists(log: Log) -> None:
+    """Nobody would fence it when it comes back."""
+    promoted(log, "dead_primary", ("R2", "R3"), stale=log.keys("P"))
+    refused = log.manager.propose(ForgetServers, keys=log.keys("P"))
+    assert not refused.ok
+    assert "nobody fences it when it comes back" in refused.reason
+    assert f"raftctl forget {log.key('P')} --force" in refused.reason
+    everybody = log.manager.propose(ForgetServers, keys=log.keys("R1", "R2", "R3", "P"))
+    assert not everybody.ok
+    assert log.key("R3") in log.state.servers
+    assert log.key("P") in log.state.stale
+    assert log.manager.propose(ForgetServers, keys=log.keys("P"), forced=True).ok
+    assert log.key("P") not in {**log.state.servers, **log.state.stale}
+
+
 # -- what a recovery does to the cluster
 
 

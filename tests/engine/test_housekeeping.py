@@ -11,7 +11,7 @@ from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated.commands import BeginDowntime, EndDowntime, ForgetServers
 from orchestrator_raft.engine.housekeeping import Housekeeping, long_unseen
 from orchestrator_raft.engine.leadership import Leader
-from tests.engine.bench import POLICY, R1, R2, Bench
+from tests.engine.bench import POLICY, PRIMARY, R1, R2, R3, Bench
 
 
 class Stage:
@@ -76,6 +76,21 @@ async def test_a_server_unseen_for_long_enough_is_forgotten_and_not_before(stage
     assert R2 in stage.bench.raft.state.servers
     (forgotten,) = [each for each in stage.bench.raft.log if isinstance(each, ForgetServers)]
     assert forgotten.reason == "not seen for 240 hours (UnseenInstanceForgetHours)"
+
+
+async def test_a_stale_primary_is_never_forgotten_by_itself(stage: Stage) -> None:
+    """It has to be fenced when it comes back, be that after a year."""
+    await stage.crash(PRIMARY)
+    await stage.bench.claimed(stage.leader)
+    stage.leader.supervisor.look()
+    await stage.bench.until(lambda: stage.bench.raft.state.recoveries["r1"].promoted)
+    await stage.bench.until(lambda: not stage.bench.raft.state.active_recoveries)
+    await stage.crash(R3)
+    await asyncio.sleep(POLICY.unseen_forget_s + 2.0)
+    await stage.do()
+    assert PRIMARY in stage.bench.raft.state.servers
+    assert PRIMARY in stage.bench.raft.state.stale
+    assert R3 not in stage.bench.raft.state.servers
 
 
 async def test_nobody_is_forgotten_while_the_cluster_is_recovered(stage: Stage) -> None:

@@ -61,6 +61,8 @@ class ForgetServers(Command):
 
     keys: tuple[InstanceKey, ...]
     reason: str = ""
+    forced: bool = False
+    """A person wants it although something depends on the record: see ``servers.forget``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,9 @@ def forget(state: State, command: ForgetServers) -> Applied:
         return state, Result(
             False, f"{busy[0]} belongs to a cluster that is being recovered: wait until that has ended"
         )
+    needed = "" if command.forced else next(filter(None, (_needed(state, key) for key in known)), "")
+    if needed:
+        return state, Result(False, needed)
     gone = set(known)
     clusters = {
         cluster_id: replace(
@@ -124,6 +127,18 @@ def forget(state: State, command: ForgetServers) -> Applied:
     for key in known:
         without = audited(without, command, "forget", command.reason, key)
     return reassign(without), Result(True)
+
+
+def _needed(state: State, key: InstanceKey) -> str:
+    """What depends on this server's record, and what a person has to know who drops it all the same."""
+    mark = state.stale.get(key)
+    if mark is not None:
+        return (
+            f"{key} is a stale primary ({mark.status.value}): once forgotten, nobody fences it when it comes back, and "
+            "it may take writes beside the new primary. Wait until it is taken back; only if it will never start "
+            f"again, or is wiped first: raftctl forget {key} --force"
+        )
+    return ""
 
 
 def begin_downtime(state: State, command: BeginDowntime) -> Applied:

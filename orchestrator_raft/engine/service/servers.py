@@ -101,8 +101,8 @@ async def forget_cluster(call: Call, desk: Desk) -> Reply:
 
 
 async def _forget(leader: Leader, call: Call, keys: tuple[InstanceKey, ...]) -> None:
+    await propose(leader, call, ForgetServers, keys=keys, forced=call.flag("force"))
     leader.pacing.forget(keys)
-    await propose(leader, call, ForgetServers, keys=keys)
     for key in keys:
         leader.inventory.forget(key)
     leader.watch.changed()
