@@ -318,18 +318,6 @@ def change_members(world: World) -> None:
     world.step(leader, leader.replica.set_members, wanted)
 
 
-def empty_disk(world: World) -> None:
-    """A node that no majority needs comes back with an empty disk: it must not count before it is let in again."""
-    site = some_site(world)
-    if world.statistics.disks_emptied or not site.is_up:
-        return
-    world.statistics.disks_emptied += 1
-    world.kill(site.name, power_lost=True)
-    world.note(f"{site.name} gets an empty disk")
-    site.empty_disk()
-    world.at(world.dice.uniform(0.05, 1), world.start, site.name)
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
     """``themes``: a run has one, or all, or a few of any."""

@@ -40,7 +40,6 @@ class Statistics:
     transfers: int = 0
     member_changes: int = 0
     changes_refused: int = 0
-    disks_emptied: int = 0
 
     def add(self, other: Statistics) -> None:
         for field in fields(self):

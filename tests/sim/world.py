@@ -101,7 +101,6 @@ class Site:
     waiting: dict[str, list[Callable[[int], None]]] = field(default_factory=dict)
     """Whom to tell the result of a command, by its id."""
     is_founder: bool = True
-    disks_emptied: int = 0
     disk: SiteDisk = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,12 +109,7 @@ class Site:
     @property
     def contact(self) -> Contact:
         """What this node says of itself."""
-        return Contact(incarnation=f"{self.name}{self.disks_emptied}", address=self.name)
-
-    def empty_disk(self) -> None:
-        """Somebody gives the machine a new disk while it is down."""
-        self.disks_emptied += 1
-        self.disk = SiteDisk(self.burn)
+        return Contact(incarnation=f"{self.name}0", address=self.name)
 
     @property
     def is_up(self) -> bool:
@@ -215,7 +209,7 @@ class World:
         name = site.name
         assert site.replicated is not None
         founders = [other.name for other in self.sites.values() if other.is_founder and other is not site]
-        others = founders if site.is_founder and not site.disks_emptied else None
+        others = founders if site.is_founder else None
         return Replica(
             name, others, store=site.disk, image=site.disk.load(), own=site.contact,
             replicated=site.replicated, deliver=lambda peer, message: self._deliver(site, peer, message),
