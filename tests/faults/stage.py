@@ -13,6 +13,7 @@ from sandbox.binaries import Flavor
 from sandbox.nodes import NoAnswer, Node, Nodes
 from sandbox.servers import Server
 from sandbox.topology import Topology, replica_status, replicates
+from tests.faults.writers import Writers
 
 SERVERS = 4
 TIMEOUT_S = 60.0
@@ -27,11 +28,14 @@ class Stage:
         self.nodes = nodes
         self.log = directory / "writer.log"
         self._stack = stack
+        self.writers = Writers(servers.running)
 
     def write(self) -> None:
         """Start the application, and wait until it is being acknowledged."""
         process = writer.launch([server.port for server in self.servers.servers], self.log)
         self._stack.callback(writer.end, process)
+        self.writers.start()
+        self._stack.callback(self.writers.end)
         until("the application writes", lambda: len(ledger.acknowledged(ledger.read(self.log))) > 50)
 
     def recoveries(self, kind: str = "") -> list[dict[str, Any]]:
@@ -79,9 +83,11 @@ class Stage:
         until("every server follows the primary", following)
 
     def check_nothing_lost(self) -> None:
-        """Every acknowledged write is on the primary, and exactly one server takes writes."""
+        """Every acknowledged write is on the primary; exactly one server takes writes, and two never did."""
         primary = self.servers.primary()
         assert f"{primary.host}:{primary.port}" == self.primary_of_nodes()
+        assert self.writers.rounds > 0
+        assert self.writers.twofold == [], "two servers took writes at one moment"
         compared = ledger.compare(ledger.read(self.log), primary)
         assert compared.missing == ()
         assert compared.refused_present == ()
