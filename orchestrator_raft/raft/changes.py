@@ -30,6 +30,7 @@ CHANGE = "raft.change-members"
 RETRY_S = 0.1
 ATTEMPT_S = 10.0
 """At most so long one leader works on one change."""
+SEEN_S = 1.0
 VERBS = ("add", "remove", "replace")
 
 
@@ -111,6 +112,7 @@ class Changes:
             if leader is not None:
                 try:
                     await self._channel.call(leader, CHANGE, ask.packed(), timeout_s=min(left_s, ATTEMPT_S))
+                    await self._until_seen(ask, replica)
                     return
                 except Unavailable as error:
                     last = str(error)
@@ -120,6 +122,12 @@ class Changes:
             f"'{ask.verb} {ask.address or ask.old}' was not confirmed within {timeout_s:g} s ({last}): "
             "'raftctl member list' shows whether it happened"
         )
+
+    async def _until_seen(self, ask: Ask, replica: Replica) -> None:
+        """So that whoever asked sees the change on this node, too; one that was removed may never."""
+        deadline_s = _now_s() + SEEN_S
+        while not ask.is_done(replica.members.configuration) and _now_s() < deadline_s:
+            await self._driver.publisher.turned(RETRY_S / 4)
 
     async def _serve(self, node_id: str, data: bytes) -> bytes:
         del node_id

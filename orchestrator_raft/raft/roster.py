@@ -43,6 +43,13 @@ class Roster:
         return {slot: _address(text) for slot, text in self._members.peers.items()} | own
 
     @property
+    def members(self) -> frozenset[str]:
+        """The slots of the members and this node's own; before it knows the members, what RaftNodes says."""
+        if self._members is None or not self._members.is_known:
+            return frozenset(self.addresses)
+        return self._members.configuration.slots | {self.slot}
+
+    @property
     def others(self) -> tuple[str, ...]:
         """Whom it dials; who knows that it was removed leaves the others alone."""
         if self._members is not None and self._members.is_known and self.seat(self.slot) is None:

@@ -113,7 +113,7 @@ class RaftStatus:
 
 
 def describe_members(roster: Roster, replica: Replica, transport: Transport | None) -> tuple[Member, ...]:
-    return tuple(_member(slot, roster, replica, transport) for slot in sorted(roster.addresses))
+    return tuple(_member(slot, roster, replica, transport) for slot in sorted(roster.members))
 
 
 def _member(slot: str, roster: Roster, replica: Replica, transport: Transport | None) -> Member:
