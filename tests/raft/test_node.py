@@ -140,7 +140,7 @@ async def test_leadership_is_handed_over_on_request(tmp_path: Path) -> None:
 async def test_subscribers_see_the_newest_change_and_no_backlog(tmp_path: Path) -> None:
     async with running(tmp_path) as cluster:
         leader = await cluster.leader()
-        await asyncio.sleep(0.05)
+        await cluster.level()
         with leader.subscribe() as changes:
             for _ in range(10):
                 await cluster.add(leader)
