@@ -18,8 +18,6 @@ from sandbox import story
 from sandbox.binaries import Flavor, version_text
 
 PHASES = ("claimed", "chosen", "demoted", "caught up", "promoted", "repointed", "succeeded")
-NOTHING_MS = 0.0
-"""A takeover that no write has met."""
 
 
 def one_takeover(found: Stage) -> dict[str, float]:

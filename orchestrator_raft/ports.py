@@ -59,12 +59,6 @@ class Session(Protocol):
         """Rows of one statement. Raises ServerError naming server and statement (``masked`` where it has secrets)."""
 
 
-class SqlError(Protocol):
-    """What a ServerError raised by a session carries beside its text."""
-
-    number: int
-
-
 class Sessions(Protocol):
     """Opens acting sessions."""
 

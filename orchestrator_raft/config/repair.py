@@ -47,7 +47,7 @@ class Speed(Group):
     data_loss_policy: LossPolicy = key(
         "DataLossPolicy",
         "auto",
-        "What a failover may lose: none, seconds, any; auto is none where semi-sync is on, any where it is off.",
+        "What a failover may lose: none, any, or auto, which is none where semi-sync is on; seconds is not built yet.",
     )
     data_loss_seconds: int = key(
         "DataLossSeconds", 10, "Seconds of transactions that may be lost where DataLossPolicy says seconds."

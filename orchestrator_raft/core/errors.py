@@ -30,6 +30,9 @@ class AuthorityLost(Unavailable):
 class ServerError(OrchestratorError):
     """A database server did not do what it was asked; the text names the server and the statement."""
 
+    number: int = 0
+    """The server's own error number, where it gave one."""
+
 
 class StartupError(OrchestratorError):
     """This node cannot start. The text is one line that names the cause and the way out."""

@@ -74,7 +74,7 @@ class Hands:
         try:
             rows = await session.query(statement.sql, timeout_s=left_s, masked=statement.masked or None)
         except ServerError as error:
-            if getattr(error, "number", 0) in statement.ignored_errors:
+            if error.number in statement.ignored_errors:
                 return ""
             raise
         if statement.then is not None:

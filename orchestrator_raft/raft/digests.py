@@ -76,10 +76,6 @@ class Verdict:
     disputed: Difference | None = None
     """The first difference in which nobody can be proved right."""
 
-    @property
-    def is_clean(self) -> bool:
-        return not self.differences
-
     def first_of(self, node: str) -> Difference | None:
         return (self.odd or {}).get(node)
 
