@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.instance import Facts, Flavor, InstanceKey
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.replicated import Result, State, apply
@@ -18,10 +18,12 @@ from orchestrator_raft.core.replicated.commands import (
     EndDowntime,
     FinishRecovery,
     ForgetServers,
+    ObserveServers,
     RecordAudit,
     RecordPhase,
     RegisterNode,
     ResumeRecovery,
+    ServerObservation,
     SwitchRecoveries,
 )
 from orchestrator_raft.core.topology import StaleStatus
@@ -374,3 +376,30 @@ def test_a_server_that_was_attached_is_on_no_list_any_more(log: Log) -> None:
         log.claim(f"r{number}", kind="rejoin", on=name, phase="fence")
         log.finish(f"r{number}", successor=log.key("R1"), moved=log.keys(name))
     assert ({}, ()) == (log.state.stale, log.state.clusters["c1"].left_behind)
+
+
+def test_two_names_of_one_server_in_one_command_become_one_record_and_a_new_generation() -> None:
+    """Each is named as an address of the other: the second finds itself gone already."""
+    one, other = InstanceKey("10.0.0.1", 3306), InstanceKey("db1.example", 3306)
+    state = State()
+    for number, seen in enumerate(
+        (
+            (ServerObservation(key=one, facts=None, reachable=False),),
+            (
+                ServerObservation(key=other, facts=named(other), reachable=True, addresses=(one,)),
+                ServerObservation(key=one, facts=named(one), reachable=True, addresses=(other,)),
+            ),
+        )
+    ):
+        before = state
+        state, result = apply(state, ObserveServers(id=str(number), at_ms=1000 + number, servers=seen))
+        assert result.ok
+    assert len(state.servers) == len(state.clusters) == 1
+    (cluster_id,) = state.clusters
+    assert state.clusters[cluster_id].primary in state.servers
+    moved = state.clusters[cluster_id].primary != before.clusters[cluster_id].primary
+    assert state.clusters[cluster_id].generation == before.clusters[cluster_id].generation + moved
+
+
+def named(key: InstanceKey) -> Facts:
+    return Facts(key=key, flavor=Flavor.MYSQL, version="9.7.4", server_uuid="uuid-1", server_id=1)

@@ -29,7 +29,7 @@ def observe(state: State, command: ObserveServers) -> Applied:
     seen_first = replace(state, servers=records)
     for seen in command.servers:
         for address in seen.addresses:
-            if is_absorbed(seen_first, address, records[seen.key].facts):
+            if seen.key in seen_first.servers and is_absorbed(seen_first, address, records[seen.key].facts):
                 seen_first = _absorb(seen_first, address, seen.key)
     return reassign(seen_first), Result(True)
 
@@ -67,6 +67,7 @@ def _renamed(record: ClusterRecord, address: InstanceKey, key: InstanceKey) -> C
     return replace(
         record,
         primary=key if record.primary == address else record.primary,
+        generation=record.generation + 1 if record.primary == address else record.generation,
         ackers=rename(record.ackers),
         left_behind=rename(record.left_behind),
     )
