@@ -136,6 +136,11 @@ class Channel:
         return self.receiver is ThreadState.RUNNING and self.applier is ThreadState.RUNNING
 
     @property
+    def receives(self) -> bool:
+        """The receiver runs, or it will as soon as its source can be reached."""
+        return self.receiver in (ThreadState.RUNNING, ThreadState.CONNECTING)
+
+    @property
     def stopped_on_purpose(self) -> bool:
         """Somebody stopped the receiver: no error, no attempt to connect. Such a replica has no opinion (D3.5)."""
         return self.receiver in (ThreadState.STOPPED, ThreadState.ABSENT) and self.receiver_error_number == 0

@@ -7,7 +7,7 @@ written into the log over and over. A blocked recovery is recorded once for each
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator_raft.core.analysis import Diagnosis, Problem
@@ -25,9 +25,23 @@ from orchestrator_raft.ports import Hooks
 
 Work = Coroutine[Any, Any, object]
 RETURN_RETRY_S = 30.0
-"""A return that failed is tried again so long afterwards."""
+"""A return that failed is tried again so long afterwards, and after each failure twice as long as before."""
+RETURN_RETRY_MAX_S = 600.0
 FAILED_RETRY_S = 60.0
 """A recovery that promoted nobody is tried again so long afterwards, or as soon as other servers answer than then."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """Attempts to take back one server since one did something."""
+
+    cluster_id: str
+    count: int
+    at_s: float
+
+    @property
+    def again_at_s(self) -> float:
+        return self.at_s + min(RETURN_RETRY_MAX_S, RETURN_RETRY_S * 2.0 ** (self.count - 1))
 
 
 class Claims:
@@ -41,7 +55,7 @@ class Claims:
         self._proposals = proposals
         self._hooks = hooks
         self._on_claimed = on_claimed
-        self._return_not_before_s: dict[str, float] = {}
+        self._returns: dict[InstanceKey, _Tried] = {}
         self._in_vain: dict[str, tuple[frozenset[InstanceKey], float]] = {}
         """Clusters whose last granted recovery promoted nobody: who answered when it was claimed, and when that was."""
 
@@ -109,13 +123,14 @@ class Claims:
             await self._hooks.run("OnFailureDetectionProcesses", recovery, fail_stop=True, timeout_s=timeout_s)
 
     def claim_return(self, cluster: Cluster, moment: Moment) -> Work | None:
-        """Attach a server that missed a change of primary, if there is one and its time has come."""
-        if self._return_not_before_s.get(cluster.id, 0.0) > moment.now_s:
-            return None
-        back = returning(moment.topology, cluster.id)
+        """Attach a server that missed a change of primary, if there is one and its time has come.
+
+        Each has its own back-off, so one that cannot be attached does not keep the others out.
+        """
+        back = [key for key in returning(moment.topology, cluster.id) if self._may_return(key, moment.now_s)]
         if not back:
             return None
-        server = moment.topology.server(back[0])
+        server = moment.topology.server(min(back, key=self._tried_at_s))
         text = "An old primary is back" if server.stale else "A replica was left behind at a change of primary"
         subject = subject_of(server, cluster, moment, code="ServerReturned", text=text, evidence=(text,))
         recovery = self._new("rejoin", subject, cluster.id, moment)
@@ -128,18 +143,32 @@ class Claims:
         recovery = replace(recovery, channel_options=options, semi_sync=semi_sync)
         if refuse_claim(moment.state, recovery, 0) is not None:
             return None
-        return self._claim_return(recovery, not_before_s=moment.now_s + RETURN_RETRY_S)
+        return self._claim_return(recovery, moment.now_s)
 
-    async def _claim_return(self, recovery: Recovery, *, not_before_s: float) -> None:
+    def _may_return(self, key: InstanceKey, now_s: float) -> bool:
+        tried = self._returns.get(key)
+        return tried is None or tried.again_at_s <= now_s
+
+    def _tried_at_s(self, key: InstanceKey) -> float:
+        tried = self._returns.get(key)
+        return tried.at_s if tried is not None else 0.0
+
+    async def _claim_return(self, recovery: Recovery, now_s: float) -> None:
         result = await self._proposals.propose(ClaimRecovery, recovery=recovery, block_ms=0)
         if result.ok:
-            self._return_not_before_s[recovery.cluster_id] = not_before_s
+            before = self._returns.get(recovery.subject.key)
+            count = before.count + 1 if before is not None else 1
+            self._returns[recovery.subject.key] = _Tried(recovery.cluster_id, count, now_s)
             self._on_claimed()
 
     def ended(self, recovery: Recovery) -> None:
         """A recovery of ours has ended: after one that did something, the next need not wait."""
         if recovery.moved or recovery.promoted:
-            self._return_not_before_s.pop(recovery.cluster_id, None)
+            self._returns = {
+                key: tried
+                for key, tried in self._returns.items()
+                if key not in recovery.moved and not (recovery.promoted and tried.cluster_id == recovery.cluster_id)
+            }
             self._in_vain.pop(recovery.cluster_id, None)
 
 

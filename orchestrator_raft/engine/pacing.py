@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator_raft.core.instance import InstanceKey, Observation
+from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.discovery import Pace
 from orchestrator_raft.engine.view import Moment
@@ -69,7 +70,8 @@ class Pacing:
         suspect = primary if primary is not None and primary.observation is not None and not primary.reached else None
         down_s = self._down_for(server, moment.now_s)
         if suspect is not None and (server.reached or server.key == suspect.key):
-            in_doubt = moment.state.active_recovery(server.cluster_id) is None
+            running = moment.state.active_recovery(server.cluster_id)
+            in_doubt = running is None or not KINDS[running.kind].counts
             if in_doubt and self._down_for(suspect, moment.now_s) < SUSPECT_PERIOD_S:
                 return Pace(interval_s=SUSPECT_INTERVAL_S, timeout_s=paces.primary_timeout_s)
             return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)

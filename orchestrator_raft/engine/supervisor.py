@@ -63,6 +63,7 @@ class Supervisor:
                 self._running[recovery.id] = self._tasks.start(f"recovery {recovery.id}", self._run(recovery.id))
 
     async def _run(self, recovery_id: str) -> None:
+        await self._end_those_that_gave_way(recovery_id)
         executor = self._make_executor()
         try:
             recovery = await self._take_over(recovery_id)
@@ -77,6 +78,17 @@ class Supervisor:
         finally:
             await executor.close()
             self._running.pop(recovery_id, None)
+
+    async def _end_those_that_gave_way(self, recovery_id: str) -> None:
+        """Before this one acts: nothing of a return of its cluster that ended for it may act any more."""
+        recoveries = self._consensus.state.recoveries
+        cluster_id = recoveries[recovery_id].cluster_id
+        for other_id, task in tuple(self._running.items()):
+            other = recoveries.get(other_id)
+            if other is not None and other.cluster_id == cluster_id and not other.is_active and not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+                self._on_ended(other)
 
     async def _take_over(self, recovery_id: str) -> Recovery:
         """The record, held by this term."""

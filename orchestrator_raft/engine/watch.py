@@ -19,6 +19,7 @@ from typing import Any
 from orchestrator_raft.core.analysis import Confirmed, Diagnosis, Problem, analyze, confirm
 from orchestrator_raft.core.errors import Unavailable
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.replicated.claims import gives_way
 from orchestrator_raft.core.topology import Cluster
 from orchestrator_raft.engine.claims import Claims
 from orchestrator_raft.engine.discovery import Discovery
@@ -160,7 +161,8 @@ class Watch:
             self._viewer.unconfirmed[problem.key] = f"this leader has not probed {names} yet"
             return
         self._viewer.unconfirmed.pop(problem.key, None)
-        if moment.state.active_recovery(problem.cluster_id) is not None:
+        running = moment.state.active_recovery(problem.cluster_id)
+        if running is not None and not (problem.is_actionable and gives_way(running, problem.rule.recovery)):
             return
         now = Suspicion(moment.now_s, moment.now_ms)
         self._noticed.setdefault(problem.key, now)

@@ -26,6 +26,7 @@ from orchestrator_raft.core.replicated.commands import (
     ServerObservation,
     SwitchRecoveries,
 )
+from orchestrator_raft.core.replicated.state import RECOVERIES_MAX, RETURNS_MAX
 from orchestrator_raft.core.topology import StaleStatus
 from tests.core.scenario import World
 
@@ -97,6 +98,60 @@ def test_a_claim_is_numbered_and_begins_at_replicated_time(log: Log) -> None:
     assert (1, log.state.time_ms, log.state.time_ms) == (
         recovery.number, recovery.started_ms, recovery.phase_started_ms
     )  # fmt: skip
+
+
+def returns(log: Log, identifier: str = "back", on: str = "R2", phase: str = "attach", **fields: Any) -> None:
+    """A server is being taken back, and the recovery has come to this phase."""
+    assert log.claim(identifier, kind="rejoin", on=on, phase="fence", **fields).ok
+    assert log.record(identifier, phase=phase).ok
+
+
+@pytest.mark.parametrize("kind", ["dead_primary", "takeover"])
+def test_a_return_gives_way_to_a_change_of_primary(log: Log, kind: str) -> None:
+    returns(log)
+    assert log.claim("r1", kind=kind, phase="prepare" if kind == "takeover" else "begin").ok
+    back = log.state.recoveries["back"]
+    assert back.end is EndState.FAILED
+    assert "it gave way to recovery r1" in back.timeline[-1].text
+    assert ["r1"] == [each.id for each in log.state.active_recoveries]
+    assert not log.record("back", moved=log.keys("R2")).ok, "what still runs of it records nothing more"
+
+
+@pytest.mark.parametrize(("phase", "counts"), [("fence", False), ("compare", False), ("attach", True)])
+def test_whom_it_was_attaching_may_acknowledge_from_then_on(log: Log, phase: str, counts: bool) -> None:
+    promoted(log, "dead_primary", ("R2", "R3"), stale=log.keys("P"))
+    log.finish("r1")
+    returns(log, on="P", phase=phase)
+    assert log.claim("r2", on="R1", request=Request(forced=True)).ok
+    assert (log.key("P") in log.state.clusters["c1"].ackers) is counts
+    assert log.key("P") in log.state.stale
+
+
+def test_a_return_gives_way_to_no_claim_that_is_refused(log: Log) -> None:
+    returns(log)
+    log.manager.propose(SwitchRecoveries, enabled=False)
+    assert not log.claim("r1").ok
+    assert not log.claim("r2", on="R1", request=Request(forced=True)).ok
+    assert log.state.recoveries["back"].is_active
+
+
+def test_nothing_gives_way_to_a_return(log: Log) -> None:
+    returns(log)
+    assert not log.claim("other", kind="rejoin", on="R3", phase="fence").ok
+    assert log.claim("r1").ok
+    assert not log.claim("third", kind="rejoin", on="R3", phase="fence").ok
+
+
+def test_returns_do_not_push_a_change_of_primary_out_of_the_history(log: Log) -> None:
+    """Nor the block that goes with it."""
+    promoted(log, "dead_primary", ("R2", "R3"), stale=log.keys("P"))
+    for number in range(RECOVERIES_MAX + RETURNS_MAX):
+        returns(log, f"back-{number}")
+        assert log.finish(f"back-{number}", end=EndState.FAILED).ok
+    assert "r1" in log.state.recoveries
+    assert len(log.state.recoveries) == 1 + RETURNS_MAX
+    assert f"back-{RECOVERIES_MAX + RETURNS_MAX - 1}" in log.state.recoveries
+    assert "recovery 1 of this cluster" in log.claim("again", on="R1").reason
 
 
 def test_after_a_promotion_the_cluster_is_left_alone_for_a_while(log: Log) -> None:

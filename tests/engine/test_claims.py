@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from orchestrator_raft.core.analysis import Diagnosis, analyze
 from orchestrator_raft.core.errors import Unavailable
 from orchestrator_raft.core.gtid import EMPTY_MYSQL
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.model import Acknowledgement
 from orchestrator_raft.core.replicated import Result
 from orchestrator_raft.core.replicated.commands import (
     ClaimRecovery,
@@ -24,7 +27,7 @@ from orchestrator_raft.core.topology import Cluster
 from orchestrator_raft.engine.claims import FAILED_RETRY_S, RETURN_RETRY_S
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.view import Moment
-from tests.engine.bench import PRIMARY, R1, R2, R3, Bench
+from tests.engine.bench import PRIMARY, R1, R2, R3, Bench, Gate
 from tests.engine.fleet import running_channel
 
 Work = Coroutine[Any, Any, object]
@@ -225,6 +228,64 @@ async def test_a_return_that_failed_waits_and_one_that_could_not_be_proposed_doe
     stage.bench.raft.without_authority.add("n1")
     await done(stage.claim_return())
     assert len(stage.running) == 1
+
+
+async def test_one_that_cannot_be_attached_is_tried_less_and_less_often_and_keeps_nobody_out(stage: Stage) -> None:
+    """Two servers wait, and whatever is said to either fails."""
+    await promoted(stage)
+    state = stage.bench.raft.state
+    (cluster,) = state.clusters.values()
+    straggler = next(key for key in (R1, R2, R3) if key != cluster.primary)
+    left_behind = replace(cluster, left_behind=(straggler,))
+    stage.bench.raft.state = replace(state, clusters={cluster.id: left_behind})
+    stage.bench.sessions["n1"].failure_of = lambda _key, _sql: ("reset", 0)
+    begun_s = stage.moment.now_s
+    tried: dict[InstanceKey, list[float]] = {PRIMARY: [], straggler: []}
+    while stage.moment.now_s - begun_s < 1000.0:
+        work = stage.claim_return()
+        if work is None:
+            await asyncio.sleep(1.0)
+            continue
+        at_s = stage.moment.now_s
+        await done(work)
+        tried[stage.bench.raft.state.recoveries[stage.running[0]].subject.key].append(at_s)
+        stage.bench.raft.without_authority.clear()
+        stage.leader.supervisor.look()
+        await stage.bench.until(lambda: stage.running == [])
+        stage.bench.raft.without_authority.add("n1")
+    assert tried[straggler][0] - begun_s < RETURN_RETRY_S, "it waits for its own failures only"
+    for times in tried.values():
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        assert len(gaps) >= 4
+        assert all(RETURN_RETRY_S * 2**number <= gap for number, gap in enumerate(gaps))
+
+
+async def test_a_dead_primary_does_not_wait_for_a_return(stage: Stage) -> None:
+    """The engine of a node while a return hangs: a statement is never answered."""
+    successor = await promoted(stage)
+    await stage.leader.close()
+    stage.bench.raft.without_authority.clear()
+    stage.bench.raft.elect("n1")
+    stage.bench.raft.state = replace(
+        stage.bench.raft.state,
+        recoveries={
+            key: replace(each, acknowledged=Acknowledgement(at_ms=1, by="anna", comment="seen"))
+            for key, each in stage.bench.raft.state.recoveries.items()
+        },
+    )
+    stage.bench.sessions["n1"].before_statement = Gate(lambda key, sql: key == PRIMARY and sql.startswith("CHANGE"))
+    stage.bench.engine("n1")
+    await stage.bench.until(lambda: any(each.phase == "attach" for each in stage.bench.raft.state.active_recoveries))
+    (back,) = stage.running
+    stage.bench.probers["n1"].crash(successor.port)
+    await stage.bench.until(lambda: back not in stage.running, at_most_s=2.0)
+    assert "it gave way" in stage.bench.raft.state.recoveries[back].timeline[-1].text
+    await stage.bench.until(lambda: cluster_primary(stage) not in (successor, PRIMARY), at_most_s=5.0)
+
+
+def cluster_primary(stage: Stage) -> InstanceKey | None:
+    (cluster,) = stage.bench.raft.state.clusters.values()
+    return cluster.primary
 
 
 # -- announcing

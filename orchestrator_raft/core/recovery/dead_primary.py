@@ -71,8 +71,34 @@ def enter_freeze(context: Context) -> tuple[Step, ...]:
     for replica in replicas(context):
         steps.append(StopReceiver(key=replica.key, required=replica.reached))
         steps.append(Reprobe(key=replica.key, required=replica.reached, deadline_s=1.0))
-    steps += [Reprobe(key=server.key, deadline_s=1.0) for server in former_replicas(context) if server.reached]
+    for server in former_replicas(context):
+        if server.reached:
+            steps += _hold_still(context, server)
+            steps.append(Reprobe(key=server.key, deadline_s=1.0))
     return (*pause, *steps)
+
+
+def _hold_still(context: Context, server: Server) -> tuple[Step, ...]:
+    """One that was being attached to the failed primary: nothing said to it earlier may act later, nor may it receive.
+
+    The first step makes it so for statements, whoever said them: the acting session ends every earlier one (D4).
+    """
+    if not _was_being_attached(context, server.key):
+        return ()
+    fence = (Fence(key=server.key, deadline_s=1.0),) if context.topology.server(server.key).stale is not None else ()
+    return (*fence, *((StopReceiver(key=server.key),) if server.channel is not None else ()))
+
+
+def _was_being_attached(context: Context, key: InstanceKey) -> bool:
+    cluster = context.topology.clusters.get(context.recovery.cluster_id)
+    is_late = cluster is not None and key in cluster.record.left_behind
+    return is_late or context.topology.server(key).stale is not None
+
+
+def _stands_still(context: Context, server: Server) -> bool:
+    """It receives nothing from the failed primary."""
+    channel = server.channel
+    return server.source != context.recovery.subject.key or channel is None or not channel.receives
 
 
 def replicas(context: Context) -> tuple[Server, ...]:
@@ -84,7 +110,8 @@ def replicas(context: Context) -> tuple[Server, ...]:
 def former_replicas(context: Context) -> tuple[Server, ...]:
     """Possible ackers that do not replicate from the primary any more: what they got from it counts, no more.
 
-    They were moved below another replica, or they are successors that were lost in an earlier attempt and are fenced.
+    They were moved below another replica, or they are successors that were lost in an earlier attempt and are fenced,
+    or they were just being taken back and are stopped.
     """
     recovery, topology = context.recovery, context.topology
     cluster = topology.clusters.get(recovery.cluster_id)
@@ -94,7 +121,7 @@ def former_replicas(context: Context) -> tuple[Server, ...]:
     return tuple(
         replace(server, stale=None)
         for server in servers
-        if server.source != recovery.subject.key
+        if (server.source != recovery.subject.key or _was_being_attached(context, server.key))
         and (server.stale is None or server.stale.status is not StaleStatus.QUARANTINED)
     )
 
@@ -109,7 +136,11 @@ def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     if every and not any(isinstance(each.step, StopReceiver) for each in outcomes):
         return replace(recovery, attempt=1).marked("fenced", now, str(failed.key)).goto("freeze", now)
     frozen = tuple(server for server in every if server.reached and is_frozen(outcomes, server.key))
-    former = tuple(each for each in former_replicas(context) if each.reached and succeeded(outcomes, Reprobe, each.key))
+    former = tuple(
+        each
+        for each in former_replicas(context)
+        if each.reached and succeeded(outcomes, Reprobe, each.key) and _stands_still(context, each)
+    )
     if not frozen and any(server.reached for server in every) and recovery.attempt < FREEZE_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).goto("freeze", now)
     obstacle = loss_obstacle(context, (*frozen, *former))

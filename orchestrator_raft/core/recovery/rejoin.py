@@ -4,6 +4,10 @@ Theory (design D4). First nobody may write there; then it is read, and only afte
 grows. If the primary has everything the server has, it becomes a replica. If not, it holds transactions that nobody
 was promised, or that were lost: it is fenced, kept out, and its extra transactions are named, so that people can fetch
 them before it is rebuilt.
+
+A return is never urgent: it ends at once, in whatever phase, when its cluster needs another primary or a person wants
+one. The server that was being attached then may already replicate from the failed primary: the claim makes it a
+possible acker, so that the failover stops and reads it like the others, and later it returns anew.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ from orchestrator_raft.core.topology import Server, StaleStatus, Topology
 
 ATTEMPTS_MAX = 5
 RETRY_PAUSE_S = 0.5
+ATTACH = "attach"
+"""The phase from whose beginning on the server may replicate from the primary, and acknowledge its commits."""
 UNKNOWN = "unknown ones, since GTIDs are missing on one side"
 
 
@@ -111,7 +117,7 @@ def leave_compare(context: Context, outcomes: Outcomes) -> Recovery:
         kept_out = replace(recovery, lost_gtids=extra).with_errors((text,))
         return kept_out.ended(EndState.QUARANTINED, now, text)
     attached = replace(recovery, successor=primary.key, attempt=1)
-    return attached.marked("compared", now, f"{primary.key} has everything it has").goto("attach", now)
+    return attached.marked("compared", now, f"{primary.key} has everything it has").goto(ATTACH, now)
 
 
 def extra_transactions(server: Server, primary: Server) -> tuple[str, str]:
@@ -159,7 +165,7 @@ REJOIN = Kind(
     (
         Phase("fence", "Refuse writes there, then read it", enter_fence, leave_fence),
         Phase("compare", "Read the primary and compare", enter_compare, leave_compare),
-        Phase("attach", "Make it a replica of the primary", enter_attach, leave_attach),
+        Phase(ATTACH, "Make it a replica of the primary", enter_attach, leave_attach),
     ),
     counts=False,
 )

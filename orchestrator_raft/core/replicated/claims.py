@@ -28,12 +28,17 @@ def refuse_claim(state: State, recovery: Recovery, block_ms: int) -> ClaimRefusa
     if nonsense:
         return ClaimRefusal(nonsense)
     running = state.active_recovery(recovery.cluster_id)
-    if running is not None:
+    if running is not None and not gives_way(running, recovery.kind):
         text = f"recovery {running.id} of this cluster is running since it was claimed by {running.holder}"
         return ClaimRefusal(text, running.id)
     if recovery.request.forced:
         return None
     return _refuse_automatic(state, recovery, block_ms)
+
+
+def gives_way(running: Recovery, kind: str) -> bool:
+    """A return ends at once for a recovery that changes the primary: it can begin again, an outage cannot wait."""
+    return not KINDS[running.kind].counts and KINDS[kind].counts
 
 
 def _refuse_nonsense(state: State, recovery: Recovery) -> str:

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.losses import as_found
-from orchestrator_raft.core.recovery.model import Acknowledgement, Recovery
+from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery, Subject
+from orchestrator_raft.core.recovery.rejoin import ATTACH
 from orchestrator_raft.core.replicated.audit import audited
-from orchestrator_raft.core.replicated.claims import refuse_claim
+from orchestrator_raft.core.replicated.claims import gives_way, refuse_claim
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
     ClaimRecovery,
@@ -24,21 +25,26 @@ from orchestrator_raft.core.replicated.state import (
     BLOCKED_MAX,
     DETECTIONS_MAX,
     RECOVERIES_MAX,
+    RETURNS_MAX,
     BlockedRecovery,
     Detection,
     Result,
     State,
 )
+from orchestrator_raft.core.topology.clusters import with_new_ackers
 
 Applied = tuple[State, Result]
 
 
 def claim(state: State, command: ClaimRecovery) -> Applied:
-    refusal = refuse_claim(state, command.recovery, command.block_ms)
+    free = _with_return_ended(state, command)
+    refusal = refuse_claim(free, command.recovery, command.block_ms)
     if refusal is not None:
         return state, Result(False, refusal.reason, refusal.blocking_recovery_id)
+    state = free
     number = state.recovery_number + 1
     recovery = replace(command.recovery, number=number, started_ms=state.time_ms, phase_started_ms=state.time_ms)
+    recovery = replace(recovery, subject=_without_stale(state, recovery.subject))
     recovery = recovery.marked("claimed", state.time_ms, recovery.holder)
     if KINDS[recovery.kind].counts:
         recovery = as_found(recovery, state.servers[recovery.subject.key].facts)
@@ -53,13 +59,49 @@ def claim(state: State, command: ClaimRecovery) -> Applied:
     return audited(claimed, command, "claim-recovery", text, subject.key), Result(True, value=recovery.id)
 
 
+def _with_return_ended(state: State, command: ClaimRecovery) -> State:
+    """A return that gives way to this claim has ended; membership stands still from the one to the other.
+
+    What kept standing still with it must not be missed now: replicas that came meanwhile, and the server that it was
+    attaching, may acknowledge.
+    """
+    claimed = command.recovery
+    running = state.active_recovery(claimed.cluster_id)
+    if (
+        running is None
+        or claimed.cluster_id not in state.clusters
+        or claimed.kind not in KINDS
+        or not gives_way(running, claimed.kind)
+    ):
+        return state
+    text = f"it gave way to recovery {claimed.id} ({claimed.kind}) of {claimed.subject.key}"
+    ended = running.ended(EndState.FAILED, state.time_ms, text)
+    after = replace(state, recoveries={**state.recoveries, ended.id: ended})
+    record = with_new_ackers(state.clusters[claimed.cluster_id], state.servers)
+    if running.phase == ATTACH:
+        record = replace(record, ackers=tuple(sorted({*record.ackers, running.subject.key})))
+    after = replace(after, clusters={**after.clusters, record.id: record})
+    text = f"recovery {ended.id} ({ended.kind}): {text}"
+    return audited(after, command, "finish-recovery", text, ended.subject.key)
+
+
+def _without_stale(state: State, subject: Subject) -> Subject:
+    """A stale primary that was just being attached is no replica to be promoted or moved; it is a possible acker."""
+    return replace(subject, replicas=tuple(key for key in subject.replicas if key not in state.stale))
+
+
 def _bounded(recoveries: dict[str, Recovery]) -> dict[str, Recovery]:
-    """Drop the oldest ended ones beyond the limit; a running one is never dropped."""
-    excess = len(recoveries) - RECOVERIES_MAX
-    if excess <= 0:
-        return recoveries
-    ended = [key for key, recovery in recoveries.items() if not recovery.is_active][:excess]
-    return {key: recovery for key, recovery in recoveries.items() if key not in set(ended)}
+    """Drop the oldest ended ones beyond the limits; a running one is never dropped.
+
+    Returns have a limit of their own: one that fails over and over must not push a change of primary out, by which the
+    cluster is known not to be recovered again so soon.
+    """
+    dropped: set[str] = set()
+    for counts, limit in ((True, RECOVERIES_MAX), (False, RETURNS_MAX)):
+        of_kind = [key for key, recovery in recoveries.items() if KINDS[recovery.kind].counts is counts]
+        excess = max(0, len(of_kind) - limit)
+        dropped.update([key for key in of_kind if not recoveries[key].is_active][:excess])
+    return {key: recovery for key, recovery in recoveries.items() if key not in dropped} if dropped else recoveries
 
 
 def resume(state: State, command: ResumeRecovery) -> Applied:

@@ -16,6 +16,8 @@ from orchestrator_raft.core.topology import ClusterRecord, Downtime, Marks, Serv
 RESULTS_MAX = 1000
 AUDIT_MAX = 1000
 RECOVERIES_MAX = 200
+RETURNS_MAX = 50
+"""Recoveries that change no primary have a history of their own."""
 DETECTIONS_MAX = 200
 BLOCKED_MAX = 100
 

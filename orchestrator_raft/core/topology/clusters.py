@@ -263,3 +263,8 @@ def observe_ackers(cluster: ClusterRecord, records: Records, replicas: Replicas)
     found = {key for key in of_primary if (facts := records[key].facts) is not None and facts.semi_sync.replica_enabled}
     missing = found - set(cluster.ackers)
     return replace(cluster, ackers=tuple(sorted({*cluster.ackers, *missing}))) if missing else cluster
+
+
+def with_new_ackers(cluster: ClusterRecord, records: Records) -> ClusterRecord:
+    """The same for one cluster, whatever else is not to change."""
+    return observe_ackers(cluster, records, _replicas(resolve_sources(records)))
