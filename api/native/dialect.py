@@ -20,7 +20,7 @@ from ..dialect import Raw, require_comment
 from ..exchange import Answer, Ask
 from ..node import NodeStatus
 from ..routing import Match
-from .values import Json, plain
+from .values import Json, document, plain
 
 PROBLEM = "application/problem+json"
 SLICE = 25
@@ -64,11 +64,12 @@ class NativeDialect:
         value = reply.value
         if operation.name == "topology" and isinstance(value, Cluster) and reply.moment is not None:
             return {"cluster": value.name, "text": text_topology.tree(value, Scene(reply.moment, node))}
+        topology = reply.moment.topology if reply.moment is not None else None
         if not isinstance(value, list | tuple):
-            return plain(value)
+            return document(value, topology)
         items = []
         for position, item in enumerate(value, start=1):
-            items.append(plain(item))
+            items.append(document(item, topology))
             if position % SLICE == 0:
                 await asyncio.sleep(0)
         return items

@@ -13,9 +13,10 @@ from enum import Enum
 from typing import Any
 
 from orchestrator_raft.core.analysis import Diagnosis
+from orchestrator_raft.core.candidates import promise_of
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey, Unreachable
-from orchestrator_raft.core.topology import Cluster, Server
+from orchestrator_raft.core.topology import Cluster, Server, Topology
 
 Json = Any
 
@@ -38,6 +39,14 @@ def plain(value: Any) -> Json:
     if isinstance(value, set | frozenset):
         return sorted(plain(each) for each in value)
     return value
+
+
+def document(value: Any, topology: Topology | None) -> Json:
+    """The same of a value that was asked for; a cluster says too what it promises now, which its topology knows."""
+    shown = plain(value)
+    if isinstance(value, Cluster) and topology is not None:
+        shown["no_loss_promise"] = plain(promise_of(topology, value.id))
+    return shown
 
 
 def _server(server: Server) -> Mapping[str, Any]:

@@ -172,7 +172,8 @@ class SemiSync:
     """The server uses the words source and replica in its semi-sync variables."""
 
     def structural(self) -> SemiSync:
-        return replace(self, source_active=False, source_clients=0, replica_active=False)
+        """``source_active`` stays: what the promise rests on has to be known when nobody can be asked any more."""
+        return replace(self, source_clients=0, replica_active=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

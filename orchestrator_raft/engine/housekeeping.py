@@ -1,4 +1,4 @@
-"""What has to be done now and then by the leader: expire downtimes, forget servers long unseen.
+"""What has to be done now and then by the leader: expire downtimes, forget servers long unseen, confirm promises.
 
 ``due`` is asked at every look and answers with work that is not yet done; it decides from a moment and awaits nothing.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated.commands import EndDowntime, ForgetServers
+from orchestrator_raft.engine.catching_up import CatchingUp
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.view import Moment
 
@@ -21,9 +22,11 @@ class Housekeeping:
 
     def __init__(self, proposals: Proposals) -> None:
         self._proposals = proposals
+        self._catching_up = CatchingUp(proposals)
 
     def due(self, moment: Moment) -> Iterator[tuple[str, Work]]:
         """Chores by name."""
+        yield from self._catching_up.due(moment)
         for key, downtime in moment.state.downtimes.items():
             if downtime.ends_ms <= moment.now_ms:
                 yield f"end downtime {key}", self._proposals.propose(EndDowntime, key=key, expired=True)

@@ -3,6 +3,8 @@
 Rules
 - One observation a server, under its own key; other addresses under which it was reached lead to that key.
 - Lag, positions and GTID sets stay here. Only structural differences are handed to Raft (design D3.3).
+- Semi-sync that goes out of force is structure and handed on at once; that it is in force again only when it has been
+  for a while, so that a primary on which it comes and goes cannot fill the log.
 - Nothing here awaits: reading the inventory and deciding on it happen in one go.
 """
 
@@ -26,6 +28,9 @@ from orchestrator_raft.core.replicated.commands import ServerObservation
 from orchestrator_raft.core.replicated.servers import is_absorbed
 from orchestrator_raft.core.topology import ServerRecord
 
+SEMI_SYNC_HOLD_S = 30.0
+"""So long after semi-sync was last seen out of force on a server it counts as out of force."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -41,6 +46,7 @@ class Inventory:
     def __init__(self) -> None:
         self._observations: dict[InstanceKey, Observation] = {}
         self._addresses: dict[InstanceKey, InstanceKey] = {}
+        self._out_of_force_at_s: dict[InstanceKey, float] = {}
 
     def __repr__(self) -> str:
         reached = sum(1 for each in self._observations.values() if each.reached)
@@ -86,6 +92,8 @@ class Inventory:
             else:
                 self._addresses[address] = key
                 self._observations.pop(address, None)
+        if facts.semi_sync.source_enabled and not facts.semi_sync.source_active:
+            self._out_of_force_at_s[key] = at_s
         before = self._observations.get(key)
         self._observations[key] = Observation(
             key=key, result=Reached(facts, result.latency_s), at_s=at_s, facts=facts, seen_at_s=at_s
@@ -126,6 +134,7 @@ class Inventory:
 
     def forget(self, key: InstanceKey) -> None:
         self._observations.pop(key, None)
+        self._out_of_force_at_s.pop(key, None)
         for address in [address for address, target in self._addresses.items() if target == key]:
             del self._addresses[address]
 
@@ -134,7 +143,7 @@ class Inventory:
         found = []
         for key, observation in self._observations.items():
             record = state.servers.get(key)
-            facts = observation.facts.structural() if observation.facts is not None else None
+            facts = self._structural(observation)
             addresses = tuple(address for address, target in self._addresses.items() if target == key)
             if record is None and not observation.reached:
                 continue
@@ -143,6 +152,16 @@ class Inventory:
                 seen = ServerObservation(key=key, facts=facts, reachable=observation.reached, addresses=addresses)
                 found.append(seen)
         return (*found, *self._unknown_sources(state))
+
+    def _structural(self, observation: Observation) -> Facts | None:
+        """What is to be replicated of a server."""
+        if observation.facts is None:
+            return None
+        facts = observation.facts.structural()
+        lapsed_at_s, seen_at_s = self._out_of_force_at_s.get(observation.key), observation.seen_at_s
+        if lapsed_at_s is None or seen_at_s is None or seen_at_s - lapsed_at_s >= SEMI_SYNC_HOLD_S:
+            return facts
+        return replace(facts, semi_sync=replace(facts.semi_sync, source_active=False))
 
     def _unknown_sources(self, state: State) -> tuple[ServerObservation, ...]:
         """Sources that nobody has reached yet, but that a known replica names: the fleet is not shown without them."""

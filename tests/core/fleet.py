@@ -3,7 +3,8 @@
 Theory. A server has what it has executed (its binary log) and what it has only received (relay log). A replica whose
 receiver runs takes over whatever its source has in its binary log; a changed source drops the relay log, as a GTID
 restart does. Under semi-sync a commit is in the binary log at once, and acknowledged to its client when enough
-connected replicas with semi-sync hold it. Clients are the worst there are: they write wherever somebody lets them.
+connected replicas with semi-sync hold it, or at once while it is out of force. Clients are the worst there are: they
+write wherever somebody lets them.
 
 Nothing here knows what a recovery wants. Whether the manager reaches a server (``reachable``) and whether that lives
 (``alive``) are two things, so that a primary can be out of reach and still take writes.
@@ -138,7 +139,7 @@ class Fleet:
         own = server.executed.only_from({server.uuid})
         transaction = parse_mysql(f"{server.uuid}:{own.count() + 1}")
         server.executed = server.executed.union(transaction)
-        if server.source_semi_sync:
+        if server.source_semi_sync and server.source_active:
             server.pending = transaction
         else:
             self.acknowledged = self.acknowledged.union(transaction)

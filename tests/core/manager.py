@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator_raft.core.candidates import has_caught_up, semi_sync_promises
 from orchestrator_raft.core.instance import InstanceKey, Observation, Reached
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.kinds import KINDS
@@ -23,6 +24,7 @@ from orchestrator_raft.core.replicated import Result, State, apply
 from orchestrator_raft.core.replicated.commands import (
     ClaimRecovery,
     Command,
+    ConfirmCaughtUp,
     FinishRecovery,
     MarkStale,
     ObserveServers,
@@ -108,6 +110,17 @@ class Manager:
                 differing.append(ServerObservation(key=key, facts=facts, reachable=observation.reached))
         if differing:
             self.propose(ObserveServers, servers=tuple(differing))
+        self._confirm()
+
+    def _confirm(self) -> None:
+        """What the engine's housekeeping does once replicas have what their primary had when semi-sync was in force."""
+        for cluster in self.topology.clusters.values():
+            primary = self.topology.primary_of(cluster.id)
+            facts = primary.fresh if primary is not None else None
+            if cluster.record.caught_up or facts is None or facts.executed is None:
+                continue
+            if semi_sync_promises(facts).holds and has_caught_up(self.topology, cluster.record, facts.executed):
+                self.propose(ConfirmCaughtUp, cluster_id=cluster.id, lapses=cluster.record.lapses)
 
     @property
     def topology(self) -> Topology:

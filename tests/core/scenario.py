@@ -270,6 +270,7 @@ _OPTIONS: dict[str, Option] = {
     "unseen": _unseen,
     "semi-sync": _semi_sync,
     "semi-sync-inactive": _sets("source_active", lambda _: False),
+    "semi-sync-active": _sets("source_active", lambda _: True),
     "timeout-ms": _sets("timeout_ms", int),
     "acks": _sets("acks", lambda _: True),
     "noack": _sets("acks", lambda _: False),

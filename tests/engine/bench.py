@@ -19,6 +19,7 @@ from orchestrator_raft.core.policy import ClusterFilters, Policy
 from orchestrator_raft.core.recovery.model import Recovery, Request
 from orchestrator_raft.core.replicated import Command, Result
 from orchestrator_raft.core.replicated.commands import ClaimRecovery
+from orchestrator_raft.engine.catching_up import CatchingUp
 from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside, Reports
 from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.engine.subjects import new_recovery, subject_of
@@ -213,6 +214,8 @@ class Bench:
         for each in self.fleet.servers:
             await leader.discovery.probe_now(each, timeout_s=1.0)
         await leader.recorder.flush()
+        for _name, work in CatchingUp(leader.proposals).due(leader.viewer.moment()):
+            await work
 
     def recovery(
         self, leader: Leader, kind: str = "dead_primary", on: InstanceKey = PRIMARY, name: str = "r1", **request: Any

@@ -20,7 +20,7 @@ from orchestrator_raft.core.instance import (
 from orchestrator_raft.core.replicated import State, apply
 from orchestrator_raft.core.replicated.commands import ForgetServers, ObserveServers
 from orchestrator_raft.core.topology import ServerRecord
-from orchestrator_raft.engine.inventory import Inventory
+from orchestrator_raft.engine.inventory import SEMI_SYNC_HOLD_S, Inventory
 from tests.engine.bench import PRIMARY, R1, R2
 from tests.engine.fleet import primary_facts, replica_facts, uuid_of
 
@@ -262,3 +262,51 @@ def test_a_forgotten_server_is_recorded_again_only_when_it_is_seen_again(stage: 
     assert stage.flush() == 0
     stage.sees(R1, replica_facts(R1, R2))
     assert stage.flush() == 1
+
+
+# -- semi-sync that comes and goes
+
+
+def in_force(active: bool) -> Facts:
+    facts = primary_facts(PRIMARY)
+    return replace(facts, semi_sync=replace(facts.semi_sync, source_active=active))
+
+
+def recorded_in_force(stage: Stage) -> bool:
+    facts = stage.known[PRIMARY].facts
+    assert facts is not None
+    return facts.semi_sync.source_active
+
+
+def test_semi_sync_that_falls_back_is_urgent_and_handed_on_at_once() -> None:
+    stage = Stage()
+    stage.sees(PRIMARY, in_force(True))
+    assert stage.flush() == 1 and recorded_in_force(stage)
+    assert stage.is_urgent(in_force(False))
+    stage.sees(PRIMARY, in_force(False))
+    assert stage.flush() == 1 and not recorded_in_force(stage)
+
+
+def test_semi_sync_that_comes_and_goes_changes_the_log_twice() -> None:
+    stage = Stage()
+    stage.sees(PRIMARY, in_force(True))
+    stage.flush()
+    changes = 0
+    for number in range(200):
+        stage.sees(PRIMARY, in_force(number % 2 == 1))
+        changes += stage.flush()
+    assert changes == 1
+    for _ in range(round(SEMI_SYNC_HOLD_S) + 1):
+        stage.sees(PRIMARY, in_force(True))
+        changes += stage.flush()
+    assert (changes, recorded_in_force(stage)) == (2, True)
+
+
+def test_semi_sync_that_was_never_seen_out_of_force_is_believed_at_once() -> None:
+    """Also where it was off, as on a replica that is promoted."""
+    stage = Stage()
+    off = replace(primary_facts(PRIMARY).semi_sync, source_enabled=False, source_active=False)
+    stage.sees(PRIMARY, replace(primary_facts(PRIMARY), semi_sync=off))
+    stage.flush()
+    stage.sees(PRIMARY, in_force(True))
+    assert stage.flush() == 1 and recorded_in_force(stage)

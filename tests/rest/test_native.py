@@ -12,6 +12,7 @@ from orchestrator_raft.core.analysis import analyze
 from orchestrator_raft.core.gtid import parse_mysql
 from orchestrator_raft.core.instance import InstanceKey, PromotionRule, ThreadState
 from orchestrator_raft.core.policy import ClusterFilters, Policy
+from tests.engine.fleet import key
 from tests.rest.rig import Rig
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,6 +23,7 @@ PROBLEM = "application/problem+json"
 async def test_values_are_in_the_fields_own_words(reading: Rig) -> None:
     [cluster] = (await reading.first.get("/api/v2/clusters")).json
     assert (cluster["name"], cluster["alias"], cluster["primary"]) == ("127.0.0.1:24000", "bench", "127.0.0.1:24000")
+    assert cluster["no_loss_promise"] == {"holds": True, "because": ""}
     server = (await reading.first.get("/api/v2/servers/127.0.0.1:24001")).json
     assert (server["server"], server["source"], server["reached"]) == ("127.0.0.1:24001", "127.0.0.1:24000", True)
     assert server["facts"]["channels"][0]["receiver"] == "running"
@@ -31,6 +33,18 @@ async def test_values_are_in_the_fields_own_words(reading: Rig) -> None:
     assert topology["text"].count("\n") == 3
     node = (await reading["n2"].get("/api/v2/raft")).json
     assert (node["node_id"], node["role"], node["holds_authority"]) == ("n2", "Follower", False)
+
+
+async def test_a_cluster_that_promises_nothing_says_why() -> None:
+    async with Rig(3) as rig:
+        await rig.discovered()
+        await rig.until(lambda: all(each.caught_up for each in rig.raft.state.clusters.values()))
+        rig.fleet[24000].set_semi_sync(source_enabled=False)
+        await rig.until(lambda: not rig.raft.state.servers[key(24000)].facts.semi_sync.source_enabled)
+        for node in ("n1", "n2"):
+            [cluster] = (await rig[node].get("/api/v2/clusters")).json
+            assert cluster["no_loss_promise"]["holds"] is False
+            assert cluster["no_loss_promise"]["because"] == "semi-sync is off on the primary (127.0.0.1:24000)"
 
 
 async def test_a_cluster_may_be_named_by_a_member_in_one_segment(reading: Rig) -> None:

@@ -5,7 +5,18 @@ receivers of n-k+1 of them and at least one of any k is among those, and none of
 whatever was acknowledged is held by one that answered. So n-k+1 answers are needed, and it does not matter which.
 
 Semi-sync counts only if it cannot be left silently: on the primary, AFTER_SYNC, waiting also when no replica is there,
-and with a timeout so long that a person is awake before it passes.
+and with a timeout so long that a person is awake before it passes. And it has to be in force: a primary whose timeout
+did pass goes on acknowledging alone (status OFF) until its replicas have caught up, whatever its settings say by then.
+
+What it acknowledged while semi-sync was not in force, or as a replica before it was promoted, nobody waited for. It is
+held by k possible ackers, like all the rest, once k of them were seen with everything that the primary had when
+semi-sync was seen in force: what it had not by then, it acknowledged under semi-sync. So that sight is what makes the
+promise (``caught_up``, replicated), and every change of the primary or of its semi-sync, k included, ends it
+(``lapses``). Only then does it hold for a leader that has never seen the primary alive.
+
+When the primary dies the last facts that were replicated count. What changes between the last probe and the death is
+not seen: a person who switches semi-sync off just then takes the promise with him. A switch-off by timeout cannot hide
+there, since it takes an hour of commits that nobody confirms, and coming back takes replicas that have caught up.
 """
 
 from __future__ import annotations
@@ -13,8 +24,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import Facts, InstanceKey
-from orchestrator_raft.core.topology import ClusterRecord
+from orchestrator_raft.core.topology import ClusterRecord, Server, Topology
 
 TIMEOUT_MIN_MS = 3_600_000
 """A semi-sync timeout below an hour promises nothing: the primary would go on alone."""
@@ -42,11 +54,41 @@ def semi_sync_promises(primary: Facts | None) -> Promise:
         (not semi_sync.wait_without_replicas, "the primary does not wait when no replica is connected"),
         (semi_sync.timeout_ms < TIMEOUT_MIN_MS, f"the semi-sync timeout is {semi_sync.timeout_ms} ms, below an hour"),
         (semi_sync.wait_for_replica_count < 1, "the primary waits for no replica"),
+        (not semi_sync.source_active, "semi-sync is not in force: the primary acknowledges without its replicas"),
     )
     for holds, because in obstacles:
         if holds:
             return Promise(False, f"{because} ({primary.key})")
     return Promise(True)
+
+
+def promised(cluster: ClusterRecord, primary: Facts | None) -> Promise:
+    """Whether k possible ackers hold whatever was acknowledged, by what is replicated; who answers is left out."""
+    able = semi_sync_promises(primary)
+    if not able.holds or primary is None or cluster.caught_up:
+        return able
+    return Promise(
+        False,
+        f"{primary.key} may have acknowledged writes before its semi-sync was in force, and too few of its semi-sync "
+        "replicas have been seen with all of those",
+    )
+
+
+def has_caught_up(topology: Topology, cluster: ClusterRecord, gtids: GtidSet) -> bool:
+    """As many possible ackers as the primary waits for answer now and have all of ``gtids``."""
+    primary = topology.servers.get(cluster.primary) if cluster.primary is not None else None
+    if primary is None or primary.facts is None:
+        return False
+    servers = (topology.servers.get(key) for key in cluster.ackers)
+    holders = [server for server in servers if server is not None and _holds(server, gtids)]
+    return len(holders) >= max(1, primary.facts.semi_sync.wait_for_replica_count)
+
+
+def _holds(server: Server, gtids: GtidSet) -> bool:
+    """It has all of it, and could give it to others."""
+    received = server.fresh.received if server.fresh is not None and server.stale is None else None
+    filters = server.channel is not None and server.channel.has_filters
+    return received is not None and received.family == gtids.family and not filters and received.covers(gtids)
 
 
 def answers_needed(ackers: Collection[InstanceKey], waits_for: int) -> int:
@@ -66,7 +108,7 @@ def missing_ackers(
 
 def promise(cluster: ClusterRecord, primary: Facts | None, reachable: Collection[InstanceKey]) -> Promise:
     """What the cluster can promise right now, given the servers that answer."""
-    able = semi_sync_promises(primary)
+    able = promised(cluster, primary)
     if not able.holds or primary is None:
         return able
     if len(cluster.ackers) < primary.semi_sync.wait_for_replica_count:
@@ -76,3 +118,19 @@ def promise(cluster: ClusterRecord, primary: Facts | None, reachable: Collection
         names = ", ".join(str(key) for key in missing)
         return Promise(False, f"possible ackers out of reach: {names}")
     return Promise(True)
+
+
+def promise_of(topology: Topology, cluster_id: str) -> Promise:
+    """The same, for people: by what was seen last, or where this node does not look itself, by what is replicated."""
+    cluster, primary = topology.clusters.get(cluster_id), topology.primary_of(cluster_id)
+    if cluster is None or primary is None:
+        return Promise(False, "the cluster has no primary")
+    members = {server.key: server for server in topology.members(cluster_id)}
+    reachable = [key for key in cluster.record.ackers if key in members and _answers(members[key])]
+    return promise(cluster.record, primary.facts, reachable)
+
+
+def _answers(server: Server) -> bool:
+    if server.observation is not None:
+        return server.reached
+    return server.record is not None and server.record.reachable

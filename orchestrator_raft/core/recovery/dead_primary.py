@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from orchestrator_raft.core.candidates import Verdict, choose, unfit
 from orchestrator_raft.core.instance import Facts, InstanceKey
-from orchestrator_raft.core.recovery.losses import is_loss_accepted, loss_obstacle, lost_transactions
+from orchestrator_raft.core.recovery.losses import is_loss_accepted, loss_risk, lost_transactions, with_risk
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
 from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, RETRY_PAUSE_S, hooks, may_be_open, promote_phase
@@ -143,13 +143,14 @@ def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     )
     if not frozen and any(server.reached for server in every) and recovery.attempt < FREEZE_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).goto("freeze", now)
-    obstacle = loss_obstacle(context, (*frozen, *former))
-    if obstacle:
-        return _wait_for_ackers(context, recovery, obstacle)
+    risk = loss_risk(context, (*frozen, *former))
+    if risk is not None and not is_loss_accepted(context):
+        return _wait_for_ackers(context, recovery, risk.as_obstacle)
     designated = recovery.request.designated
     designated = None if designated in recovery.stale else designated
     verdict = choose(failed, frozen, context.policy, designated, former=former)
-    return chosen(context, _with_refused(context, recovery, outcomes, verdict), failed, verdict)
+    decided = chosen(context, _with_refused(context, recovery, outcomes, verdict), failed, verdict)
+    return with_risk(decided, risk, now) if decided.successor is not None else decided
 
 
 def _not_fenced(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:

@@ -9,29 +9,31 @@ A replica with replication filters cannot give others what it has received, so i
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 
-from orchestrator_raft.core.candidates import Verdict, missing_ackers, semi_sync_promises
+from orchestrator_raft.core.candidates import Verdict, missing_ackers, promised
 from orchestrator_raft.core.gtid import GtidSet, parse
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.policy import LossPolicy
 from orchestrator_raft.core.recovery.machine import Context
 from orchestrator_raft.core.recovery.model import Recovery
-from orchestrator_raft.core.topology import Server
+from orchestrator_raft.core.topology import ClusterRecord, Server
 
 GTIDS_RECORDED_MAX = 8192
 
 
-def as_found(recovery: Recovery, primary: Facts | None) -> Recovery:
+def as_found(recovery: Recovery, cluster: ClusterRecord, primary: Facts | None) -> Recovery:
     """Note at the claim what the primary is like: once something was done to it nobody could tell any more."""
+    found = promised(cluster, primary)
     if primary is None:
-        return recovery
+        return replace(recovery, unpromised_because=found.because)
     return replace(
         recovery,
         semi_sync=primary.semi_sync.source_enabled,
         wait_for_replica_count=primary.semi_sync.wait_for_replica_count,
-        promised=semi_sync_promises(primary).holds,
+        promised=found.holds,
+        unpromised_because=found.because,
         reopen=primary.is_writable,
     )
 
@@ -41,31 +43,46 @@ def is_loss_accepted(context: Context) -> bool:
     return context.policy.loss_policy(context.recovery.promised) is LossPolicy.ANY
 
 
-def loss_obstacle(context: Context, frozen: tuple[Server, ...]) -> str:
-    """Why a promotion now could lose an acknowledged transaction; empty when it could not, or may."""
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """What a promotion now could lose, and what to do about it."""
+
+    text: str
+    advice: str = ""
+
+    @property
+    def as_obstacle(self) -> str:
+        return f"{self.text}: {self.advice}" if self.advice else self.text
+
+
+def with_risk(recovery: Recovery, risk: Risk | None, now_ms: int) -> Recovery:
+    """A promotion in spite of ``risk`` says so in its record; where semi-sync is on, people count on the opposite."""
+    if risk is None:
+        return recovery
+    marked = recovery.marked("may lose", now_ms, risk.text)
+    return marked.with_errors((f"acknowledged writes may be lost: {risk.text}",)) if recovery.semi_sync else marked
+
+
+def loss_risk(context: Context, frozen: tuple[Server, ...]) -> Risk | None:
+    """Why a promotion now could lose an acknowledged transaction; None when it could not."""
     recovery = context.recovery
-    if is_loss_accepted(context):
-        return ""
     if not recovery.promised:
-        return (
-            "DataLossPolicy is 'none' and the semi-sync set-up of "
-            f"{recovery.subject.key} does not promise that replicas have every acknowledged write"
-        )
+        text = f"replicas need not have every write that {recovery.subject.key} acknowledged"
+        advice = f"bring {recovery.subject.key} back, or set DataLossPolicy to 'any'"
+        return Risk(f"{text}, because {recovery.unpromised_because}", advice)
     lacking = _lacking(recovery, frozen)
     if lacking:
         lost = ", ".join(str(each.key) for each in recovery.refused if each.key not in {s.key for s in frozen})
-        return f"only {lost or 'a replica that is gone'} had {lacking.describe(200)}: bring it back, {_OR_ACCEPT}"
+        text = f"only {lost or 'a replica that is gone'} had {lacking.describe(200)}"
+        return Risk(text, "bring it back, or set DataLossPolicy to 'any'")
     missing = missing_ackers(_ackers(context), recovery.wait_for_replica_count, _answering(frozen))
     if not missing:
-        return ""
+        return None
     names = ", ".join(str(key) for key in missing)
-    return (
-        f"{names} may have acknowledged transactions that nobody else has, and does not answer: bring it back, or "
-        f"forget it if it is lost for good, {_OR_ACCEPT}"
+    return Risk(
+        f"{names} may have acknowledged transactions that nobody else has, and does not answer",
+        "bring it back, or forget it if it is lost for good, or set DataLossPolicy to 'any'",
     )
-
-
-_OR_ACCEPT = "or set DataLossPolicy to 'any'"
 
 
 def _ackers(context: Context) -> tuple[InstanceKey, ...]:

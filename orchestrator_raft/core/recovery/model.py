@@ -126,6 +126,8 @@ class Recovery:
     """Semi-sync was on at the primary, so it will be at its successor."""
     promised: bool = False
     """The primary's semi-sync promised that nothing acknowledged is lost with it, when the recovery began."""
+    unpromised_because: str = ""
+    """Why it did not promise that."""
     reopen: bool = False
     """The primary took writes when the recovery began, so it is opened again where nobody replaces it."""
     followers: tuple[InstanceKey, ...] = ()

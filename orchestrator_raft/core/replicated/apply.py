@@ -11,13 +11,14 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from orchestrator_raft.core.replicated import recoveries, servers
+from orchestrator_raft.core.replicated import promises, recoveries, servers
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
     BeginDowntime,
     ClaimRecovery,
     Command,
+    ConfirmCaughtUp,
     EndDowntime,
     FinishRecovery,
     ForgetServers,
@@ -67,6 +68,7 @@ HANDLERS: dict[type[Command], Handler] = {
     EndDowntime: servers.end_downtime,
     MarkStale: servers.mark_stale,
     ReleaseAckers: servers.release_ackers,
+    ConfirmCaughtUp: promises.confirm_caught_up,
     ClaimRecovery: recoveries.claim,
     ResumeRecovery: recoveries.resume,
     RecordPhase: recoveries.record_phase,
@@ -89,6 +91,7 @@ def apply(state: State, command: Command) -> Applied:
     if handler is None:
         return now, Result(False, f"this version knows no command {type(command).__name__}: upgrade this node")
     after, result = handler(now, command)
+    after = promises.with_lapses(now, after)
     return replace(after, results=_remember(after, command.id, result)), result
 
 

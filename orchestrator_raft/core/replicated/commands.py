@@ -164,6 +164,15 @@ class ReleaseAckers(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmCaughtUp(Command):
+    """Enough possible ackers have all that the primary had when its semi-sync went into force."""
+
+    cluster_id: str
+    lapses: int
+    """The cluster's count of lapses when the primary was read: with another one now, this is about the past."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchRecoveries(Command):
     """The peers' global switch: automatic recoveries on or off; manual ones always run."""
 
@@ -194,6 +203,7 @@ COMMANDS: tuple[type[Command], ...] = (
     AcknowledgeRecoveries,
     MarkStale,
     ReleaseAckers,
+    ConfirmCaughtUp,
     SwitchRecoveries,
     RecordAudit,
 )

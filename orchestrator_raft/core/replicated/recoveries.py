@@ -47,7 +47,8 @@ def claim(state: State, command: ClaimRecovery) -> Applied:
     recovery = replace(recovery, subject=_without_stale(state, recovery.subject))
     recovery = recovery.marked("claimed", state.time_ms, recovery.holder)
     if KINDS[recovery.kind].counts:
-        recovery = as_found(recovery, state.servers[recovery.subject.key].facts)
+        cluster = state.clusters[recovery.cluster_id]
+        recovery = as_found(recovery, cluster, state.servers[recovery.subject.key].facts)
     subject = recovery.subject
     blocked = tuple(each for each in state.blocked if each.cluster_id != recovery.cluster_id)
     claimed = replace(

@@ -42,6 +42,10 @@ class ClusterRecord:
     """Counts the changes of the primary role; publications carry it."""
     ackers: tuple[InstanceKey, ...] = ()
     """Possible ackers: replicas that may have acknowledged a semi-sync commit. Shrinks only by command (D4)."""
+    caught_up: bool = False
+    """As many possible ackers as the primary waits for have all that it had when semi-sync went into force."""
+    lapses: int = 0
+    """Counts the changes of the primary and of its semi-sync; each ends ``caught_up``."""
     left_behind: tuple[InstanceKey, ...] = ()
     """Replicas that missed a change of primary. Each is compared and attached, or kept out, when it answers."""
 
@@ -177,10 +181,6 @@ class Topology:
     def replicas_of(self, key: InstanceKey) -> tuple[Server, ...]:
         found = self.servers.get(key)
         return tuple(self.servers[replica] for replica in found.replicas) if found else ()
-
-    def cluster_of(self, key: InstanceKey) -> Cluster | None:
-        found = self.servers.get(key)
-        return self.clusters.get(found.cluster_id) if found else None
 
     def members(self, cluster_id: str) -> Iterator[Server]:
         cluster = self.clusters.get(cluster_id)
