@@ -69,12 +69,11 @@ class RaftCluster:
     def directory(self, node: str) -> Path:
         return self.root / node
 
-    async def start(self, node: str, plant: Plant = Plant.NOTHING, file_bytes_max: int = 0) -> None:
+    async def start(self, node: str, plant: Plant = Plant.NOTHING) -> None:
         """Start the process, and wait until it is ready or has ended."""
         orders = Orders(
             directory=str(self.directory(node)), bind=self._reals[node], advertise=self._addresses[node],
-            nodes=list(self._addresses.values()), plant=plant.value, file_bytes_max=file_bytes_max,
-            is_next_version=node in self.upgraded,
+            nodes=list(self._addresses.values()), plant=plant.value, is_next_version=node in self.upgraded,
         )  # fmt: skip
         with (self.root / f"{node}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(

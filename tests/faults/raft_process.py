@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import sys
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -60,8 +59,6 @@ class Orders:
     nodes: list[str]
     plant: str = ""
     is_next_version: bool = False
-    file_bytes_max: int = 0
-    """A limit of the operating system on the size of any file that this process writes; 0 for none."""
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -138,8 +135,6 @@ async def follow_changes(node: Node) -> None:
 
 
 async def serve(orders: Orders) -> None:
-    if orders.file_bytes_max:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (orders.file_bytes_max, orders.file_bytes_max))
     settings = RaftSettings(
         data_dir=Path(orders.directory), bind=orders.bind, advertise=orders.advertise,
         nodes=tuple(orders.nodes), limits=LIMITS,

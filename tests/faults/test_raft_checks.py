@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -147,4 +148,7 @@ def forget(store: Path, last_index: int) -> None:
     with closing(sqlite3.connect(store)) as database, database:
         assert database.execute("DELETE FROM journal WHERE idx > ?", (last_index,)).rowcount > 0
         database.execute("DELETE FROM snapshot WHERE idx > ?", (last_index,))
-        database.execute("UPDATE vote SET commit_index = min(commit_index, ?)", (last_index,))
+        ((hint,),) = database.execute("SELECT commit_index FROM hint")
+        commit_index = min(hint, last_index)
+        checksum = zlib.crc32(repr((commit_index,)).encode())
+        database.execute("UPDATE hint SET commit_index = ?, checksum = ?", (commit_index, checksum))
