@@ -315,13 +315,15 @@ class World:
                 self._after_step(site)
 
     def _synced(self, site: Site, life: int, mark: int) -> None:
+        """The news may be late, of a process that was woken before its time; a mark is never taken back."""
         if site.life != life or site.replica is None:
             return
         if self.now_s < site.wakes_s:
             self.at(site.wakes_s - self.now_s, self._synced, site, life, mark)
             return
-        site.disk.synced_mark = mark
-        self.step(site, site.replica.synced)
+        if mark > site.disk.synced_mark:
+            site.disk.synced_mark = mark
+            self.step(site, site.replica.synced)
 
     # what the network tells and asks
 
