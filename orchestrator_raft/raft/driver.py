@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestrator_raft.core.errors import Unavailable
+from orchestrator_raft.raft.alarm import Alarm
 from orchestrator_raft.raft.channel import Channel
+from orchestrator_raft.raft.clock import boot_time_s
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.lease import Authority
 from orchestrator_raft.raft.membership import UNKNOWN, Contact
@@ -45,8 +47,10 @@ OnFatal = Callable[[BaseException], None]
 class Driver:
     """``replica``, ``roster`` and ``transport`` are put in while the node starts; from ``run`` on, steps happen."""
 
-    def __init__(self, on_fatal: OnFatal, pending_proposals: int) -> None:
+    def __init__(self, on_fatal: OnFatal, pending_proposals: int, tick_s: float) -> None:
         self._on_fatal = on_fatal
+        self._tick_s = tick_s
+        self._alarm = Alarm()
         self.tasks = Tasks("raft", lambda _, error: self.fail(error))
         self.channel = Channel(self.tasks)
         self.proposals = Proposals(pending_proposals)
@@ -88,6 +92,7 @@ class Driver:
             return None
         self._follow_members()
         self._publish()
+        self._alarm.set(self._until_due_s())
         return result
 
     def _follow_members(self) -> None:
@@ -128,12 +133,19 @@ class Driver:
             )
         )
 
-    async def keep_ticking(self, every_s: float) -> None:
+    async def keep_ticking(self) -> None:
         while self.replica is not None:
-            await asyncio.sleep(every_s)
+            await self._alarm.wait(self._until_due_s())
             self._found_if_due()
             if not self.replica.rests():
                 self.step(self.replica.tick)
+
+    def _until_due_s(self) -> float:
+        """How long the replica may be left alone; not shorter than ``tick_s`` if it has something under way now."""
+        if self.replica is None or (self.roster is not None and not self.roster.cluster_id):
+            return self._tick_s
+        left_s = self.replica.due_s() - boot_time_s()
+        return left_s if left_s > 0 else self._tick_s
 
     # what the machine, the store and the transport tell
 

@@ -70,10 +70,10 @@ class Configuration:
 
     seats: tuple[Seat, ...]
     level: int = FIRST
+    voters: frozenset[str] = field(init=False, repr=False, compare=False)
 
-    @property
-    def voters(self) -> frozenset[str]:
-        return frozenset(seat.slot for seat in self.seats if seat.votes)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "voters", frozenset(seat.slot for seat in self.seats if seat.votes))
 
     @property
     def slots(self) -> frozenset[str]:

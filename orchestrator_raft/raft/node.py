@@ -47,7 +47,7 @@ class RaftNode(Generic[S, C, R]):
                  on_fatal: OnFatal) -> None:  # fmt: skip
         self._settings = settings
         self._codec = codec
-        self._driver = Driver(on_fatal, settings.limits.pending_proposals)
+        self._driver = Driver(on_fatal, settings.limits.pending_proposals, settings.timing.tick_s)
         self._replicated: Replicated[S, C, R] = Replicated(machine, codec, self._driver.command_applied)
         self._parts: Parts | None = None
         self._is_stopped = False
@@ -76,7 +76,7 @@ class RaftNode(Generic[S, C, R]):
         except BaseException:
             await self.stop()
             raise
-        driver.tasks.start("ticks", driver.keep_ticking(settings.timing.tick_s))
+        driver.tasks.start("ticks", driver.keep_ticking())
 
     async def stop(self) -> None:
         """Close everything; callers that wait get Unavailable. To hand leadership over first, call ``transfer``."""

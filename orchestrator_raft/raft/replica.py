@@ -151,15 +151,18 @@ class Replica:
         )
 
     def rests(self) -> bool:
-        """Whether a tick now would find nothing to do: no deadline has come and nothing is under way."""
-        now_s = self._clock()
+        """Whether a tick now would find nothing to do."""
+        return self._clock() < self.due_s()
+
+    def due_s(self) -> float:
+        """When a tick will find something to do, if nothing happens until then; NEVER while something is under way."""
         is_level = self.applied_index == self.commit_index == self.journal.last_index
         if not is_level or not self.journal.all_synced or self.self_check.is_busy:
-            return False
+            return NEVER
         if self._office is None:
-            return now_s < self._library.election_deadline_s
+            return self._library.election_deadline_s
         due_s = (self._heartbeat_s if self.others else self._ticked_s) + self._timing.heartbeat_s
-        return now_s < min(due_s, self._lease_until_s())
+        return min(due_s, self._lease_until_s())
 
     # entry points
 
