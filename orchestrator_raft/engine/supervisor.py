@@ -1,9 +1,10 @@
 """Runs the recoveries that were granted: advance, perform, record, and again (design D3.7).
 
 The truth is the replicated record. On every change the supervisor compares the running claims in the state with the
-tasks it holds: a claim without a task is taken over (ResumeRecovery, which makes this term the fencing token) and goes
-on in its recorded phase. A task stops at once when authority is gone or a proposal of its failed or was refused; then
-it records nothing more, and nothing that it began goes on.
+tasks it holds: a claim without a task is taken over (ResumeRecovery, which makes this term the fencing token), every
+server of its cluster that this leader has not seen yet is looked at, and it goes on in its recorded phase. A task stops
+at once when authority is gone or a proposal of its failed or was refused; then it records nothing more, and nothing
+that it began goes on.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from orchestrator_raft.tasks import Tasks
 
 TURNS_MAX = 500
 """More turns than any recovery can need: a loop that never ends is a defect, and then it stops."""
+
+
+FIRST_LOOK_S = 1.0
+"""The longest a recovery waits for servers that this leader has not seen yet, before it decides anything."""
 
 
 class Superseded(Exception):
@@ -67,6 +72,7 @@ class Supervisor:
         executor = self._make_executor()
         try:
             recovery = await self._take_over(recovery_id)
+            await self._look_first(recovery, executor)
             for _ in range(TURNS_MAX):
                 if not recovery.is_active:
                     self._on_ended(recovery)
@@ -101,6 +107,15 @@ class Supervisor:
         if not result.ok:
             raise Superseded(result.reason)
         return self._recorded(recovery_id)
+
+    async def _look_first(self, recovery: Recovery, executor: Executor) -> None:
+        """A new leader has seen nothing yet: what it takes for dead only because of that must decide nothing."""
+        topology = self._viewer.moment().topology
+        named = {recovery.subject.key, *recovery.subject.replicas, *recovery.followers, *recovery.stale}
+        members = {server.key for server in topology.members(recovery.cluster_id)}
+        keys = named | members | ({recovery.successor} if recovery.successor is not None else set())
+        unseen = [key for key in sorted(keys) if key in topology.servers and topology.servers[key].observation is None]
+        await executor.perform(tuple(Reprobe(key=key, deadline_s=FIRST_LOOK_S) for key in unseen), recovery)
 
     def _recorded(self, recovery_id: str) -> Recovery:
         recovery = self._consensus.state.recoveries.get(recovery_id)

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from orchestrator_raft.core.errors import AuthorityLost, Unavailable
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.instance import InstanceKey, ProbeResult, Unreachable, UnreachableKind
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.replicated import Command, Result
 from orchestrator_raft.core.replicated.commands import (
@@ -275,6 +275,49 @@ async def test_a_new_leader_goes_on_where_the_record_stands(stage: Stage, at: st
     assert stage.writable == [recovery.successor]
     resumed = [mark.text for mark in recovery.timeline if mark.name == "resumed"]
     assert resumed == ["n2"]
+
+
+@pytest.mark.parametrize(("at", "led_nobody_s"), [("STOP REPLICA IO_THREAD", 0.0), ("RESET", 0.0), ("RESET", 60.0)])
+async def test_a_new_leader_that_has_seen_nobody_looks_before_it_decides(
+    stage: Stage, at: str, led_nobody_s: float
+) -> None:
+    gate = stage.holds(R1, at)
+    stage.leader.supervisor.look()
+    await gate.reached.wait()
+    chosen = stage.record.successor
+    await stage.leader.close()
+    await asyncio.sleep(led_nobody_s)
+    stage.bench.raft.elect("n2")
+    recovery = await stage.run(stage.bench.leader("n2"))
+    assert recovery.end is EndState.SUCCEEDED, recovery.errors
+    assert chosen in (None, recovery.successor)
+    assert stage.writable == [recovery.successor]
+    assert not {"fenced", "successor lost", "waiting"} & {mark.name for mark in recovery.timeline}
+    assert not recovery.fenced, "nobody fenced the dead primary"
+
+
+async def test_a_server_that_does_not_answer_holds_a_new_leader_up_for_one_probe_only(stage: Stage) -> None:
+    gate = stage.holds(R1, "RESET")
+    stage.leader.supervisor.look()
+    await gate.reached.wait()
+    await stage.leader.close()
+    stage.bench.raft.elect("n2")
+    prober, probe = stage.bench.probers["n2"], stage.bench.probers["n2"].probe
+    asked: dict[InstanceKey, float] = {}
+
+    async def hangs(key: InstanceKey, *, timeout_s: float) -> ProbeResult:
+        asked.setdefault(key, timeout_s)
+        if key not in (PRIMARY, R3):
+            return await probe(key, timeout_s=timeout_s)
+        await asyncio.sleep(timeout_s)
+        return Unreachable(key, UnreachableKind.NO_GREETING, "no answer")
+
+    prober.probe = hangs  # type: ignore[method-assign]
+    recovery = await stage.run(stage.bench.leader("n2"))
+    assert recovery.end is EndState.SUCCEEDED, recovery.errors
+    assert asked == dict.fromkeys((PRIMARY, R1, R2, R3), 1.0)
+    assert recovery.successor == R1
+    assert recovery.lost == (R3,)
 
 
 async def test_a_deposed_leader_says_at_most_the_statement_that_was_under_way(stage: Stage) -> None:

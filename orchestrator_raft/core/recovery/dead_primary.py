@@ -133,8 +133,10 @@ def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     if failed.reached and not recovery.fenced:
         return _not_fenced(context, recovery, outcomes)
     every = replicas(context)
-    if every and not any(isinstance(each.step, StopReceiver) for each in outcomes):
-        return replace(recovery, attempt=1).marked("fenced", now, str(failed.key)).goto("freeze", now)
+    if recovery.fenced and not context.recovery.fenced:
+        recovery = recovery.marked("fenced", now, str(failed.key))
+    if _was_about_the_primary_alone(outcomes, failed.key):
+        return replace(recovery, attempt=1 if recovery.fenced else recovery.attempt + 1).goto("freeze", now)
     frozen = tuple(server for server in every if server.reached and is_frozen(outcomes, server.key))
     former = tuple(
         each
@@ -151,6 +153,11 @@ def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     verdict = choose(failed, frozen, context.policy, designated, former=former)
     decided = chosen(context, _with_refused(context, recovery, outcomes, verdict), failed, verdict)
     return with_risk(decided, risk, now) if decided.successor is not None else decided
+
+
+def _was_about_the_primary_alone(outcomes: Outcomes, primary: InstanceKey) -> bool:
+    """It answered when the turn began, so that turn was for nothing but to fence it."""
+    return any(isinstance(each.step, Fence) and each.key == primary and each.step.required for each in outcomes)
 
 
 def _not_fenced(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:

@@ -8,6 +8,7 @@ Rules
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -16,6 +17,9 @@ from orchestrator_raft.core.instance import ChannelOption, InstanceKey
 TIMELINE_MAX = 64
 ERRORS_MAX = 32
 TEXT_MAX = 500
+RESUMED = "resumed"
+RESUMES_MAX = 8
+"""So often a new leader gets the time of the phase it finds anew; a recovery that kills its leaders is not endless."""
 
 
 class EndState(Enum):
@@ -149,8 +153,8 @@ class Recovery:
         return self.end is EndState.RUNNING
 
     def marked(self, name: str, at_ms: int, text: str = "") -> Recovery:
-        """With one more entry on the timeline; when that is full, its last entry is replaced."""
-        kept = self.timeline if len(self.timeline) < TIMELINE_MAX else self.timeline[:-1]
+        """With one more entry on the timeline; when that is full, what happened most often is told once less."""
+        kept = self.timeline if len(self.timeline) < TIMELINE_MAX else _without_a_repetition(self.timeline)
         return replace(self, timeline=(*kept, Mark(name, at_ms, text[:TEXT_MAX])))
 
     def with_errors(self, errors: tuple[str, ...]) -> Recovery:
@@ -163,6 +167,18 @@ class Recovery:
     def ended(self, end: EndState, now_ms: int, text: str = "") -> Recovery:
         return replace(self.marked(end.value, now_ms, text), end=end, finished_ms=now_ms)
 
+    def resumed(self, holder: str, term: int, now_ms: int) -> Recovery:
+        """In the hands of another leader. The time that passed while nobody led counts against nobody."""
+        begins_anew = self.count_marks(RESUMED) < RESUMES_MAX
+        taken = replace(self, holder=holder, term=term).marked(RESUMED, now_ms, holder)
+        return replace(taken, phase_started_ms=now_ms) if begins_anew else taken
+
+    @property
+    def resumed_ms(self) -> int:
+        """When the time of a wait began anew because another leader took over; 0 where none did."""
+        times = [mark.at_ms for mark in self.timeline if mark.name == RESUMED]
+        return times[:RESUMES_MAX][-1] if times else 0
+
     def count_marks(self, name: str) -> int:
         """How often this has happened in this recovery."""
         return sum(1 for mark in self.timeline if mark.name == name)
@@ -170,3 +186,12 @@ class Recovery:
     def mark_time(self, name: str) -> int | None:
         """When the first mark of this name was set, if it was."""
         return next((mark.at_ms for mark in self.timeline if mark.name == name), None)
+
+
+def _without_a_repetition(timeline: tuple[Mark, ...]) -> tuple[Mark, ...]:
+    """Of the most frequent name the second one goes: when a thing happened first, and last, is still known."""
+    counts = Counter(mark.name for mark in timeline)
+    name = max(counts, key=lambda each: (counts[each], each))
+    positions = [position for position, mark in enumerate(timeline) if mark.name == name]
+    dropped = positions[min(1, len(positions) - 1)]
+    return (*timeline[:dropped], *timeline[dropped + 1 :])

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from orchestrator_raft.core.instance import InstanceKey, ThreadState
 from orchestrator_raft.core.recovery.machine import Context, Phase
-from orchestrator_raft.core.recovery.model import EndState, Recovery
+from orchestrator_raft.core.recovery.model import RESUMED, EndState, Recovery
 from orchestrator_raft.core.recovery.steps import (
     FireHook,
     Outcomes,
@@ -178,7 +178,7 @@ def may_be_open(recovery: Recovery) -> bool:
     """The successor is a replica no more and may take writes: we told it so, or an earlier leader may have."""
     names = [mark.name for mark in recovery.timeline]
     since = len(names) - names[::-1].index("chosen") if "chosen" in names else 0
-    return not {OPENING, "resumed"}.isdisjoint(names[since:])
+    return not {OPENING, RESUMED}.isdisjoint(names[since:])
 
 
 def enter_repoint(context: Context) -> tuple[Step, ...]:

@@ -108,7 +108,8 @@ def leave_revoke(context: Context, outcomes: Outcomes) -> Recovery:
 
 
 def _began_ms(recovery: Recovery) -> int:
-    return max((mark.at_ms for mark in recovery.timeline if mark.name == UNDOING), default=recovery.started_ms)
+    began_ms = max((mark.at_ms for mark in recovery.timeline if mark.name == UNDOING), default=recovery.started_ms)
+    return max(began_ms, recovery.resumed_ms)
 
 
 def _open_question(context: Context, outcomes: Outcomes) -> str:

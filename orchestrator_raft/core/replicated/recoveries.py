@@ -111,7 +111,7 @@ def resume(state: State, command: ResumeRecovery) -> Applied:
         return state, Result(False, f"recovery {command.recovery_id} is not running")
     if command.term <= recovery.term:
         return state, Result(False, f"recovery {recovery.id} is held by {recovery.holder} in term {recovery.term}")
-    taken = replace(recovery, holder=command.holder, term=command.term).marked("resumed", state.time_ms, command.holder)
+    taken = recovery.resumed(command.holder, command.term, state.time_ms)
     resumed = replace(state, recoveries={**state.recoveries, recovery.id: taken})
     text = f"recovery {recovery.id} resumed by {command.holder} in phase {recovery.phase}"
     return audited(resumed, command, "resume-recovery", text, recovery.subject.key), Result(True)
