@@ -11,12 +11,12 @@ Rules for this file
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 
 from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.core.gtid import GtidSet
+from orchestrator_raft.core.health import LOAD_UNKNOWN, SETTINGS_UNKNOWN, GroupMember, Load, ServerSettings
 
 DEFAULT_PORT = 3306
 DETACHED_MARK = "//"
@@ -127,6 +127,10 @@ class Channel:
     lag_s: int | None = None
     delay_s: int = 0
     heartbeat_period_s: float | None = None
+    heartbeats: int = 0
+    """Heartbeats that the receiver has got; begins anew with the receiver."""
+    silent_s: float | None = None
+    """How long ago the receiver last heard anything, where the server knows it."""
     options: tuple[ChannelOption, ...] = ()
     """Every option that has to survive a change of source (TLS, retry, heartbeat, compression ...), no secrets."""
 
@@ -150,7 +154,7 @@ class Channel:
         return replace(
             self, receiver=ThreadState.STOPPED, applier=ThreadState.STOPPED, receiver_error_number=0, receiver_error="",
             applier_error_number=0, applier_error="", read=empty, executed=empty, relay=empty, retrieved=None,
-            lag_s=None,
+            lag_s=None, heartbeats=0, silent_s=None,
         )  # fmt: skip
 
 
@@ -218,6 +222,8 @@ class Facts:
     channels: tuple[Channel, ...] = ()
     replicas: tuple[InstanceKey, ...] = ()
     """Replicas that this server itself names (SHOW REPLICAS); only a hint where to look."""
+    replica_ids: tuple[int, ...] | None = None
+    """Server ids of the replicas that are connected to it; None where it did not tell."""
     alias: str = ""
     cluster_alias: str = ""
     cluster_domain: str = ""
@@ -227,6 +233,19 @@ class Facts:
     queried_lag_s: float | None = None
     """Lag by ReplicationLagQuery, where one is configured."""
     has_replication_credentials: bool = False
+    settings: ServerSettings = SETTINGS_UNKNOWN
+    load: Load = LOAD_UNKNOWN
+    group: GroupMember | None = None
+
+    @property
+    def is_group_member(self) -> bool:
+        """Takes part in group replication: the group itself decides about its primary."""
+        return self.group is not None and self.group.is_active
+
+    @property
+    def is_binlog_server(self) -> bool:
+        """Stores and passes on binary logs, and holds no data (MaxScale)."""
+        return "maxscale" in self.version.lower()
 
     @property
     def channel(self) -> Channel | None:
@@ -277,10 +296,11 @@ class Facts:
     def structural(self) -> Facts:
         """The part that changes only when somebody changes something; this part goes through Raft."""
         return replace(
-            self, uptime_s=0, executed=None, purged=None, queried_lag_s=None, semi_sync=self.semi_sync.structural(),
+            self, uptime_s=0, executed=None, purged=None, queried_lag_s=None, replica_ids=None,
+            semi_sync=self.semi_sync.structural(),
             binlog=replace(self.binlog, coordinates=Coordinates()),
             channels=tuple(channel.structural() for channel in self.channels),
-            replicas=tuple(sorted(self.replicas)),
+            replicas=tuple(sorted(self.replicas)), load=LOAD_UNKNOWN,
         )  # fmt: skip
 
 
@@ -340,24 +360,3 @@ class Reached:
 
 
 ProbeResult = Reached | Unreachable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
-    """The newest that is known of one server: its last probe and, where that failed, the last facts before it.
-
-    Times are seconds of the observer's monotonic clock.
-    """
-
-    key: InstanceKey
-    result: ProbeResult
-    at_s: float
-    facts: Facts | None = None
-    seen_at_s: float | None = None
-
-    @property
-    def reached(self) -> bool:
-        return isinstance(self.result, Reached)
-
-
-Observations = Mapping[InstanceKey, Observation]

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from orchestrator_raft.core.instance import InstanceKey, Observation
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.topology import ServerRecord
 from orchestrator_raft.engine.inventory import Change, Inventory
 from orchestrator_raft.ports import Clock, Prober
@@ -76,8 +77,9 @@ class Discovery:
     async def probe_now(self, key: InstanceKey, *, timeout_s: float) -> Observation:
         """One probe that starts after this call; its observation is in the inventory when this returns."""
         async with self._turns.setdefault(key, asyncio.Lock()), self._slots:
+            asked_at_s = self._clock.monotonic_s()
             result = await self._prober.probe(key, timeout_s=timeout_s)
-        change = self._inventory.record(key, result, self._clock.monotonic_s(), self._records)
+        change = self._inventory.record(key, result, self._clock.monotonic_s(), self._records, asked_at_s=asked_at_s)
         self._listener(change)
         return self._inventory.observations[change.key]
 

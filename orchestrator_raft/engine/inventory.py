@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 from orchestrator_raft.core.instance import (
     Facts,
     InstanceKey,
-    Observation,
-    Observations,
     ProbeResult,
     Reached,
     Unreachable,
     UnreachableKind,
 )
+from orchestrator_raft.core.observation import Observation, Observations, observe
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.replicated.commands import ServerObservation
 from orchestrator_raft.core.replicated.servers import is_absorbed
@@ -64,25 +63,21 @@ class Inventory:
         return self._observations.get(self.key_of(key))
 
     def record(
-        self, asked: InstanceKey, result: ProbeResult, at_s: float, known: Mapping[InstanceKey, ServerRecord]
-    ) -> Change:
+        self, asked: InstanceKey, result: ProbeResult, at_s: float, known: Mapping[InstanceKey, ServerRecord], *,
+        asked_at_s: float | None = None,
+    ) -> Change:  # fmt: skip
         """Take in one probe result. ``known`` are the replicated records, by which a server is recognised."""
         if isinstance(result, Reached):
-            return self._record_reached(asked, result, at_s, known)
+            return self._record_reached(asked, result, at_s, known, asked_at_s=asked_at_s)
         key = self.key_of(asked)
         before = self._observations.get(key)
-        self._observations[key] = Observation(
-            key=key,
-            result=replace(result, key=key),
-            at_s=at_s,
-            facts=before.facts if before else None,
-            seen_at_s=before.seen_at_s if before else None,
-        )
+        self._observations[key] = observe(before, key, result, at_s=at_s, asked_at_s=asked_at_s)
         return Change(key, urgent=before is None or before.reached)
 
     def _record_reached(
-        self, asked: InstanceKey, result: Reached, at_s: float, known: Mapping[InstanceKey, ServerRecord]
-    ) -> Change:
+        self, asked: InstanceKey, result: Reached, at_s: float, known: Mapping[InstanceKey, ServerRecord], *,
+        asked_at_s: float | None,
+    ) -> Change:  # fmt: skip
         key = self._recognise(asked, result.facts, known)
         facts = result.facts if result.facts.key == key else replace(result.facts, key=key)
         self._addresses.pop(key, None)  # it may have been a second address of this server, or of another one
@@ -95,23 +90,17 @@ class Inventory:
         if facts.semi_sync.source_enabled and not facts.semi_sync.source_active:
             self._out_of_force_at_s[key] = at_s
         before = self._observations.get(key)
-        self._observations[key] = Observation(
-            key=key, result=Reached(facts, result.latency_s), at_s=at_s, facts=facts, seen_at_s=at_s
-        )
+        recorded = known[key].facts if key in known else None
+        read = Reached(facts, result.latency_s)
+        self._observations[key] = observe(before, key, read, at_s=at_s, asked_at_s=asked_at_s, recorded=recorded)
         return Change(key, urgent=before is None or not before.reached or _differs(before.facts, facts))
 
     def _record_stranger(self, address: InstanceKey, name: InstanceKey, at_s: float) -> None:
         """Where a known server was, another one answers: that is for people to sort out, and no sign of death."""
         self._addresses.pop(address, None)
-        before = self._observations.get(address)
         text = f"at {address} another server answers, which calls itself {name}: forget the one that is gone"
-        self._observations[address] = Observation(
-            key=address,
-            result=Unreachable(address, UnreachableKind.PROTOCOL, text),
-            at_s=at_s,
-            facts=before.facts if before else None,
-            seen_at_s=before.seen_at_s if before else None,
-        )
+        result = Unreachable(address, UnreachableKind.PROTOCOL, text)
+        self._observations[address] = observe(self._observations.get(address), address, result, at_s=at_s)
 
     def _recognise(self, asked: InstanceKey, facts: Facts, known: Mapping[InstanceKey, ServerRecord]) -> InstanceKey:
         """The key of a server that now has another name, at its old address or at a second one of a living server.

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator_raft.core.instance import InstanceKey, Observation
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.discovery import Pace

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator_raft.core.candidates import has_caught_up, semi_sync_promises
-from orchestrator_raft.core.instance import InstanceKey, Observation, Reached
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.observation import Observation, observe
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.machine import Context, Entered, Performed, advance
@@ -92,10 +93,12 @@ class Manager:
         self.flush()
 
     def _probe(self, key: InstanceKey) -> None:
-        result = self.fleet.probe(key)
-        before = self.seen.get(key)
-        facts = result.facts if isinstance(result, Reached) else (before.facts if before else None)
-        self.seen[key] = Observation(key=key, result=result, at_s=self.now_ms / 1000, facts=facts)
+        now_s = self.now_ms / 1000
+        record = self.state.servers.get(key)
+        self.seen[key] = observe(
+            self.seen.get(key), key, self.fleet.probe(key),
+            at_s=now_s, asked_at_s=now_s, recorded=record.facts if record is not None else None,
+        )  # fmt: skip
 
     def flush(self) -> None:
         """What the engine's recorder does: structural differences, in one command."""

@@ -25,13 +25,13 @@ from orchestrator_raft.core.instance import (
     Facts,
     Flavor,
     InstanceKey,
-    Observation,
     Reached,
     SemiSync,
     ThreadState,
     Unreachable,
     UnreachableKind,
 )
+from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.policy import ClusterFilters, Policy
 from orchestrator_raft.core.recovery.model import EndState, Mark, Recovery, RefusedServer, Request, Subject
 from orchestrator_raft.core.replicated import State

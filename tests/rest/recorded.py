@@ -24,7 +24,6 @@ from orchestrator_raft.core.instance import (
     Facts,
     Flavor,
     InstanceKey,
-    Observation,
     ProbeResult,
     Reached,
     SemiSync,
@@ -32,6 +31,7 @@ from orchestrator_raft.core.instance import (
     Unreachable,
     UnreachableKind,
 )
+from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.policy import ClusterFilters, Policy
 from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Mark, Recovery, Request, Subject
 from orchestrator_raft.core.replicated import State

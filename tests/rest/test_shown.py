@@ -21,12 +21,12 @@ from orchestrator_raft.core.instance import (
     Facts,
     Flavor,
     InstanceKey,
-    Observation,
     Reached,
     ThreadState,
     Unreachable,
     UnreachableKind,
 )
+from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.topology import ClusterRecord, Downtime, Marks, ServerRecord, StalePrimary, build

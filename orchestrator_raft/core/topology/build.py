@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator_raft.core.instance import Facts, InstanceKey, Observation, Observations, Reached
+from orchestrator_raft.core.instance import Facts, InstanceKey, Reached
+from orchestrator_raft.core.observation import Observation, Observations
 from orchestrator_raft.core.topology.clusters import resolve_sources
 from orchestrator_raft.core.topology.model import (
     Cluster,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from orchestrator_raft.core.errors import InvalidInput
-from orchestrator_raft.core.instance import Channel, Facts, InstanceKey, Observation, Unreachable, UnreachableKind
+from orchestrator_raft.core.instance import Channel, Facts, InstanceKey, Unreachable, UnreachableKind
+from orchestrator_raft.core.observation import Observation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +43,14 @@ class ClusterRecord:
     """Counts the changes of the primary role; publications carry it."""
     ackers: tuple[InstanceKey, ...] = ()
     """Possible ackers: replicas that may have acknowledged a semi-sync commit. Shrinks only by command (D4)."""
+    released: tuple[InstanceKey, ...] = ()
+    """Replicas that are gone and were released from ``ackers``; each is one again as soon as it answers."""
     caught_up: bool = False
     """As many possible ackers as the primary waits for have all that it had when semi-sync went into force."""
     lapses: int = 0
-    """Counts the changes of the primary and of its semi-sync; each ends ``caught_up``."""
+    """Counts the changes of the primary and of its semi-sync, and whatever else ended ``caught_up``."""
+    lapsed_because: str = ""
+    """Why ``caught_up`` ended, where neither the primary nor its semi-sync has changed."""
     left_behind: tuple[InstanceKey, ...] = ()
     """Replicas that missed a change of primary. Each is compared and attached, or kept out, when it answers."""
 
