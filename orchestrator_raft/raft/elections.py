@@ -7,6 +7,9 @@ others pass through here before the library counts them, each voter once.
 Whose votes count, and whether this node campaigns at all, ``members`` says at every change. A vote is given to any
 candidate, known as a voter or not: it may know a newer configuration than this node.
 
+A node that campaigns without being a voter is an *outsider*: it may be the only one with the newest log, without which
+nobody else can be elected. It waits ``OUTSIDER_S`` longer than voters do, and its own vote does not count.
+
 The rules themselves are in ``lease.py``; here is what has to be remembered between two messages.
 """
 
@@ -31,6 +34,8 @@ from orchestrator_raft.raft.seam import Library
 from orchestrator_raft.raft.settings import Timing
 
 Send = Callable[[str, RaftMessage], None]
+OUTSIDER_S = 2.0
+"""So much longer than voters an outsider has to have heard no leader before it asks."""
 
 
 class Elections:
@@ -39,6 +44,7 @@ class Elections:
     def __init__(self, me: str, *, timing: Timing, journal: Journal, library: Library, send: Send, clock: Clock,
                  lease_live: Callable[[], bool]) -> None:  # fmt: skip
         self._me = me
+        self._voters: frozenset[str] = frozenset()
         self._others: frozenset[str] = frozenset()
         self._campaigns = self._votes = False
         self._timing = timing
@@ -56,13 +62,13 @@ class Elections:
         """A majority would vote for this node: the library may hold its election."""
         self._requested_term = 0
         """The term this node was asked to enter by the leader itself."""
-        self._voters: dict[str, int] = {}
+        self._voted: dict[str, int] = {}
 
     # what the replica tells
 
     def set_voters(self, voters: frozenset[str], *, campaigns: bool, votes: bool) -> None:
         """Who counts from now on; whether this node may campaign, and whether it may vote."""
-        self._others = voters - {self._me}
+        self._voters, self._others = voters, voters - {self._me}
         self._campaigns, self._votes = campaigns, votes
         self._grants.clear()
         self._cleared = False
@@ -81,7 +87,7 @@ class Elections:
             self._library.election_deadline_s = NEVER
             return
         self._library.election_deadline_s = now_s + self._pause_s()
-        if connected and self._may_support(now_s):
+        if connected and self._may_support(now_s) and now_s >= self._turn_s():
             self._ask(now_s)
 
     def heard(self) -> None:
@@ -107,8 +113,8 @@ class Elections:
         """Each voter counts once per term; the library does not look who sent it."""
         if peer not in self._others:
             return
-        if message.term == self._library.term and self._voters.get(peer) != message.term:
-            self._voters[peer] = message.term
+        if message.term == self._library.term and self._voted.get(peer) != message.term:
+            self._voted[peer] = message.term
             self._library.vote(peer, message.term)
 
     def request_vote(self, peer: str, term: int) -> None:
@@ -145,7 +151,7 @@ class Elections:
         ):
             return
         self._grants.add(peer)
-        if len(self._grants) > (len(self._others) + 1) // 2:
+        if len(self._grants & self._voters) > len(self._voters) // 2:
             self._grants.clear()
             self._cleared = True
             self._library.election_deadline_s = NEVER
@@ -173,6 +179,10 @@ class Elections:
         )
         for peer in sorted(self._others):
             self._send(peer, question)
+
+    def _turn_s(self) -> float:
+        """Before that this node leaves it to others to ask."""
+        return NEVER if self._me in self._voters else self.ear.bound_until_s(self._timing) + OUTSIDER_S
 
     def _goes_first(self, peer: str, now_s: float) -> bool:
         """This node has just asked itself, and its name comes first."""

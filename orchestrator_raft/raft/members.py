@@ -5,9 +5,12 @@ Rules
   and to the replication, before any of them counts again.
 - Only a leader with authority appends a configuration: one that people asked for, or what ``membership.next_step``
   says.
-- A node without a configuration (it waits to be let in), one that finds another incarnation in its seat, a learner and
-  a node that was removed do not campaign. The first two do not vote either; the others do, because a candidate may know
-  a newer configuration in which they count.
+- A node without a configuration (it waits to be let in) and one that finds another incarnation in its seat neither
+  campaign nor vote. Everybody else votes, because a candidate may know a newer configuration in which they count.
+- A learner, and a node whose removal is not known to be committed, campaign as *outsiders* (``elections``): theirs may
+  be the only log with the newest entries, which no voter can then be elected against. An outsider that leads counts the
+  voters only, never has authority, and hands over to the first voter that has everything it has.
+- Who is removed by a committed entry is *gone*: it leaves the others alone. Until then all stay connected to it.
 - A configuration at a level that this version does not know is InvalidInput, which stops the node.
 - Whoever is removed is sent entries until it knows, for a bounded time; ``peers`` holds it for so long.
 """
@@ -53,7 +56,7 @@ class Members:
         """Connected, but not the member that it was."""
         self._departing: dict[str, tuple[str, int, float]] = {}
         """Slot -> (address, entry of its removal, deadline)."""
-        self._seen = -1
+        self._seen = (-1, False)
         self._tended_s = NEVER
         self.configuration = NOBODY
         self.version = 0
@@ -84,10 +87,28 @@ class Members:
         return self.configuration.voters == {self._me}
 
     @property
+    def votes(self) -> bool:
+        """Whether this node counts for majorities."""
+        return self._me in self.configuration.voters
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether this node knows that it was removed for good."""
+        return self.is_known and self._is_committed and self.configuration.seat(self._me) is None
+
+    @property
+    def _is_committed(self) -> bool:
+        """The newest configuration is."""
+        return self._library.commit_index >= self.index
+
+    @property
     def peers(self) -> Mapping[str, str]:
-        """Where the others are, by their slots; with those that are only to hear of their removal."""
-        known = {seat.slot: seat.address for seat in self.configuration.seats if seat.slot != self._me}
-        return {slot: address for slot, (address, _, _) in self._departing.items()} | known
+        """Where the others are, by their slots; with those whose removal may still be undone, or is to be told them."""
+        known = self._journal.history.at(self._library.commit_index)
+        committed = known[1] if known is not None else NOBODY
+        seats = {seat.slot: seat.address for each in (committed, self.configuration) for seat in each.seats}
+        departing = {slot: address for slot, (address, _, _) in self._departing.items()}
+        return {slot: address for slot, address in (departing | seats).items() if slot != self._me}
 
     def accepts(self, peer: str, contact: Contact) -> bool:
         """Whether the member is the one it was: its disk has not been emptied meanwhile."""
@@ -107,7 +128,7 @@ class Members:
             me=self._me,
             configuration=self.configuration,
             has_authority=has_authority,
-            is_committed=self._library.commit_index >= self.index,
+            is_committed=self._is_committed,
             live=frozenset(live | {self._me}),
             contacts={slot: said for slot, said in self._contacts.items() if slot in connected or slot == self._me},
             missing={peer: last_index - (self._replication.match_index(peer) or 0) for peer in connected},
@@ -149,11 +170,11 @@ class Members:
             self.connected(peer, contact)
 
     def refresh(self, *, leads: bool) -> None:
-        """The journal may have another configuration at its end."""
+        """The journal may have another configuration at its end, or the one there may have been committed."""
         history = self._journal.history
-        if history.version == self._seen:
+        seen, self._seen = self._seen, (history.version, self._is_committed)
+        if self._seen == seen:
             return
-        self._seen = history.version
         before, self.configuration = self.configuration, history.newest or NOBODY
         self.levels.check(self.configuration.level)
         if self.configuration.level > before.level and before is not NOBODY:
@@ -166,7 +187,7 @@ class Members:
         for slot in self.configuration.slots - before.slots:
             self._departing.pop(slot, None)
             self._replication.forget(slot)
-        if self._me in before.slots - self.configuration.slots:
+        if self.is_gone:
             log.warning("%s was removed from the cluster: it does not vote any more; stop it", self._me)
         self._tell()
         self._meet_again()
@@ -175,8 +196,9 @@ class Members:
         voters = self.configuration.voters
         seat = self.configuration.seat(self._me)
         is_self = seat is None or seat.incarnation in ("", self._contacts[self._me].incarnation)
-        self._library.set_voters(voters - {self._me})
-        self._elections.set_voters(voters, campaigns=is_self and self._me in voters, votes=is_self and self.is_known)
+        belongs = is_self and self.is_known
+        self._library.set_voters(voters - {self._me}, votes=self.votes or not self.is_known)
+        self._elections.set_voters(voters, campaigns=belongs and not self.is_gone, votes=belongs)
         self._replication.follow(self.followers, voters)
 
     @property
@@ -206,9 +228,15 @@ class Members:
         step = membership.next_step(self.standing(office, has_authority=has_authority))
         if isinstance(step, Configuration):
             self.append(step)
+        if not self.votes:
+            return office.given_up or self._has_heir()
         return isinstance(step, membership.HandOver) or (
             office.given_up and self._me in membership.going(self.configuration)
         )
+
+    def _has_heir(self) -> bool:
+        heir = self._replication.best_follower(self.configuration.voters)
+        return heir is not None and self._replication.all_match(heir)
 
     def step_down(self) -> None:
         """This node leads no more: what only a leader sends is not sent."""

@@ -9,8 +9,9 @@ Rules
   node from the moment the entry is in that node's journal, and out of force again when the entry is cut off.
 - One change at a time, of at most one voter; the next only when the one before is committed, and none before the leader
   has authority, which includes that an entry of its own term is committed.
-- A leader never takes itself out: it is marked as leaving, hands over, and its successor takes it out. So a leader is
-  always a voter of its newest configuration.
+- A leader never takes itself out: it is marked as leaving, hands over, and its successor takes it out. So whoever has
+  authority is always a voter of its newest configuration. A node that is none may lead, without authority, only to pass
+  on what nobody else has (``members``): whose log is newest can always be elected, by the voters that its log names.
 - The cluster's level (``levels``) stands in the configuration, too: it rises when every member is connected and knows
   the next one, which no change of the members can overtake.
 - What has to happen after a change (a learner is promoted, a replaced member goes) stands in the configuration itself,

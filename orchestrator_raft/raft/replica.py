@@ -140,7 +140,7 @@ class Replica:
     def authority(self) -> Authority | None:
         """The right to act, now. Reads both clocks, so that a jump is noticed at the latest here."""
         self._watch_clock()
-        if self.self_check.suspends:
+        if self.self_check.suspends or not self.members.votes:
             return None
         return lease.authority(
             self._office,
@@ -215,7 +215,7 @@ class Replica:
         """Append a command to the log, if this node leads and hands over to nobody. It is committed later, or never."""
         office = self._office
         full = self.journal.last_index - self.commit_index >= self._limits.uncommitted_entries
-        if office is None or office.given_up or full:
+        if office is None or office.given_up or full or not self.members.votes:
             return False
         self._library.submit(command)
         self.tick()

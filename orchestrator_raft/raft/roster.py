@@ -52,7 +52,7 @@ class Roster:
     @property
     def others(self) -> tuple[str, ...]:
         """Whom it dials; who knows that it was removed leaves the others alone."""
-        if self._members is not None and self._members.is_known and self.seat(self.slot) is None:
+        if self._members is not None and self._members.is_gone:
             return ()
         return tuple(sorted(slot for slot in self.addresses if slot != self.slot))
 
@@ -143,7 +143,7 @@ class Roster:
         if hello.members_index > self.members_index and hello.cluster_id:
             return ""  # it knows more of the members than this node
         if seat is None and self._members is not None and hello.slot in self._members.peers:
-            return ""  # it is just hearing of its removal
+            return ""  # it is just hearing of its removal, or that may still be undone
         if seat is None and hello.cluster_id:
             return (
                 f"{hello.slot} was removed from the cluster: stop it, or run 'raftctl member add {hello.address}' to "

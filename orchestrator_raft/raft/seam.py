@@ -48,6 +48,11 @@ class Slot(Node):  # type: ignore[misc]
         return zlib.crc32(str(self.id).encode())
 
 
+NOBODY = Slot("")
+"""A member that never answers, beside a node that does not vote itself: the library counts every node for itself, and
+with one member more a majority is as many *others* as it has to be: 1 + v > (n + 2) / 2 where v > n / 2."""
+
+
 class _Codec:
     """Stands where the library says ``pickle``. Commands are bytes already; a membership change is two texts."""
 
@@ -108,7 +113,8 @@ class _Transport(Transport):  # type: ignore[misc]
         self._send = send
 
     def send(self, node: Slot, message: Mapping[str, Any]) -> bool:
-        self._send(node.id, message)
+        if node is not NOBODY:
+            self._send(node.id, message)
         return True
 
     def received(self, node: Slot, message: Mapping[str, Any]) -> None:
@@ -231,9 +237,10 @@ class Library:
     def connection(self, slot: str, is_up: bool) -> None:
         self._transport.connection(self._slot(slot), is_up)
 
-    def set_voters(self, others: Collection[str]) -> None:
-        """From now on elections and commits count these and this node itself. What a new one has is not known yet."""
-        voters = {self._slot(other) for other in others}
+    def set_voters(self, others: Collection[str], *, votes: bool = True) -> None:
+        """From now on elections and commits count these, and this node itself if it ``votes``. What a new one has is
+        not known yet."""
+        voters = {self._slot(other) for other in others} | (set() if votes else {NOBODY})
         for name, of_new in ((NEXT, self._journal.last_index + 1), (MATCH, 0), (ANSWERED, self._clock())):
             told = getattr(self._machine, name)
             for gone in told.keys() - voters:

@@ -149,6 +149,28 @@ def _configurations_are_no_ops_that_are_counted_by_the_voters_given() -> bool:
     return counted == [1, 3] and (library.commit_index, bench.applied) == (4, [(4, b"one")])
 
 
+def _one_that_does_not_vote_leads_by_a_majority_of_the_others() -> bool:
+    found = []
+    for voters, needed in (("b", 1), ("bc", 2), ("bcd", 2)):
+        bench = _Bench(tuple(voters))
+        library = bench.library
+        library.set_voters(voters, votes=False)
+        library.connection("b", True)
+        bench.elect()
+        asked = len(bench.sent)
+        for number, voter in enumerate(voters[:needed]):
+            found.append(not library.is_leader)
+            library.vote(voter, 1)
+            found.append(library.is_leader == (number + 1 == needed))
+        for voter in voters[:needed]:
+            library.tick()
+            found.append(library.commit_index == 1)
+            library.matched(voter, 2)
+        library.tick()
+        found += [library.commit_index == 2, asked == len(voters)]
+    return all(found)
+
+
 CHECKS: tuple[Callable[[], bool], ...] = (
     _private_names,
     _deadline_holds_elections_back,
@@ -159,6 +181,7 @@ CHECKS: tuple[Callable[[], bool], ...] = (
     _appends_are_answered_and_cut,
     _snapshots_are_taken_trimmed_and_loaded,
     _configurations_are_no_ops_that_are_counted_by_the_voters_given,
+    _one_that_does_not_vote_leads_by_a_majority_of_the_others,
 )
 
 

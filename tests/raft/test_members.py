@@ -200,6 +200,58 @@ def test_a_member_is_removed_and_disturbs_nobody() -> None:
     settle(town)
 
 
+def removal_that_only_the_removed_has(town: Town) -> tuple[str, str]:
+    """Of two voters the leader takes the other out, and loses power before its own disk has it. Gives both."""
+    town.run(3)
+    town.done(lambda: town.remove(next(name for name in FOUNDERS if name not in town.leaders())))
+    assert town.run(5, lambda: len(town.voters()) == 2 and not town.remove("nobody").startswith("another"))
+    leader = town.leaders()[0]
+    (other,) = town.voters() - {leader}
+    town.sites[leader].disk.is_hung = True
+    town.done(lambda: town.remove(other))
+    last = replica(town, leader).journal.last_index
+    assert town.run(0.5, lambda: replica(town, other).journal.synced_index == last)
+    town.kill(leader, power_lost=True)
+    town.sites[leader].disk.is_hung = False
+    return leader, other
+
+
+def test_a_removal_that_only_the_removed_one_has_goes_on() -> None:
+    """Nobody else can be elected against its log, so it leads, by the votes of those that stay, and hands over."""
+    town = Town(31)
+    leader, other = removal_that_only_the_removed_has(town)
+    assert {leader} == replica(town, other).voters
+    town.start(leader)
+    assert {leader, other} == replica(town, leader).voters
+    led: list[str] = []
+
+    def goes_on() -> bool:
+        led.extend(site.name for site in town.alive() if site.replica is not None and site.replica.is_leader)
+        return town.leaders() == [leader] and {leader} == replica(town, leader).voters
+
+    assert town.run(10, goes_on)
+    assert other in led, "who was removed had to pass it on"
+    write(town, 3, "w")
+    settle(town)
+    assert {leader} == town.voters()
+
+
+def test_a_removed_node_that_leads_neither_acts_nor_takes_commands() -> None:
+    town = Town(32)
+    leader, other = removal_that_only_the_removed_has(town)
+    town.start(leader)
+    assert town.run(10, lambda: replica(town, other).is_leader)
+    assert replica(town, other).authority() is None
+    assert not town.submit(other, Add("in vain"))
+    settle(town)
+    assert town.run(5, lambda: not replica(town, other).is_leader) and replica(town, other).members.is_gone
+    term = replica(town, leader).term
+    town.kill(other, power_lost=False)
+    town.start(other)
+    town.run(10)
+    assert ([leader], term) == (town.leaders(), replica(town, leader).term), "it is gone, and disturbs nobody"
+
+
 def test_a_leader_that_is_removed_hands_over_first() -> None:
     town = Town(4)
     town.run(3)
