@@ -110,6 +110,8 @@ ROWS: tuple[Row, ...] = (
         lambda story: story.orchestrator_host),
     Row(("recoveryUID",), "ORC_RECOVERY_UID", "id of the recovery; the same each time a hook of it runs",
         lambda story: story.recovery.id),
+    Row((), "ORC_REQUEST_ID", "id of the request (`X-Request-ID`) of a person; empty where nobody asked",
+        lambda story: story.recovery.request.request_id),
     Row(("isSuccessful",), "ORC_IS_SUCCESSFUL", "`true` when there is a successor",
         lambda story: _flag(story.successor is not None)),
     Row(("lostSlaves", "lostReplicas"), "ORC_LOST_REPLICAS", "replicas that could not follow, `host:port,host:port`",

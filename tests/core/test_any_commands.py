@@ -24,6 +24,8 @@ from orchestrator_raft.core.replicated.commands import (
     EndDowntime,
     FinishRecovery,
     ForgetServers,
+    IssueAccessToken,
+    KeepAnswer,
     MarkStale,
     ObserveServers,
     RecordAudit,
@@ -35,6 +37,7 @@ from orchestrator_raft.core.replicated.commands import (
     ResumeRecovery,
     ServerObservation,
     SwitchRecoveries,
+    UseAccessToken,
 )
 from orchestrator_raft.core.topology import StaleStatus
 
@@ -127,6 +130,20 @@ def command(draw: st.DrawFn, state: State) -> Command:
                 AcknowledgeRecoveries: {"comment": text, "every": st.booleans(), "cluster_id": cluster_ids},
                 SwitchRecoveries: {"enabled": st.booleans()},
                 RecordAudit: {"type": text, "message": text, "key": st.none() | keys},
+                IssueAccessToken: {
+                    "digest": text,
+                    "owner": text,
+                    "use_until_ms": st.integers(0, 10**7),
+                    "ends_ms": st.integers(0, 10**7),
+                },
+                UseAccessToken: {"digest": text, "secret_digest": text},
+                KeepAnswer: {
+                    "key": text,
+                    "parameters": text,
+                    "status": st.just(200),
+                    "content_type": text,
+                    "body": st.binary(max_size=9),
+                },
             }[kind]
     return kind(**common, **{name: draw(strategy) for name, strategy in fields.items()})
 
@@ -141,6 +158,7 @@ def test_any_commands_keep_the_laws_of_the_state(data: st.DataObject) -> None:
         assert (after, result) == apply(state, said), "not deterministic"
         assert (after, result) == apply(after, replace(said, at_ms=said.at_ms + 1)), "not idempotent"
         check(state, after)
+        check_events(state, after)
         state = after
 
 
@@ -159,6 +177,15 @@ def check(before: State, after: State) -> None:
         assert {key for key, record in before.servers.items() if record.cluster_id == identifier} <= {
             key for key, record in after.servers.items() if record.cluster_id == identifier
         }
+
+
+def check_events(before: State, after: State) -> None:
+    numbers = [event.number for event in after.events]
+    first = after.event_number - len(numbers) + 1
+    assert numbers == list(range(first, after.event_number + 1)), "a gap, or a number given twice"
+    primaries = {key: record.primary for key, record in after.clusters.items()}
+    if primaries != {key: record.primary for key, record in before.clusters.items()}:
+        assert after.event_number > before.event_number, "a primary changed, and nobody was told"
 
 
 def test_every_command_has_a_handler_and_every_handler_a_command() -> None:

@@ -96,6 +96,8 @@ class Request:
     skip_hooks: bool = False
     start_old_primary: bool = True
     """After a planned takeover the old primary replicates at once (the peers' -auto form)."""
+    request_id: str = ""
+    """Id of the person's request, as in log, audit and answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

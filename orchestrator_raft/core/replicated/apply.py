@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from orchestrator_raft.core.replicated import promises, recoveries, servers
+from orchestrator_raft.core.replicated import promises, recoveries, servers, visitors
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
@@ -22,6 +22,8 @@ from orchestrator_raft.core.replicated.commands import (
     EndDowntime,
     FinishRecovery,
     ForgetServers,
+    IssueAccessToken,
+    KeepAnswer,
     MarkStale,
     ObserveServers,
     RecordAudit,
@@ -32,7 +34,9 @@ from orchestrator_raft.core.replicated.commands import (
     ReleaseAckers,
     ResumeRecovery,
     SwitchRecoveries,
+    UseAccessToken,
 )
+from orchestrator_raft.core.replicated.events import with_events
 from orchestrator_raft.core.replicated.state import RESULTS_MAX, NodeRecord, Result, State
 
 Applied = tuple[State, Result]
@@ -78,6 +82,9 @@ HANDLERS: dict[type[Command], Handler] = {
     AcknowledgeRecoveries: recoveries.acknowledge,
     SwitchRecoveries: switch_recoveries,
     RecordAudit: record_audit,
+    IssueAccessToken: visitors.issue_token,
+    UseAccessToken: visitors.use_token,
+    KeepAnswer: visitors.keep_answer,
 }
 
 
@@ -91,7 +98,7 @@ def apply(state: State, command: Command) -> Applied:
     if handler is None:
         return now, Result(False, f"this version knows no command {type(command).__name__}: upgrade this node")
     after, result = handler(now, command)
-    after = promises.with_lapses(now, after)
+    after = with_events(now, promises.with_lapses(now, after), command)
     return replace(after, results=_remember(after, command.id, result)), result
 
 

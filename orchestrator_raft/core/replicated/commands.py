@@ -188,6 +188,35 @@ class RecordAudit(Command):
     key: InstanceKey | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueAccessToken(Command):
+    """Somebody is given an access token; ``digest`` is that of its public part."""
+
+    digest: str
+    owner: str
+    use_until_ms: int
+    ends_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseAccessToken(Command):
+    """Take a token into use, once; from then on its secret part counts."""
+
+    digest: str
+    secret_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepAnswer(Command):
+    """What a request was answered with, for when it comes again. ``body`` is compressed by gzip."""
+
+    key: str
+    parameters: str
+    status: int
+    content_type: str
+    body: bytes
+
+
 COMMANDS: tuple[type[Command], ...] = (
     RegisterNode,
     ObserveServers,
@@ -206,4 +235,7 @@ COMMANDS: tuple[type[Command], ...] = (
     ConfirmCaughtUp,
     SwitchRecoveries,
     RecordAudit,
+    IssueAccessToken,
+    UseAccessToken,
+    KeepAnswer,
 )

@@ -20,6 +20,7 @@ RETURNS_MAX = 50
 """Recoveries that change no primary have a history of their own."""
 DETECTIONS_MAX = 200
 BLOCKED_MAX = 100
+EVENTS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,45 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """An access token; kept under the digest of its public part. Times are replicated milliseconds."""
+
+    owner: str
+    issued_ms: int
+    use_until_ms: int
+    ends_ms: int
+    secret_digest: str = ""
+    """Of the secret part, once it is in use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswer:
+    """What a request was answered with. ``body`` is compressed by gzip; ``parameters`` is a digest."""
+
+    parameters: str
+    at_ms: int
+    status: int
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened, for those who follow it live."""
+
+    number: int
+    at_ms: int
+    type: str
+    text: str
+    cluster_id: str = ""
+    server: InstanceKey | None = None
+    recovery_id: str = ""
+    phase: str = ""
+    by: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Everything that is replicated."""
 
@@ -102,6 +142,11 @@ class State:
     recoveries_disabled: bool = False
     results: Mapping[str, Result] = field(default_factory=dict)
     """Results of the last commands by their id: how a retry is recognised."""
+    access_tokens: Mapping[str, AccessToken] = field(default_factory=dict)
+    answers: Mapping[str, KeptAnswer] = field(default_factory=dict)
+    """Answers to requests by a digest of who asked what under which id."""
+    events: tuple[Event, ...] = ()
+    event_number: int = 0
 
     @property
     def marks(self) -> Marks:
