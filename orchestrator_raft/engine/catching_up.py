@@ -1,19 +1,24 @@
-"""Have the replicas caught up with what their primary acknowledged before its semi-sync was in force?
+"""Have the replicas caught up with what their primary acknowledged before the promise was made?
 
-Theory in ``core/candidates/promise.py``: the leader remembers what the primary had when it was first seen with
-semi-sync in force, and looks for possible ackers that have all of it. A primary that is written to is always ahead of
-what was read of its replicas, so it is that first sight which counts, not the newest one.
+Theory in ``core/candidates``: ``promise`` and ``sights``. The leader remembers what the primary had when it was first
+seen with semi-sync in force and without acknowledgements of strangers, and looks for possible ackers that have all of
+it. A primary that is written to is always ahead of what was read of its replicas, so it is that first sight which
+counts, not the newest one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from orchestrator_raft.core.candidates import has_caught_up, semi_sync_promises
-from orchestrator_raft.core.gtid import GtidSet
-from orchestrator_raft.core.instance import Facts
+from orchestrator_raft.core.candidates import (
+    SETTLE_S,
+    Sight,
+    described,
+    has_caught_up,
+    semi_sync_promises,
+    sighted,
+)
 from orchestrator_raft.core.replicated.commands import ConfirmCaughtUp
 from orchestrator_raft.core.topology import Cluster
 from orchestrator_raft.engine.proposals import Proposals
@@ -22,20 +27,12 @@ from orchestrator_raft.engine.view import Moment
 Work = Coroutine[Any, Any, object]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sight:
-    """What a primary had when its semi-sync was first seen in force, at this count of lapses."""
-
-    lapses: int
-    gtids: GtidSet
-
-
 class CatchingUp:
     """Confirms, once for each lapse; one a term."""
 
     def __init__(self, proposals: Proposals) -> None:
         self._proposals = proposals
-        self._sights: dict[str, _Sight] = {}
+        self._sights: dict[str, Sight] = {}
 
     def due(self, moment: Moment) -> Iterator[tuple[str, Work]]:
         """Confirmations that are not yet committed, by name."""
@@ -45,23 +42,25 @@ class CatchingUp:
             if not cluster.record.caught_up and (sight := self._sight(cluster, moment)) is not None
         }
         for cluster_id, sight in self._sights.items():
-            if has_caught_up(moment.topology, moment.topology.clusters[cluster_id].record, sight.gtids):
+            record = moment.topology.clusters[cluster_id].record
+            if sight.gtids is not None and has_caught_up(moment.topology, record, sight.gtids):
                 work = self._proposals.propose(ConfirmCaughtUp, cluster_id=cluster_id, lapses=sight.lapses)
                 yield f"caught up {cluster_id}", work
 
-    def _sight(self, cluster: Cluster, moment: Moment) -> _Sight | None:
-        """The one there is; a new one only where what was read of semi-sync is what is replicated, so lapses fit."""
-        known = self._sights.get(cluster.id)
-        if known is not None and known.lapses == cluster.record.lapses:
-            return known
-        primary = moment.topology.primary_of(cluster.id)
-        if primary is None or primary.fresh is None or primary.fresh.executed is None or not _in_force(primary.fresh):
+    def _sight(self, cluster: Cluster, moment: Moment) -> Sight | None:
+        """The one there is; a new one only where what was read of semi-sync is what is replicated, so lapses fit.
+
+        After somebody unknown has acknowledged it takes a while without that, so that one who comes and goes does not
+        fill the log.
+        """
+        primary, known = moment.topology.primary_of(cluster.id), self._sights.get(cluster.id)
+        if primary is None or described(moment.topology, cluster.record):
             return None
+        if primary.fresh is None:
+            return known if known is not None and known.lapses == cluster.record.lapses else None
         recorded = primary.record.facts if primary.record is not None else None
-        if recorded is None or recorded.semi_sync != primary.fresh.semi_sync.structural():
+        is_recorded = recorded is not None and recorded.semi_sync == primary.fresh.semi_sync.structural()
+        if primary.fresh.executed is None or not is_recorded or not semi_sync_promises(primary.fresh).holds:
             return None
-        return _Sight(cluster.record.lapses, primary.fresh.executed)
-
-
-def _in_force(primary: Facts) -> bool:
-    return semi_sync_promises(primary).holds
+        settle_s = SETTLE_S if cluster.record.lapsed_because else 0.0
+        return sighted(known, primary, cluster.record.lapses, (), settle_s)

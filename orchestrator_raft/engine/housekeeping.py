@@ -1,4 +1,4 @@
-"""What has to be done now and then by the leader: expire downtimes, forget servers long unseen, confirm promises.
+"""What has to be done now and then by the leader: expire downtimes, forget servers long unseen, keep promises true.
 
 ``due`` is asked at every look and answers with work that is not yet done; it decides from a moment and awaits nothing.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated.commands import EndDowntime, ForgetServers
+from orchestrator_raft.engine.acknowledging import Acknowledging
 from orchestrator_raft.engine.catching_up import CatchingUp
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.view import Moment
@@ -22,10 +23,12 @@ class Housekeeping:
 
     def __init__(self, proposals: Proposals) -> None:
         self._proposals = proposals
+        self._acknowledging = Acknowledging(proposals)
         self._catching_up = CatchingUp(proposals)
 
     def due(self, moment: Moment) -> Iterator[tuple[str, Work]]:
         """Chores by name."""
+        yield from self._acknowledging.due(moment)
         yield from self._catching_up.due(moment)
         for key, downtime in moment.state.downtimes.items():
             if downtime.ends_ms <= moment.now_ms:
@@ -40,14 +43,17 @@ class Housekeeping:
 def long_unseen(moment: Moment) -> tuple[InstanceKey, ...]:
     """Servers that have been out of reach longer than the policy keeps them, and on which nothing depends.
 
-    A stale primary is kept for as long as it is one: it has to be fenced whenever it comes back.
+    A stale primary is kept for as long as it is one: it has to be fenced whenever it comes back. A possible acker is
+    kept while the promise rests on it; it is released before, if the primary lives.
     """
     limit_ms = moment.policy.unseen_forget_s * 1000
+    relied_on = {key for record in moment.state.clusters.values() if record.caught_up for key in record.ackers}
     return tuple(
         key
         for key, record in moment.state.servers.items()
         if not record.reachable
         and key not in moment.state.stale
+        and key not in relied_on
         and record.cluster_id not in moment.state.frozen_clusters
         and moment.now_ms - record.reachable_changed_ms > limit_ms
     )

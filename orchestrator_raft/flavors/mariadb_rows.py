@@ -93,6 +93,7 @@ def facts_of(asked: InstanceKey, rows: Mapping[str, Rows], detection: Detection)
         semi_sync=semi_sync(variables, status),
         channels=found,
         replicas=read.replica_keys(rows.get("replicas", ())),
+        replica_ids=read.replica_ids(rows.get("replicas")),
         has_replication_credentials=any(channel.user for channel in found),
     )
     return read.with_configured(facts, rows, detection)

@@ -185,6 +185,13 @@ def replica_keys(rows: Rows) -> tuple[InstanceKey, ...]:
     return tuple(sorted(key for key in found if key.port > 0))
 
 
+def replica_ids(rows: Rows | None) -> tuple[int, ...] | None:
+    """Server ids of connected replicas, each once, whether they report an address or not; None without an answer."""
+    if rows is None:
+        return None
+    return tuple(sorted({number(row, "Server_Id") or number(row, "Server_id") for row in rows}))
+
+
 def is_filtered(row: Row) -> bool:
     """Whether a channel's row of replication status names any filter."""
     return any(

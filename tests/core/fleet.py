@@ -210,25 +210,29 @@ class Fleet:
             purged=EMPTY_MYSQL,
             semi_sync=self._semi_sync(server),
             channels=self._channels(server),
+            replica_ids=tuple(sorted(each.number for each in self._connected(server))),
             cluster_alias=server.cluster_alias,
             location=server.location,
             promotion_rule=server.rule,
         )
 
     def _semi_sync(self, server: Database) -> SemiSync:
-        clients = [each for each in self.by_key.values() if each.source == server.key and each.acks]
-        connected = sum(1 for each in clients if self._receiver(each) is ThreadState.RUNNING)
         return SemiSync(
             available=True,
             source_enabled=server.source_semi_sync,
             source_active=server.source_semi_sync and server.source_active,
-            source_clients=connected,
+            source_clients=sum(1 for each in self._connected(server) if each.acks),
             wait_for_replica_count=server.waits_for,
             wait_without_replicas=True,
             after_sync=True,
             timeout_ms=server.timeout_ms,
             replica_enabled=server.acks,
         )
+
+    def _connected(self, server: Database) -> list[Database]:
+        """Replicas with a dump thread on this server."""
+        replicas = [each for each in self.by_key.values() if each.source == server.key]
+        return [each for each in replicas if each.alive and self._receiver(each) is ThreadState.RUNNING]
 
     def _channels(self, server: Database) -> tuple[Channel, ...]:
         if server.source is None:

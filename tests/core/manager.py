@@ -12,7 +12,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator_raft.core.candidates import has_caught_up, semi_sync_promises
+from orchestrator_raft.core.candidates import (
+    SETTLE_S,
+    Sight,
+    can_be_released,
+    described,
+    gone,
+    has_caught_up,
+    returned,
+    semi_sync_promises,
+    sighted,
+)
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.observation import Observation, observe
 from orchestrator_raft.core.policy import Policy
@@ -23,17 +33,21 @@ from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.recovery.steps import Fence, Outcome, Outcomes, Pause, Reprobe, ServerStep, Step
 from orchestrator_raft.core.replicated import Result, State, apply
 from orchestrator_raft.core.replicated.commands import (
+    AdmitAckers,
     ClaimRecovery,
     Command,
     ConfirmCaughtUp,
     FinishRecovery,
+    LapsePromise,
     MarkStale,
     ObserveServers,
     RecordPhase,
+    ReleaseAckers,
     ResumeRecovery,
     ServerObservation,
 )
-from orchestrator_raft.core.topology import StaleStatus, Topology, build
+from orchestrator_raft.core.replicated.promises import ackers_after
+from orchestrator_raft.core.topology import Cluster, StaleStatus, Topology, build
 from tests.core.fleet import Fleet
 
 TURNS_MAX = 300
@@ -82,6 +96,7 @@ class Manager:
     """Stale primaries are fenced between two phases if they answer."""
     polling: bool = False
     """Everybody is probed between two phases; otherwise only what a Reprobe read, and that a server hung up."""
+    sights: dict[str, Sight] = field(default_factory=dict)
     _commands: int = 0
 
     # -- looking
@@ -113,17 +128,51 @@ class Manager:
                 differing.append(ServerObservation(key=key, facts=facts, reachable=observation.reached))
         if differing:
             self.propose(ObserveServers, servers=tuple(differing))
-        self._confirm()
-
-    def _confirm(self) -> None:
-        """What the engine's housekeeping does once replicas have what their primary had when semi-sync was in force."""
         for cluster in self.topology.clusters.values():
-            primary = self.topology.primary_of(cluster.id)
-            facts = primary.fresh if primary is not None else None
-            if cluster.record.caught_up or facts is None or facts.executed is None:
-                continue
-            if semi_sync_promises(facts).holds and has_caught_up(self.topology, cluster.record, facts.executed):
-                self.propose(ConfirmCaughtUp, cluster_id=cluster.id, lapses=cluster.record.lapses)
+            self._keep_promise(cluster)
+        for cluster in self.topology.clusters.values():
+            self._release(cluster)
+
+    def wait(self, seconds: int) -> None:
+        """Time passes, with a look each second."""
+        for _ in range(seconds):
+            self.now_ms += 1000
+            self.look()
+
+    def _keep_promise(self, cluster: Cluster) -> None:
+        """What the engine's housekeeping does about strangers, and once replicas have what their primary had."""
+        primary, record = self.topology.primary_of(cluster.id), cluster.record
+        facts = primary.fresh if primary is not None else None
+        running = self.state.active_recovery(cluster.id)
+        if facts is None or not semi_sync_promises(facts).holds:
+            return
+        back, because = returned(self.topology, record), described(self.topology, ackers_after(self.state, record))
+        is_changed = running is not None and KINDS[running.kind].counts
+        if back and not is_changed:
+            self.propose(AdmitAckers, cluster_id=cluster.id, keys=back)
+        if because and record.caught_up and not is_changed:
+            self.propose(LapsePromise, cluster_id=cluster.id, because=because)
+        elif (
+            not because
+            and not record.caught_up
+            and facts.executed
+            and has_caught_up(self.topology, record, facts.executed)
+        ):
+            self.propose(ConfirmCaughtUp, cluster_id=cluster.id, lapses=record.lapses)
+
+    def _release(self, cluster: Cluster) -> None:
+        """What it does about possible ackers that are gone."""
+        primary, record = self.topology.primary_of(cluster.id), cluster.record
+        away = gone(self.topology, record)
+        before = self.sights.pop(cluster.id, None)
+        if primary is None or not away or not record.caught_up or described(self.topology, record):
+            return
+        sight = sighted(before, primary, record.lapses, away, SETTLE_S)
+        if sight is None:
+            return
+        self.sights[cluster.id] = sight
+        if self.state.active_recovery(cluster.id) is None and can_be_released(self.topology, record, sight):
+            self.propose(ReleaseAckers, cluster_id=cluster.id, keys=sight.away, lapses=sight.lapses)
 
     @property
     def topology(self) -> Topology:
@@ -257,7 +306,7 @@ class Manager:
     def take_over(self, recovery_id: str = "r1") -> None:
         """A new leader: nothing in memory but the replicated state; it probes everybody and resumes the claim."""
         self.term += 1
-        self.seen = {}
+        self.seen, self.sights = {}, {}
         self.now_ms += 800
         self.look()
         recovery = self.state.recoveries.get(recovery_id)

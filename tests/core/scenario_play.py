@@ -12,7 +12,7 @@ from orchestrator_raft.core.analysis import (
     analyze,
     confirm,
 )
-from orchestrator_raft.core.candidates import choose
+from orchestrator_raft.core.candidates import choose, promise_of
 from orchestrator_raft.core.recovery.model import Recovery, Request
 from orchestrator_raft.core.recovery.steps import (
     FireHook,
@@ -283,10 +283,22 @@ def _fleet(world: World) -> Lines:
     return said
 
 
+def _wait(world: World, words: list[str], lines: Lines) -> Lines:
+    """``= wait 10``: so many seconds pass, with a look each; who may acknowledge by then, and the promise."""
+    world.manager.wait(int(words[0]))
+    said = []
+    for cluster in world.manager.state.clusters.values():
+        who = [f"{cluster.id} ackers={world.names(cluster.ackers)}"]
+        who += [f"released={world.names(cluster.released)}"] if cluster.released else []
+        said.append(f"{' '.join(who)}; {world.said(str(promise_of(world.manager.topology, cluster.id)))}")
+    return said
+
+
 _VERBS: dict[str, Callable[[World, list[str], Lines], Lines]] = {
     "draw": lambda world, words, lines: _analysis(world),
     "break": _break,
     "confirm": _confirm,
     "choose": _choose,
     "play": _play,
+    "wait": _wait,
 }

@@ -17,6 +17,7 @@ from orchestrator_raft.core.replicated import state as limits
 from orchestrator_raft.core.replicated.apply import HANDLERS
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
+    AdmitAckers,
     BeginDowntime,
     ClaimRecovery,
     Command,
@@ -26,6 +27,7 @@ from orchestrator_raft.core.replicated.commands import (
     ForgetServers,
     IssueAccessToken,
     KeepAnswer,
+    LapsePromise,
     MarkStale,
     ObserveServers,
     RecordAudit,
@@ -118,11 +120,13 @@ def command(draw: st.DrawFn, state: State) -> Command:
         case _:
             fields = {
                 RegisterNode: {"node_id": text, "address": text, "http_uri": text, "version": text},
-                ForgetServers: {"keys": some_keys},
+                ForgetServers: {"keys": some_keys, "forced": st.booleans()},
                 BeginDowntime: {"key": keys, "owner": text, "reason": text, "ends_ms": st.integers(0, 10**7)},
                 EndDowntime: {"key": keys, "expired": st.booleans()},
                 MarkStale: {"key": keys, "status": st.sampled_from(StaleStatus), "extra": text},
-                ReleaseAckers: {"cluster_id": cluster_ids, "keys": some_keys},
+                ReleaseAckers: {"cluster_id": cluster_ids, "keys": some_keys, "lapses": st.integers(0, 3)},
+                AdmitAckers: {"cluster_id": cluster_ids, "keys": some_keys},
+                LapsePromise: {"cluster_id": cluster_ids, "because": text},
                 ConfirmCaughtUp: {"cluster_id": cluster_ids, "lapses": st.integers(0, 3)},
                 ResumeRecovery: {"recovery_id": recovery_ids, "holder": text, "term": st.integers(0, 4)},
                 RecordDetection: {"subject": st.builds(Subject, key=keys, code=text), "recovery_id": recovery_ids},
@@ -173,6 +177,11 @@ def check(before: State, after: State) -> None:
             if cluster.primary != before.clusters[identifier].primary:
                 assert cluster.generation == before.clusters[identifier].generation + 1
         assert not set(cluster.left_behind) & ({cluster.primary} | set(after.stale))
+        assert not set(cluster.ackers) & set(cluster.released)
+        known = before.clusters.get(identifier, cluster)
+        if (known.primary, known.lapses) == (cluster.primary, cluster.lapses):
+            lost = (set(known.ackers) - set(cluster.ackers)) & set(after.servers)
+            assert lost <= set(cluster.released), "a possible acker was dropped, and the promise stands"
     for identifier in before.frozen_clusters & after.frozen_clusters:
         assert {key for key, record in before.servers.items() if record.cluster_id == identifier} <= {
             key for key, record in after.servers.items() if record.cluster_id == identifier

@@ -296,7 +296,7 @@ def test_downtime_has_an_end_in_the_future_and_a_known_server(log: Log) -> None:
 def test_a_forgotten_server_leaves_nothing_behind(log: Log) -> None:
     future = log.state.time_ms + 1000
     log.manager.propose(BeginDowntime, key=log.key("R1"), owner="a", reason="r", ends_ms=future)
-    assert log.manager.propose(ForgetServers, keys=log.keys("R1")).ok
+    assert log.manager.propose(ForgetServers, keys=log.keys("R1"), forced=True).ok
     assert log.key("R1") not in {**log.state.servers, **log.state.downtimes, **log.state.stale}
     assert log.keys("R2", "R3") == log.state.clusters["c1"].ackers
     assert not log.manager.propose(ForgetServers, keys=log.keys("R1")).ok

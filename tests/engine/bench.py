@@ -214,8 +214,12 @@ class Bench:
         for each in self.fleet.servers:
             await leader.discovery.probe_now(each, timeout_s=1.0)
         await leader.recorder.flush()
-        for _name, work in CatchingUp(leader.proposals).due(leader.viewer.moment()):
-            await work
+        catching_up = CatchingUp(leader.proposals)
+        for _ in range(2):
+            for _name, work in catching_up.due(leader.viewer.moment()):
+                await work
+            await asyncio.sleep(0.5)
+            await leader.discovery.probe_now(PRIMARY, timeout_s=1.0)
 
     def recovery(
         self, leader: Leader, kind: str = "dead_primary", on: InstanceKey = PRIMARY, name: str = "r1", **request: Any

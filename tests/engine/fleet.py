@@ -142,12 +142,14 @@ class Fleet:
             if server.down is None and server.channel is not None:
                 self._replicate(server, server.channel)
         for server in self.servers.values():
-            clients = [each for each in self.servers.values() if each.facts.source == server.facts.key]
+            all_replicas = [each for each in self.servers.values() if each.facts.source == server.facts.key]
+            clients = [each for each in all_replicas if _is_connected(each)]
             active = [each for each in clients if each.facts.semi_sync.replica_active]
             on = server.facts.semi_sync.source_enabled
             semi_sync = replace(server.facts.semi_sync, source_active=on, source_clients=len(active) if on else 0)
-            connected = tuple(sorted(each.facts.key for each in clients if _is_connected(each)))
-            server.facts = replace(server.facts, semi_sync=semi_sync, replicas=connected)
+            connected = tuple(sorted(each.facts.key for each in clients))
+            ids = tuple(sorted(each.facts.server_id for each in clients))
+            server.facts = replace(server.facts, semi_sync=semi_sync, replicas=connected, replica_ids=ids)
 
     def _replicate(self, server: ModelServer, channel: Channel) -> None:
         source = self.servers.get(channel.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from orchestrator_raft.core.gtid import parse_mysql
@@ -19,17 +20,23 @@ def cluster(bench: Bench) -> ClusterRecord:
 
 
 async def probed(bench: Bench, leader: Leader) -> None:
-    """Everybody was probed, and it is recorded; nothing is confirmed yet."""
+    """Everybody was probed a moment later, and it is recorded; nothing is confirmed yet."""
+    await asyncio.sleep(0.5)
     for each in bench.fleet.servers:
         await leader.discovery.probe_now(each, timeout_s=1.0)
     await leader.recorder.flush()
 
 
 async def confirmed(leader: Leader, catching_up: CatchingUp) -> int:
-    work = [each for _, each in catching_up.due(leader.viewer.moment())]
-    for each in work:
-        await each
-    return len(work)
+    """How many confirmations are made, once the primary has been probed again."""
+    count = 0
+    for _ in range(2):
+        for _name, work in catching_up.due(leader.viewer.moment()):
+            await work
+            count += 1
+        await asyncio.sleep(0.5)
+        await leader.discovery.probe_now(PRIMARY, timeout_s=1.0)
+    return count
 
 
 def stop_receivers(bench: Bench) -> None:

@@ -215,6 +215,16 @@ def test_replicas_without_an_address_are_left_out() -> None:
     assert DIALECTS[Flavor.MYSQL].parse(ASKED, rows, DETECTION).replicas == (InstanceKey("db-2", 3306),)
 
 
+@pytest.mark.parametrize(("flavor", "column"), [(Flavor.MYSQL, "Server_Id"), (Flavor.MARIADB, "Server_id")])
+def test_connected_replicas_are_known_by_server_id_with_an_address_or_without(flavor: Flavor, column: str) -> None:
+    rows = rows_of(flavor)
+    rows["replicas"] = [{column: each, "Host": "", "Port": "3306"} for each in ("7", "2", "7")]
+    assert DIALECTS[flavor].parse(ASKED, rows, DETECTION).replica_ids == (2, 7)
+    assert DIALECTS[flavor].parse(ASKED, rows | {"replicas": []}, DETECTION).replica_ids == ()
+    del rows["replicas"]
+    assert DIALECTS[flavor].parse(ASKED, rows, DETECTION).replica_ids is None
+
+
 def test_without_gtids_nothing_is_known_of_what_was_executed() -> None:
     rows = rows_of(Flavor.MYSQL)
     rows["variables"] = [rows["variables"][0] | {"gtid_mode": "OFF"}]

@@ -21,6 +21,7 @@ PROBLEM = "application/problem+json"
 
 
 async def test_values_are_in_the_fields_own_words(reading: Rig) -> None:
+    await reading.until(lambda: all(each.caught_up for each in reading.raft.state.clusters.values()))
     [cluster] = (await reading.first.get("/api/v2/clusters")).json
     assert (cluster["name"], cluster["alias"], cluster["primary"]) == ("127.0.0.1:24000", "bench", "127.0.0.1:24000")
     assert cluster["no_loss_promise"] == {"holds": True, "because": ""}

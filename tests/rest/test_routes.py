@@ -15,7 +15,7 @@ from api.settings import ApiSettings
 from orchestrator_raft.core.instance import UnreachableKind
 from orchestrator_raft.core.policy import ClusterFilters
 from orchestrator_raft.operations import OPERATION_BY_NAME, OPERATIONS, Operation, Where
-from tests.engine.fleet import primary_facts
+from tests.engine.fleet import key, primary_facts
 from tests.rest.rig import POLICY, Rig
 
 VALUES = {
@@ -111,7 +111,7 @@ async def dead_primary(rig: Rig) -> None:
 
 def server(rig: Rig, port: int) -> Any:
     moment = rig.first.service.desk.moment()
-    return next(each for key, each in moment.topology.servers.items() if key.port == port)
+    return next(each for address, each in moment.topology.servers.items() if address.port == port)
 
 
 def is_reached(rig: Rig, port: int) -> bool:
@@ -126,8 +126,15 @@ async def one_more_peer(rig: Rig) -> None:
     await rig.first.raft_admin.add_member("n9:10008")
 
 
+async def dead_replica(rig: Rig, port: int = 24001) -> None:
+    """One that answers and acknowledges is not forgotten."""
+    rig.first.prober.crash(port)
+    await rig.until(lambda: not rig.raft.state.servers[key(port)].reachable)
+
+
 PREPARATIONS: dict[str, Prepare] = {
     "end-downtime": in_downtime,
+    "forget": dead_replica,
     "recover": dead_primary,
     "recover-lite": dead_primary,
     "raft-remove-peer": one_more_peer,
@@ -231,7 +238,7 @@ async def test_the_whole_story_of_a_server_by_http() -> None:
         assert [each["Problems"] for each in (await get("/api/problems")).json] == [["not_replicating"]]
         assert (await get("/api/start-replica/127.0.0.1/24002")).json["Details"]["ReplicationSQLThreadState"] == 1
         assert (await get("/api/problems")).json is None
-        rig.fleet.crash(24003)
+        await dead_replica(rig, 24003)
         assert (await get("/api/forget/127.0.0.1/24003")).json["Details"] == {"Hostname": "127.0.0.1", "Port": 24003}
         assert (await get("/api/instance/127.0.0.1/24003")).message == "Cannot read instance: 127.0.0.1:24003"
 

@@ -1,5 +1,6 @@
 """Who is best? The no-loss promise of a cluster, and the choice of a successor with every refusal explained."""
 
+from orchestrator_raft.core.candidates.ackers import described, gone, possible_ackers, returned, unknown_ackers
 from orchestrator_raft.core.candidates.choose import Refusal, Verdict, choose, unfit
 from orchestrator_raft.core.candidates.promise import (
     Promise,
@@ -10,17 +11,27 @@ from orchestrator_raft.core.candidates.promise import (
     promised,
     semi_sync_promises,
 )
+from orchestrator_raft.core.candidates.sights import SETTLE_S, Sight, can_be_released, sighted
 
 __all__ = [
+    "SETTLE_S",
     "Promise",
     "Refusal",
+    "Sight",
     "Verdict",
+    "can_be_released",
     "choose",
+    "described",
+    "gone",
     "has_caught_up",
     "missing_ackers",
+    "possible_ackers",
     "promise",
     "promise_of",
     "promised",
+    "returned",
     "semi_sync_promises",
+    "sighted",
     "unfit",
+    "unknown_ackers",
 ]

@@ -12,7 +12,8 @@ What it acknowledged while semi-sync was not in force, or as a replica before it
 held by k possible ackers, like all the rest, once k of them were seen with everything that the primary had when
 semi-sync was seen in force: what it had not by then, it acknowledged under semi-sync. So that sight is what makes the
 promise (``caught_up``, replicated), and every change of the primary or of its semi-sync, k included, ends it
-(``lapses``). Only then does it hold for a leader that has never seen the primary alive.
+(``lapses``), as does everybody who acknowledges and is no possible acker (``ackers``). Only then does it hold for a
+leader that has never seen the primary alive.
 
 When the primary dies the last facts that were replicated count. What changes between the last probe and the death is
 not seen: a person who switches semi-sync off just then takes the promise with him. A switch-off by timeout cannot hide
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from orchestrator_raft.core.candidates.ackers import described
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.topology import ClusterRecord, Server, Topology
@@ -67,6 +69,8 @@ def promised(cluster: ClusterRecord, primary: Facts | None) -> Promise:
     able = semi_sync_promises(primary)
     if not able.holds or primary is None or cluster.caught_up:
         return able
+    if cluster.lapsed_because:
+        return Promise(False, f"{cluster.lapsed_because}; the others have not yet been seen with all of it")
     return Promise(
         False,
         f"{primary.key} may have acknowledged writes before its semi-sync was in force, and too few of its semi-sync "
@@ -125,6 +129,9 @@ def promise_of(topology: Topology, cluster_id: str) -> Promise:
     cluster, primary = topology.clusters.get(cluster_id), topology.primary_of(cluster_id)
     if cluster is None or primary is None:
         return Promise(False, "the cluster has no primary")
+    unknown = described(topology, cluster.record) if semi_sync_promises(primary.facts).holds else ""
+    if unknown:
+        return Promise(False, unknown)
     members = {server.key: server for server in topology.members(cluster_id)}
     reachable = [key for key in cluster.record.ackers if key in members and _answers(members[key])]
     return promise(cluster.record, primary.facts, reachable)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from orchestrator_raft.core.candidates import Verdict, missing_ackers, promised
+from orchestrator_raft.core.candidates import Verdict, missing_ackers, possible_ackers, promised
 from orchestrator_raft.core.gtid import GtidSet, parse
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.policy import LossPolicy
@@ -89,7 +89,7 @@ def _ackers(context: Context) -> tuple[InstanceKey, ...]:
     """Possible ackers of the failed primary; of a lost successor, those of them that were told to follow it."""
     recovery = context.recovery
     cluster = context.topology.clusters.get(recovery.cluster_id)
-    ackers = cluster.record.ackers if cluster is not None else recovery.subject.replicas
+    ackers = possible_ackers(context.topology, cluster.record) if cluster is not None else recovery.subject.replicas
     if not recovery.target_gtids:
         return ackers
     return tuple(key for key in ackers if key in recovery.followers and key not in recovery.stale)

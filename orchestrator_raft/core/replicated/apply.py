@@ -15,6 +15,7 @@ from orchestrator_raft.core.replicated import promises, recoveries, servers, vis
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
+    AdmitAckers,
     BeginDowntime,
     ClaimRecovery,
     Command,
@@ -24,6 +25,7 @@ from orchestrator_raft.core.replicated.commands import (
     ForgetServers,
     IssueAccessToken,
     KeepAnswer,
+    LapsePromise,
     MarkStale,
     ObserveServers,
     RecordAudit,
@@ -71,7 +73,9 @@ HANDLERS: dict[type[Command], Handler] = {
     BeginDowntime: servers.begin_downtime,
     EndDowntime: servers.end_downtime,
     MarkStale: servers.mark_stale,
-    ReleaseAckers: servers.release_ackers,
+    ReleaseAckers: promises.release_ackers,
+    AdmitAckers: promises.admit_ackers,
+    LapsePromise: promises.lapse,
     ConfirmCaughtUp: promises.confirm_caught_up,
     ClaimRecovery: recoveries.claim,
     ResumeRecovery: recoveries.resume,

@@ -161,6 +161,24 @@ class ReleaseAckers(Command):
 
     cluster_id: str
     keys: tuple[InstanceKey, ...]
+    lapses: int = 0
+    """The cluster's count of lapses when the primary was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitAckers(Command):
+    """Released replicas are connected to the primary again: possible ackers, whether we reach them or not."""
+
+    cluster_id: str
+    keys: tuple[InstanceKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LapsePromise(Command):
+    """Somebody else than the possible ackers may have acknowledged: what the replicas have must be seen anew."""
+
+    cluster_id: str
+    because: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +250,8 @@ COMMANDS: tuple[type[Command], ...] = (
     AcknowledgeRecoveries,
     MarkStale,
     ReleaseAckers,
+    AdmitAckers,
+    LapsePromise,
     ConfirmCaughtUp,
     SwitchRecoveries,
     RecordAudit,

@@ -55,6 +55,7 @@ def _promote(state: State, before: Recovery, after: Recovery) -> State:
         primary=after.successor,
         generation=record.generation + 1,
         ackers=tuple(ackers),
+        released=(),
         left_behind=tuple(key for key in record.left_behind if key != after.successor),
     )
     return replace(

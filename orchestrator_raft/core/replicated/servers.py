@@ -1,9 +1,10 @@
-"""Handlers of commands about servers: structure, forgetting, downtime, stale primaries, possible ackers."""
+"""Handlers of commands about servers: structure, forgetting, downtime, stale primaries."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator_raft.core.candidates import semi_sync_promises
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import (
@@ -12,9 +13,9 @@ from orchestrator_raft.core.replicated.commands import (
     ForgetServers,
     MarkStale,
     ObserveServers,
-    ReleaseAckers,
     ServerObservation,
 )
+from orchestrator_raft.core.replicated.promises import lapsed
 from orchestrator_raft.core.replicated.state import Result, State
 from orchestrator_raft.core.topology import ClusterRecord, Downtime, ServerRecord, assign_clusters
 
@@ -31,7 +32,21 @@ def observe(state: State, command: ObserveServers) -> Applied:
         for address in seen.addresses:
             if seen.key in seen_first.servers and is_absorbed(seen_first, address, records[seen.key].facts):
                 seen_first = _absorb(seen_first, address, seen.key)
-    return reassign(seen_first), Result(True)
+    return _counted_once(state, reassign(seen_first)), Result(True)
+
+
+def _counted_once(before: State, after: State) -> State:
+    """A primary that has both another name and another server in its role has changed once."""
+    generations = {
+        cluster_id: before.clusters[cluster_id].generation + (record.primary != before.clusters[cluster_id].primary)
+        for cluster_id, record in after.clusters.items()
+        if cluster_id in before.clusters
+    }
+    clusters = {
+        cluster_id: replace(record, generation=generations.get(cluster_id, record.generation))
+        for cluster_id, record in after.clusters.items()
+    }
+    return replace(after, clusters=clusters)
 
 
 def is_absorbed(state: State, address: InstanceKey, facts: Facts | None) -> bool:
@@ -64,11 +79,13 @@ def _renamed(record: ClusterRecord, address: InstanceKey, key: InstanceKey) -> C
     def rename(keys: tuple[InstanceKey, ...]) -> tuple[InstanceKey, ...]:
         return tuple(sorted({key if each == address else each for each in keys})) if address in keys else keys
 
+    ackers = rename(record.ackers)
     return replace(
         record,
         primary=key if record.primary == address else record.primary,
         generation=record.generation + 1 if record.primary == address else record.generation,
-        ackers=rename(record.ackers),
+        ackers=ackers,
+        released=tuple(each for each in rename(record.released) if each not in ackers),
         left_behind=rename(record.left_behind),
     )
 
@@ -106,18 +123,11 @@ def forget(state: State, command: ForgetServers) -> Applied:
         return state, Result(
             False, f"{busy[0]} belongs to a cluster that is being recovered: wait until that has ended"
         )
-    needed = "" if command.forced else next(filter(None, (_needed(state, key) for key in known)), "")
+    gone = frozenset(known)
+    needed = "" if command.forced else next(filter(None, (_needed(state, key, gone) for key in known)), "")
     if needed:
         return state, Result(False, needed)
-    gone = set(known)
-    clusters = {
-        cluster_id: replace(
-            record,
-            ackers=tuple(key for key in record.ackers if key not in gone),
-            left_behind=tuple(key for key in record.left_behind if key not in gone),
-        )
-        for cluster_id, record in state.clusters.items()
-    }
+    clusters = {cluster_id: _without(record, gone) for cluster_id, record in state.clusters.items()}
     without = replace(
         state,
         servers={key: record for key, record in state.servers.items() if key not in gone},
@@ -130,8 +140,39 @@ def forget(state: State, command: ForgetServers) -> Applied:
     return reassign(without), Result(True)
 
 
-def _needed(state: State, key: InstanceKey) -> str:
+def _without(record: ClusterRecord, gone: frozenset[InstanceKey]) -> ClusterRecord:
+    """What a forgotten server acknowledged may be nowhere else, so the promise has to be made anew without it."""
+    kept = replace(
+        record,
+        ackers=tuple(key for key in record.ackers if key not in gone),
+        released=tuple(key for key in record.released if key not in gone),
+        left_behind=tuple(key for key in record.left_behind if key not in gone),
+    )
+    lost = [key for key in record.ackers if key in gone]
+    if not lost or record.primary in gone:
+        return kept
+    names = ", ".join(str(key) for key in lost)
+    return lapsed(kept, f"{names}: forgotten, and may have acknowledged writes that no other server has")
+
+
+def _needed(state: State, key: InstanceKey, gone: frozenset[InstanceKey]) -> str:
     """What depends on this server's record, and what a person has to know who drops it all the same."""
+    record = state.clusters.get(state.servers[key].cluster_id)
+    primary = state.servers.get(record.primary) if record is not None and record.primary is not None else None
+    if (
+        record is not None
+        and primary is not None
+        and primary.key not in gone
+        and key in record.ackers
+        and state.servers[key].reachable
+        and semi_sync_promises(primary.facts).holds
+    ):
+        return (
+            f"{key} answers and acknowledges writes to {primary.key} (semi-sync): once forgotten, nobody would ask it "
+            "for them when the primary dies. Shut it down first, or switch its semi-sync off, restart its receiver and "
+            "wait until it is no possible acker any more (raftctl clusters --json); only to give up the no-loss "
+            f"promise until the others have caught up: raftctl forget {key} --force"
+        )
     mark = state.stale.get(key)
     if mark is not None:
         return (
@@ -178,13 +219,3 @@ def mark_stale(state: State, command: MarkStale) -> Applied:
     marked = replace(state, stale={**state.stale, command.key: changed})
     text = f"stale primary is {command.status.value}" + (f": {command.extra}" if command.extra else "")
     return audited(marked, command, "stale-primary", text, command.key), Result(True)
-
-
-def release_ackers(state: State, command: ReleaseAckers) -> Applied:
-    record = state.clusters.get(command.cluster_id)
-    if record is None:
-        return state, Result(False, f"there is no cluster {command.cluster_id}")
-    kept = tuple(key for key in record.ackers if key not in command.keys)
-    clusters = {**state.clusters, command.cluster_id: replace(record, ackers=kept)}
-    names = ", ".join(str(key) for key in command.keys)
-    return audited(replace(state, clusters=clusters), command, "release-ackers", names, record.primary), Result(True)

@@ -217,6 +217,7 @@ def _refresh(
         domain=(facts.cluster_domain if facts else "") or cluster.domain,
         generation=cluster.generation + 1 if changed else cluster.generation,
         ackers=() if changed else cluster.ackers,
+        released=() if changed else cluster.released,
         left_behind=tuple(key for key in cluster.left_behind if key in members and key != primary),
     )
 
@@ -258,11 +259,17 @@ def _in_circle(start: InstanceKey, links: Links) -> bool:
 
 
 def observe_ackers(cluster: ClusterRecord, records: Records, replicas: Replicas) -> ClusterRecord:
-    """Add every replica of the primary that has semi-sync on. Nothing is ever removed here (D4)."""
+    """Add every replica of the primary that has semi-sync on. Nothing is ever removed here (D4).
+
+    One that was released stays so only while it does not answer.
+    """
+    released = tuple(key for key in cluster.released if key in records and not records[key].reachable)
     of_primary = replicas.get(cluster.primary, ()) if cluster.primary is not None else ()
     found = {key for key in of_primary if (facts := records[key].facts) is not None and facts.semi_sync.replica_enabled}
-    missing = found - set(cluster.ackers)
-    return replace(cluster, ackers=tuple(sorted({*cluster.ackers, *missing}))) if missing else cluster
+    missing = found - {*cluster.ackers, *released}
+    if not missing and released == cluster.released:
+        return cluster
+    return replace(cluster, ackers=tuple(sorted({*cluster.ackers, *missing})), released=released)
 
 
 def with_new_ackers(cluster: ClusterRecord, records: Records) -> ClusterRecord:
