@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from orchestrator_raft.core.differences import differences
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.replicated.commands import Command
@@ -52,15 +53,10 @@ def with_events(before: State, after: State, command: Command) -> State:
 
 def _changes(before: Mapping[K, V], after: Mapping[K, V]) -> Iterator[tuple[V | None, V | None]]:
     """Old and new value of each key whose value is another object; None where there was or is none."""
-    if before is after:
-        return
-    for key, value in after.items():
-        old = before.get(key)
-        if old is not value and old != value:
-            yield old, value
-    for key, old in before.items():
-        if key not in after:
-            yield old, None
+    for key in differences(before, after):
+        old, new = before.get(key), after.get(key)
+        if old != new:
+            yield old, new
 
 
 def _servers(before: State, after: State) -> Iterator[News]:

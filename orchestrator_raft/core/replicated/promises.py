@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator_raft.core.candidates import semi_sync_promises
+from orchestrator_raft.core.differences import differences
 from orchestrator_raft.core.instance import InstanceKey, SemiSync
 from orchestrator_raft.core.recovery.rejoin import ATTACH
 from orchestrator_raft.core.replicated.audit import audited
@@ -130,7 +131,7 @@ def with_lapses(before: State, after: State) -> State:
         return after
     changed = {
         cluster_id: lapsed(record, "")
-        for cluster_id, record in after.clusters.items()
+        for cluster_id, record in _concerned(before, after).items()
         if _rests_on(after, record) != _rests_on(before, before.clusters.get(cluster_id))
     }
     return replace(after, clusters={**after.clusters, **changed}) if changed else after
@@ -139,5 +140,21 @@ def with_lapses(before: State, after: State) -> State:
 def _rests_on(state: State, record: ClusterRecord | None) -> tuple[InstanceKey | None, SemiSync | None]:
     if record is None or record.primary is None:
         return None, None
-    server = state.servers.get(record.primary)
-    return record.primary, server.facts.semi_sync if server is not None and server.facts is not None else None
+    return record.primary, _semi_sync(state, record.primary)
+
+
+def _concerned(before: State, after: State) -> dict[str, ClusterRecord]:
+    """The only clusters for which ``_rests_on`` can differ, found without asking each."""
+    switched = {
+        key
+        for key in differences(before.servers, after.servers)
+        if _semi_sync(before, key) != _semi_sync(after, key)
+    }
+    of_switched = (record.id for record in after.clusters.values() if record.primary in switched)
+    found = {*differences(before.clusters, after.clusters), *(of_switched if switched else ())}
+    return {cluster_id: after.clusters[cluster_id] for cluster_id in found if cluster_id in after.clusters}
+
+
+def _semi_sync(state: State, key: InstanceKey) -> SemiSync | None:
+    server = state.servers.get(key)
+    return server.facts.semi_sync if server is not None and server.facts is not None else None

@@ -17,7 +17,7 @@ from orchestrator_raft.core.replicated.commands import (
 )
 from orchestrator_raft.core.replicated.promises import lapsed
 from orchestrator_raft.core.replicated.state import Result, State
-from orchestrator_raft.core.topology import ClusterRecord, Downtime, ServerRecord, assign_clusters
+from orchestrator_raft.core.topology import ClusterRecord, Downtime, ServerRecord, reassign_clusters
 
 Applied = tuple[State, Result]
 ADDRESSES_MAX = 8
@@ -109,7 +109,9 @@ def _merge(known: ServerRecord | None, seen: ServerObservation, now_ms: int) -> 
 
 def reassign(state: State) -> State:
     """Clusters follow from the records, except those that a recovery holds still."""
-    assigned = assign_clusters(state.servers, state.clusters, state.stale, state.frozen_clusters, state.cluster_number)
+    assigned = reassign_clusters(
+        state.servers, state.clusters, state.stale, state.frozen_clusters, state.cluster_number
+    )
     return replace(state, servers=assigned.servers, clusters=assigned.clusters, cluster_number=assigned.next_number)
 
 

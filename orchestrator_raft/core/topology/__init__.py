@@ -13,6 +13,7 @@ from orchestrator_raft.core.topology.model import (
     StaleStatus,
     Topology,
 )
+from orchestrator_raft.core.topology.regions import reassign_clusters
 
 __all__ = [
     "Cluster",
@@ -27,5 +28,6 @@ __all__ = [
     "assign_clusters",
     "build",
     "observe_ackers",
+    "reassign_clusters",
     "resolve_sources",
 ]

@@ -27,8 +27,8 @@ Replicas = Mapping[InstanceKey, Sequence[InstanceKey]]
 class Assignment:
     """Result of ``assign_clusters``."""
 
-    servers: dict[InstanceKey, ServerRecord]
-    clusters: dict[str, ClusterRecord]
+    servers: Records
+    clusters: Mapping[str, ClusterRecord]
     next_number: int
 
 
