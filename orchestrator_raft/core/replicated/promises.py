@@ -146,9 +146,7 @@ def _rests_on(state: State, record: ClusterRecord | None) -> tuple[InstanceKey |
 def _concerned(before: State, after: State) -> dict[str, ClusterRecord]:
     """The only clusters for which ``_rests_on`` can differ, found without asking each."""
     switched = {
-        key
-        for key in differences(before.servers, after.servers)
-        if _semi_sync(before, key) != _semi_sync(after, key)
+        key for key in differences(before.servers, after.servers) if _semi_sync(before, key) != _semi_sync(after, key)
     }
     of_switched = (record.id for record in after.clusters.values() if record.primary in switched)
     found = {*differences(before.clusters, after.clusters), *(of_switched if switched else ())}
