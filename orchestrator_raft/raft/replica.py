@@ -9,7 +9,8 @@ Rules
 - Every entry point ends with ``_finish``: what a step changed is one group for the store, never less, never more.
 - An exception is a broken promise of somebody (a bug, a full disk, diverged logs): it is let through, and the owner
   must stop the node; nothing is called again after it.
-- A single voter does not tick while its disk is behind, because the library would commit at once what only memory has.
+- The library of a single voter does not tick while its disk is behind, because it would commit at once what only memory
+  has. What makes a node a single voter, in the middle of a tick, comes before that is asked.
 """
 
 from __future__ import annotations
@@ -169,10 +170,10 @@ class Replica:
     def tick(self) -> None:
         """To be called after anything happened, and every few milliseconds unless the replica rests."""
         self._ticked_s = self._clock()
+        self._watch_clock()
+        self._check_quorum()
+        self._tend_members()
         if not self.members.is_alone or self.journal.all_synced:
-            self._watch_clock()
-            self._check_quorum()
-            self._tend_members()
             self._elections.before_tick(frozenset() if self._disk_hangs() else self._replication.connections)
             if self._compaction.is_due:
                 self._library.compact()

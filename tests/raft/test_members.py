@@ -200,13 +200,19 @@ def test_a_member_is_removed_and_disturbs_nobody() -> None:
     settle(town)
 
 
-def removal_that_only_the_removed_has(town: Town) -> tuple[str, str]:
-    """Of two voters the leader takes the other out, and loses power before its own disk has it. Gives both."""
+def of_two_voters(town: Town) -> tuple[str, str]:
+    """A cluster of two: the one that leads, and the other."""
     town.run(3)
     town.done(lambda: town.remove(next(name for name in FOUNDERS if name not in town.leaders())))
     assert town.run(5, lambda: len(town.voters()) == 2 and not town.remove("nobody").startswith("another"))
     leader = town.leaders()[0]
     (other,) = town.voters() - {leader}
+    return leader, other
+
+
+def removal_that_only_the_removed_has(town: Town) -> tuple[str, str]:
+    """Of two voters the leader takes the other out, and loses power before its own disk has it. Gives both."""
+    leader, other = of_two_voters(town)
     town.sites[leader].disk.is_hung = True
     town.done(lambda: town.remove(other))
     last = replica(town, leader).journal.last_index
@@ -260,6 +266,19 @@ def test_a_leader_that_is_removed_hands_over_first() -> None:
     assert town.run(3, lambda: bool(town.voters()) and leader not in town.voters())
     assert town.leaders() != [leader]
     settle(town)
+
+
+def test_a_voter_that_is_left_alone_commits_nothing_that_its_disk_does_not_have() -> None:
+    town = Town(33)
+    leader, other = of_two_voters(town)
+    town.done(lambda: town.remove(leader))
+
+    def alone() -> bool:
+        last = replica(town, other)
+        assert not last.members.is_alone or last.commit_index <= last.journal.synced_index
+        return last.members.is_alone and last.journal.all_synced
+
+    assert town.run(5, alone)
 
 
 @pytest.mark.parametrize("of_leader", [True, False])
