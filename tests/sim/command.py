@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.stock:
         return report(options.seeds, options.stock, options.jobs)
     if options.trace:
-        return _trace(options.seeds[0], options.plant, options.removals)
+        return _trace(options.seeds[0], options.plant)
     return _many(options)
 
 
@@ -49,7 +49,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--plant", choices=sorted(BY_NAME), metavar="NAME", help="run a product that has this bug")
     parser.add_argument("--stock", choices=TROUBLES, metavar="TROUBLE",
                         help=f"run the stock library instead; one of {', '.join(TROUBLES)}")  # fmt: skip
-    parser.add_argument("--removals", action="store_true", help="members are removed and replaced, too")
     parser.add_argument("--list", action="store_true", help="show the bugs that can be planted")
     parser.add_argument("--trace", action="store_true", help="show what happens in the first of the seeds")
     return parser.parse_args(arguments)
@@ -60,8 +59,8 @@ def _seeds(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-def _trace(seed: int, plant: str | None, removals: bool) -> int:
-    outcome = run(seed, plant=BY_NAME[plant] if plant else None, trace=True, removals=removals)
+def _trace(seed: int, plant: str | None) -> int:
+    outcome = run(seed, plant=BY_NAME[plant] if plant else None, trace=True)
     print("\n".join(outcome.trace))
     print(_line(outcome))
     return int(bool(outcome.kind))
@@ -83,7 +82,7 @@ def _many(options: argparse.Namespace) -> int:
 
 
 def _run_all(options: argparse.Namespace, seeds: Sequence[int]) -> Iterator[Outcome]:
-    one = partial(run_by_name, options.plant, options.removals)
+    one = partial(run_by_name, options.plant)
     if options.jobs == 1:
         yield from map(one, seeds)
         return
@@ -91,9 +90,9 @@ def _run_all(options: argparse.Namespace, seeds: Sequence[int]) -> Iterator[Outc
         yield from pool.imap_unordered(one, seeds, chunksize=5)
 
 
-def run_by_name(plant: str | None, removals: bool, seed: int) -> Outcome:
+def run_by_name(plant: str | None, seed: int) -> Outcome:
     logging.disable(logging.CRITICAL)
-    return run(seed, plant=BY_NAME[plant] if plant else None, removals=removals)
+    return run(seed, plant=BY_NAME[plant] if plant else None)
 
 
 def _line(outcome: Outcome) -> str:

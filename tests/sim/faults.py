@@ -302,9 +302,7 @@ def change_members(world: World) -> None:
     try:
         if configuration.seat(name) is None:
             replaces = world.dice.choice(["", *sorted(configuration.slots)])
-            wanted = membership.added(configuration, name, replaces=replaces if world.takes_members_out else "")
-        elif not world.takes_members_out:
-            return
+            wanted = membership.added(configuration, name, replaces=replaces)
         else:
             wanted = membership.removed(configuration, name, standing.me)
         if membership.not_yet(standing) or membership.quorum_complaint(standing, wanted):
@@ -326,7 +324,6 @@ class Fault:
     weight: float
     themes: str
     needs_peers: bool = False
-    needs_newcomers: bool = False
 
 
 FAULTS = (
@@ -341,7 +338,7 @@ FAULTS = (
     Fault(fill_disk, 0.5, "disks"), Fault(hang_disk, 0.5, "disks"), Fault(slow_disk, 1, "disks"),
     Fault(transfer, 1, "offices times", needs_peers=True), Fault(compact, 0.5, "disks"),
     Fault(hand_over_badly, 1, "offices links", needs_peers=True),
-    Fault(change_members, 8, "offices links crashes disks times", needs_newcomers=True),
+    Fault(change_members, 8, "offices links crashes disks times"),
 )  # fmt: skip
 THEMES = ("links", "crashes", "times", "disks", "offices")
 
@@ -364,12 +361,7 @@ class Troublemaker:
     """Begins one fault after another, of the kinds that this run has drawn, until it is told to stop."""
 
     def __init__(self, world: World, mean_gap_s: float, theme: str = "") -> None:
-        grows = any(not site.is_founder for site in world.sites.values())
-        possible = [
-            fault
-            for fault in FAULTS
-            if (len(world.sites) > 2 or not fault.needs_peers) and (grows or not fault.needs_newcomers)
-        ]
+        possible = [fault for fault in FAULTS if len(world.sites) > 2 or not fault.needs_peers]
         self._kinds = drawn(world.dice, possible, theme)
         self._weights = [fault.weight for fault in self._kinds]
         self._world = world

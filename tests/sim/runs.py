@@ -85,22 +85,21 @@ def _make_uneven(world: World, dice: random.Random) -> None:
         world.network.limit_distances(WAY_MAX_S)
 
 
-def run(seed: int, *, plant: Plant | None = None, trace: bool = False, removals: bool = False) -> Outcome:
-    """One run; with ``plant``, of a product that has that bug; with ``removals``, members are taken out, too."""
+def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcome:
+    """One run; with ``plant``, of a product that has that bug."""
     if plant is None:
-        return _run(seed, None, trace, removals)
+        return _run(seed, None, trace)
     with plant.planted():
-        return _run(seed, plant, trace, removals)
+        return _run(seed, plant, trace)
 
 
-def _run(seed: int, plant: Plant | None, trace: bool, removals: bool) -> Outcome:
+def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome:
     outcome = Outcome(seed)
     made, trouble, lasts_s = cluster(seed, plant.theme if plant is not None else "")
     if plant is not None and plant.in_world is not None:
         plant.in_world(made.world, made.face)
     world = made.world
     began_s = world.now_s
-    world.takes_members_out = removals
     outcome.statistics = world.statistics
     world.trace = outcome.trace if trace else None
     try:

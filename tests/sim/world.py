@@ -58,7 +58,7 @@ class WatchedState(Replicated[Counted, Add | Break, int]):
     def _told(self, index: int, command: Add | Break, result: int) -> None:
         amount = command.amount if isinstance(command, Add) else 0
         if self._world.ledger.applied(self._site.name, index, command.id, amount, self.digest):
-            self._world.check_disks(index, self._data)
+            self._world.first_applied(self._site, index, self._data)
         self._site.applied(command.id, result)
 
     def snapshot(self, *arguments: Any) -> Callable[[], bytes]:
@@ -140,9 +140,8 @@ class World:
         self.sync_s, self.wire = sync_s, wire
         self.statistics, self.ledger = Statistics(), Ledger()
         self.machine: Machine[Counted, Add | Break, int] = Counter()
-        self.looks_at_disks = not newcomers
-        self.takes_members_out = False
-        self._newest_data = b""
+        self._newest: tuple[int, bytes, frozenset[str]] = 0, b"", frozenset()
+        """The newest command that anybody has applied, and the voters by which it was counted."""
         self.trace: list[str] | None = None
         """What happens, in words, if somebody wants to know."""
         self.on_call: Callable[[str, str, Any], None] = lambda _here, _there, _call: None
@@ -308,8 +307,8 @@ class World:
             self._revive_later(site)
         else:
             mark = disk.finish()
-            if disk.has_cut and self._newest_data:
-                self.check_disks(self.ledger.newest_index, self._newest_data)
+            if disk.has_cut:
+                self.check_disks()
             self.at(0.0001, self._synced, site, life, mark)
             if disk.has_work and self.now_s >= site.wakes_s:
                 self._after_step(site)
@@ -409,12 +408,24 @@ class World:
             return False
         return len({(replica.applied_index, replica.journal.last_index) for replica in replicas if replica}) == 1
 
-    def check_disks(self, index: int, data: bytes) -> None:
-        """What somebody has applied survives the loss of power everywhere, and of any minority of the disks."""
-        self._newest_data = data
-        holders = sum(site.disk.holds(index, data) for site in self.sites.values())
-        if self.looks_at_disks and holders <= len(self.sites) // 2:
-            raise Violation(THIN, f"entry {index} is applied, but {holders} of {len(self.sites)} disks have it")
+    def first_applied(self, site: Site, index: int, data: bytes) -> None:
+        """Whoever applies a command first leads, and has counted by the members that it knows."""
+        voters = site.replica.voters if site.replica is not None else frozenset()
+        self._newest = index, data, voters
+        self.check_disks()
+
+    def check_disks(self) -> None:
+        """What somebody has applied survives the loss of power everywhere, and of any minority of the voters' disks:
+        of those that it was counted by, or of those that there are now."""
+        index, data, counted_by = self._newest
+        if not counted_by:
+            return
+        known = (site.replica.voters for site in self.sites.values() if site.replica is not None)
+        for voters in (counted_by, *known):
+            holders = sum(self.sites[name].disk.holds(index, data) for name in voters)
+            if holders > len(voters) // 2:
+                return
+        raise Violation(THIN, f"entry {index} is applied, but no majority of {', '.join(sorted(counted_by))} has it")
 
     def check_settled(self) -> None:
         leader = self.sites[self.leaders()[0]].replica
