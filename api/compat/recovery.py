@@ -6,7 +6,9 @@ of empty values where the reply has null, a list with one empty text where it ha
 
 from __future__ import annotations
 
+from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import Acknowledgement, Recovery
+from orchestrator_raft.core.replicated.claims import has_acted
 from orchestrator_raft.core.replicated.state import BlockedRecovery, Detection
 
 from . import analysis
@@ -15,7 +17,11 @@ from .shown import Scene
 
 STEPS_PER_RECOVERY = 100
 """Steps of one recovery have consecutive ids; more than its timeline and its errors can hold."""
-TYPES = {"dead_primary": "MasterRecovery", "takeover": "MasterRecovery"}
+TYPES = {
+    "dead_primary": "MasterRecovery",
+    "takeover": "MasterRecovery",
+    "dead_intermediate": "IntermediateMasterRecovery",
+}
 
 
 def live_json(recovery: Recovery, scene: Scene) -> Json:
@@ -30,13 +36,13 @@ def live_json(recovery: Recovery, scene: Scene) -> Json:
         "SuccessorAlias": facts.alias if facts is not None else "",
         "SuccessorBinlogCoordinates": coordinates_json(facts.binlog.coordinates) if facts is not None else None,
         "IsActive": recovery.is_active,
-        "IsSuccessful": recovery.promoted,
+        "IsSuccessful": has_acted(recovery),
         **_outcome(recovery, errors=list(recovery.errors)),
         **_processing(recovery.holder, scene),
         **_acknowledged(recovery.acknowledged),
         **_relations(recovery, scene),
         "Type": TYPES.get(recovery.kind, ""),
-        "RecoveryType": "MasterRecoveryGTID" if recovery.kind in TYPES else "NotMasterRecovery",
+        "RecoveryType": "MasterRecoveryGTID" if KINDS[recovery.kind].counts else "NotMasterRecovery",
     }
 
 
@@ -50,7 +56,7 @@ def listed_json(recovery: Recovery, scene: Scene) -> Json:
         "SuccessorAlias": _alias(recovery, scene),
         "SuccessorBinlogCoordinates": None,
         "IsActive": is_in_active_period(recovery, scene),
-        "IsSuccessful": recovery.promoted,
+        "IsSuccessful": has_acted(recovery),
         **_outcome(recovery, errors=list(recovery.errors) or [""]),
         **_processing(recovery.holder, scene),
         **_acknowledged(recovery.acknowledged),
@@ -92,7 +98,7 @@ def is_in_active_period(recovery: Recovery, scene: Scene) -> bool:
     if recovery.is_active:
         return True
     block_ms = scene.moment.policy.recovery_block_s * 1000
-    blocks = recovery.promoted and recovery.acknowledged is None
+    blocks = has_acted(recovery) and recovery.acknowledged is None
     return blocks and scene.moment.now_ms < recovery.finished_ms + block_ms
 
 

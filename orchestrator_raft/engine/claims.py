@@ -12,10 +12,11 @@ from typing import Any
 
 from orchestrator_raft.core.analysis import Diagnosis, Problem
 from orchestrator_raft.core.instance import ChannelOption, InstanceKey
+from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import Recovery, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.replicated import State
-from orchestrator_raft.core.replicated.claims import refuse_claim
+from orchestrator_raft.core.replicated.claims import ClaimRefusal, refuse_claim
 from orchestrator_raft.core.replicated.commands import ClaimRecovery, RecordBlocked, RecordDetection
 from orchestrator_raft.core.topology import Cluster
 from orchestrator_raft.engine.proposals import Proposals, new_id
@@ -56,19 +57,19 @@ class Claims:
         self._hooks = hooks
         self._on_claimed = on_claimed
         self._returns: dict[InstanceKey, _Tried] = {}
-        self._in_vain: dict[str, tuple[frozenset[InstanceKey], float]] = {}
-        """Clusters whose last granted recovery promoted nobody: who answered when it was claimed, and when that was."""
+        self._in_vain: dict[tuple[str, str], tuple[frozenset[InstanceKey], float]] = {}
+        """Clusters and kinds whose last recovery changed nothing: who answered at the claim, and when that was."""
 
     def claim(
         self, diagnosis: Diagnosis, problem: Problem, evidence: tuple[str, ...], moment: Moment, *, noticed_ms: int
     ) -> Work | None:
         """The claim of a confirmed problem; None when it would end as the last one did, or all has been said."""
-        if self._would_be_in_vain(problem.cluster_id, moment):
+        if self._would_be_in_vain(problem, moment):
             return None
         subject = subject_of_problem(diagnosis, problem, evidence, moment)
         recovery = self._new(problem.rule.recovery, subject, problem.cluster_id, moment, noticed_ms)
         block_ms = int(moment.policy.recovery_block_s * 1000)
-        refusal = refuse_claim(moment.state, recovery, block_ms)
+        refusal = refuse_claim(moment.state, recovery, block_ms) or _obstacle(problem, moment)
         if refusal is None:
             return self._claim(recovery, block_ms, (_reached(moment, problem.cluster_id), moment.now_s))
         if is_recorded_as_blocked(moment.state, problem, refusal.blocking_recovery_id):
@@ -82,12 +83,12 @@ class Claims:
             blocking_recovery_id=refusal.blocking_recovery_id,
         )
 
-    def _would_be_in_vain(self, cluster_id: str, moment: Moment) -> bool:
-        last = self._in_vain.get(cluster_id)
+    def _would_be_in_vain(self, problem: Problem, moment: Moment) -> bool:
+        last = self._in_vain.get((problem.cluster_id, problem.rule.recovery))
         if last is None:
             return False
         reached, at_s = last
-        return moment.now_s - at_s < FAILED_RETRY_S and reached == _reached(moment, cluster_id)
+        return moment.now_s - at_s < FAILED_RETRY_S and reached == _reached(moment, problem.cluster_id)
 
     def _new(
         self, kind: str, subject: Subject, cluster_id: str, moment: Moment, noticed_ms: int | None = None
@@ -100,7 +101,7 @@ class Claims:
     async def _claim(self, recovery: Recovery, block_ms: int, seen: tuple[frozenset[InstanceKey], float]) -> None:
         result = await self._proposals.propose(ClaimRecovery, recovery=recovery, block_ms=block_ms)
         if result.ok:
-            self._in_vain[recovery.cluster_id] = seen
+            self._in_vain[recovery.cluster_id, recovery.kind] = seen
             self._on_claimed()
             await self._proposals.propose(RecordDetection, subject=recovery.subject, recovery_id=recovery.id)
 
@@ -169,7 +170,15 @@ class Claims:
                 for key, tried in self._returns.items()
                 if key not in recovery.moved and not (recovery.promoted and tried.cluster_id == recovery.cluster_id)
             }
-            self._in_vain.pop(recovery.cluster_id, None)
+            for other in [each for each in self._in_vain if each[0] == recovery.cluster_id]:
+                del self._in_vain[other]
+
+
+def _obstacle(problem: Problem, moment: Moment) -> ClaimRefusal | None:
+    """It could do nothing now."""
+    obstacle = KINDS[problem.rule.recovery].obstacle
+    reason = obstacle(moment.topology, problem.key, moment.policy) if obstacle is not None else ""
+    return ClaimRefusal(reason) if reason else None
 
 
 def _reached(moment: Moment, cluster_id: str) -> frozenset[InstanceKey]:

@@ -76,10 +76,22 @@ class Pacing:
             if in_doubt and self._down_for(suspect, moment.now_s) < SUSPECT_PERIOD_S:
                 return Pace(interval_s=SUSPECT_INTERVAL_S, timeout_s=paces.primary_timeout_s)
             return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
+        if self._is_orphaned(server, moment) or self._leaves_orphans(server, moment):
+            return Pace(interval_s=SUSPECT_INTERVAL_S, timeout_s=paces.primary_timeout_s)
         if (primary is not None and server.key == primary.key) or (server.stale is not None and server.reached):
             return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
         interval_s = paces.poll_s if server.reached else min(DEAD_INTERVAL_MAX_S, max(1.0, down_s / 4))
         return Pace(interval_s=interval_s, timeout_s=paces.timeout_s)
+
+    def _is_orphaned(self, server: Server, moment: Moment) -> bool:
+        """Its source has just been found out of reach: what it says of it is wanted soon."""
+        source = moment.topology.servers.get(server.source) if server.source is not None else None
+        return server.reached and source is not None and self._leaves_orphans(source, moment)
+
+    def _leaves_orphans(self, server: Server, moment: Moment) -> bool:
+        is_out = server.observation is not None and not server.reached and bool(server.replicas)
+        is_quiet = moment.state.active_recovery(server.cluster_id) is None
+        return is_out and is_quiet and self._down_for(server, moment.now_s) < SUSPECT_PERIOD_S
 
     def _down_for(self, server: Server, now_s: float) -> float:
         """Seconds since this server was first found out of reach; 0 while it answers."""

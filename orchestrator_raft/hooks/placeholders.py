@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from shlex import quote
 
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.recovery.takeover import TAKEOVER
 
@@ -136,8 +137,8 @@ _TOKEN = re.compile(r"""\\[^{]|['"]|\{(?P<name>\w+)\}""", re.DOTALL)
 
 
 def known_successor(recovery: Recovery) -> InstanceKey | None:
-    """Whoever took over, or is meant to by the person who asked for a planned takeover."""
-    if recovery.promoted:
+    """Whoever took over the role or most of the replicas, or is meant to by a person who wants a takeover."""
+    if recovery.promoted or (recovery.kind == DEAD_INTERMEDIATE.name and recovery.moved):
         return recovery.successor
     return recovery.request.designated if recovery.kind == TAKEOVER.name else None
 

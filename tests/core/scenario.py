@@ -73,7 +73,8 @@ class World:
     def __init__(self, lines: Iterable[str]) -> None:
         databases: list[Database] = []
         above: list[Database] = []
-        policy = Policy(recover_primary=ClusterFilters(("*",)))
+        everywhere = ClusterFilters(("*",))
+        policy = Policy(recover_primary=everywhere, recover_intermediate=everywhere)
         words_of: dict[str, list[str]] = {}
         for line in meaningful(lines):
             if line.startswith("policy "):

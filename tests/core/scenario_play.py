@@ -188,6 +188,9 @@ class Play:
         for field in ("stale", "moved", "lost"):
             if getattr(before, field) != getattr(after, field):
                 yield f"{field}={self.world.names(getattr(after, field))}"
+        if before.moves != after.moves:
+            moves = (f"{self.world.name(each.key)}->{self.world.name(each.source)}" for each in after.moves)
+            yield "moves=" + (",".join(moves) or "-")
         for field in ("fenced", "promoted", "semi_sync"):
             if getattr(before, field) != getattr(after, field):
                 yield f"{field}={'yes' if getattr(after, field) else 'no'}"

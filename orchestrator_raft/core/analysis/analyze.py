@@ -15,6 +15,9 @@ from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Topology
 
+OF_INTERMEDIATES = ("dead_intermediate",)
+"""Recoveries that RecoverIntermediateMasterClusterFilters switch on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -87,12 +90,14 @@ def _skipped(rule: Rule, situation: Situation, policy: Policy) -> str:
     replicas = situation.replicas
     if rule.hidden_by_downtimed_replicas and replicas and len(situation.downtimed) == len(replicas):
         return f"all replicas of {situation.key} are in downtime"
-    return _left_alone(situation, policy) if rule.recovery else ""
+    return _left_alone(rule, situation, policy) if rule.recovery else ""
 
 
-def _left_alone(situation: Situation, policy: Policy) -> str:
+def _left_alone(rule: Rule, situation: Situation, policy: Policy) -> str:
     """Why this server is nothing that we repair by ourselves; empty when it is."""
     key, cluster = situation.key, situation.cluster
+    if rule.recovery in OF_INTERMEDIATES:
+        return _left_alone_intermediate(situation, policy)
     if cluster is None or not policy.recover_primary.match(cluster.name, cluster.alias):
         name = cluster.name if cluster else str(key)
         return f"automatic recovery is off for cluster {name}: RecoverMasterClusterFilters does not match it"
@@ -101,3 +106,13 @@ def _left_alone(situation: Situation, policy: Policy) -> str:
     if cluster.primary != key:
         return f"the recorded primary of this cluster is {cluster.name}, not {key}: repair or forget {key} by hand"
     return ""
+
+
+def _left_alone_intermediate(situation: Situation, policy: Policy) -> str:
+    key, cluster = situation.key, situation.cluster
+    if cluster is None or not policy.recover_intermediate.match(cluster.name, cluster.alias):
+        name = cluster.name if cluster else str(key)
+        return (
+            f"automatic recovery is off for cluster {name}: RecoverIntermediateMasterClusterFilters does not match it"
+        )
+    return f"{key} is the recorded primary of its cluster" if cluster.primary == key else ""

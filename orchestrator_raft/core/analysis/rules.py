@@ -222,18 +222,22 @@ RULES: tuple[Rule, ...] = (
         code="DeadIntermediateMasterWithSingleReplicaFailingToConnect",
         text="An intermediate primary is dead and its only replica cannot reach it",
         predicate=dead_intermediate_with_single_replica_failing, hidden_by_downtimed_replicas=True,
+        confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterWithSingleReplica", text="An intermediate primary with one replica is dead",
         predicate=dead_intermediate_with_single_replica, hidden_by_downtimed_replicas=True,
+        confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMaster", text="An intermediate primary is dead; its replicas answer, none replicates",
         predicate=dead_intermediate,
+        confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterAndSomeReplicas", text="An intermediate primary and some of its replicas are dead",
         predicate=dead_intermediate_and_some_replicas, hidden_by_downtimed_replicas=True,
+        confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterAndReplicas", text="An intermediate primary and all its replicas are out of reach",
@@ -253,6 +257,7 @@ RULES: tuple[Rule, ...] = (
         code="AllIntermediateMasterReplicasFailingToConnectOrDead",
         text="No replica of an intermediate primary can reach it", predicate=intermediate_replicas_failing,
         hidden_by_downtimed_replicas=True,
+        recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="AllIntermediateMasterReplicasNotReplicating", text="No replica of an intermediate primary replicates",

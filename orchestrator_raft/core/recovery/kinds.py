@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.dead_primary import DEAD_PRIMARY
 from orchestrator_raft.core.recovery.machine import Kind
 from orchestrator_raft.core.recovery.rejoin import REJOIN
 from orchestrator_raft.core.recovery.takeover import TAKEOVER
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (DEAD_PRIMARY, TAKEOVER, REJOIN)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (DEAD_PRIMARY, DEAD_INTERMEDIATE, TAKEOVER, REJOIN)}

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.steps import Outcomes, Pause, Step
@@ -34,6 +35,7 @@ class Context:
 Enter = Callable[[Context], tuple[Step, ...]]
 Leave = Callable[[Context, Outcomes], Recovery]
 Late = Callable[[Context, Recovery], Recovery]
+Obstacle = Callable[[Topology, InstanceKey, Policy], str]
 GRACE_MS = 120_000
 OUT_OF_TIME = "out of time"
 
@@ -58,7 +60,13 @@ class Kind:
     text: str
     phases: tuple[Phase, ...]
     counts: bool = True
-    """It changes the primary, and starts the period in which the cluster is not recovered again by itself."""
+    """It changes the primary."""
+    starts_period: bool = True
+    """Once it did something, the cluster gets no other recovery of this sort by itself for a while."""
+    urgency: int = 2
+    """One of less urgency ends at once when its cluster needs one of more; of the same, the first goes on."""
+    obstacle: Obstacle | None = None
+    """Why it could do nothing now; asked before an automatic claim, so that no recovery starts in vain."""
 
     def phase(self, name: str) -> Phase:
         for phase in self.phases:

@@ -54,6 +54,15 @@ class RefusedServer:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A replica that gets another source, and those that were tried before in vain."""
+
+    key: InstanceKey
+    source: InstanceKey
+    tried: tuple[InstanceKey, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
     """A person took note of a recovery; it blocks no other any more."""
@@ -143,6 +152,10 @@ class Recovery:
     fenced: bool = False
     moved: tuple[InstanceKey, ...] = ()
     """Servers that follow the successor by now; of an undone recovery, those that are as they were before."""
+    moves: tuple[Move, ...] = ()
+    """Of a recovery that changes no primary: who gets which source."""
+    kept_stopped: tuple[InstanceKey, ...] = ()
+    """Replicas whose replication somebody had stopped: it stays stopped."""
     lost: tuple[InstanceKey, ...] = ()
     refused: tuple[RefusedServer, ...] = ()
     lost_gtids: str = ""

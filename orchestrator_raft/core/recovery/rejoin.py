@@ -168,4 +168,6 @@ REJOIN = Kind(
         Phase(ATTACH, "Make it a replica of the primary", enter_attach, leave_attach),
     ),
     counts=False,
+    starts_period=False,
+    urgency=0,
 )

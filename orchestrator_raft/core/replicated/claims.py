@@ -37,8 +37,8 @@ def refuse_claim(state: State, recovery: Recovery, block_ms: int) -> ClaimRefusa
 
 
 def gives_way(running: Recovery, kind: str) -> bool:
-    """A return ends at once for a recovery that changes the primary: it can begin again, an outage cannot wait."""
-    return not KINDS[running.kind].counts and KINDS[kind].counts
+    """A less urgent recovery ends at once for a more urgent one: it can begin again, an outage cannot wait."""
+    return KINDS[running.kind].urgency < KINDS[kind].urgency
 
 
 def _refuse_nonsense(state: State, recovery: Recovery) -> str:
@@ -68,14 +68,14 @@ def _refuse_automatic(state: State, recovery: Recovery, block_ms: int) -> ClaimR
     downtime = state.downtimes.get(recovery.subject.key)
     if downtime is not None and downtime.ends_ms > state.time_ms:
         return ClaimRefusal(f"{recovery.subject.key} is in downtime by {downtime.owner}: {downtime.reason}")
-    if not KINDS[recovery.kind].counts:
+    if not KINDS[recovery.kind].starts_period:
         return None
     for earlier in reversed(tuple(state.recoveries.values())):
-        if earlier.cluster_id == recovery.cluster_id and _blocks(earlier, state.time_ms, block_ms):
+        if earlier.cluster_id == recovery.cluster_id and _blocks(state, earlier, recovery, block_ms):
             text = (
-                f"recovery {earlier.number} of this cluster ended at {_utc(earlier.finished_ms)}; it is not recovered "
-                f"again by itself until {_utc(earlier.finished_ms + block_ms)} (RecoveryPeriodBlockSeconds), or until "
-                f"somebody acknowledges: raftctl ack {earlier.number}"
+                f"recovery {earlier.number} of {_whom(earlier)} ended at {_utc(earlier.finished_ms)}; it is not "
+                f"recovered again by itself until {_utc(earlier.finished_ms + block_ms)} (RecoveryPeriodBlockSeconds), "
+                f"or until somebody acknowledges: raftctl ack {earlier.number}"
             )
             return ClaimRefusal(text, earlier.id)
     return None
@@ -85,8 +85,29 @@ def _utc(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _blocks(earlier: Recovery, now_ms: int, block_ms: int) -> bool:
-    """Only a recovery that promoted somebody, by itself or not, and that nobody has acknowledged."""
-    if not KINDS[earlier.kind].counts or earlier.is_active or not earlier.promoted:
+def _blocks(state: State, earlier: Recovery, recovery: Recovery, block_ms: int) -> bool:
+    """Only one of the same sort that did something, by itself or not, and that nobody has acknowledged.
+
+    Of those that change no primary, one blocks others of the same server alone; and moving the rest of the replicas of
+    a server that has been dead ever since is no second recovery.
+    """
+    before, now = KINDS[earlier.kind], KINDS[recovery.kind]
+    if not before.starts_period or before.counts is not now.counts or earlier.is_active or not has_acted(earlier):
         return False
-    return earlier.acknowledged is None and now_ms < earlier.finished_ms + block_ms
+    if not now.counts and (earlier.subject.key != recovery.subject.key or _is_dead_since(state, earlier)):
+        return False
+    return earlier.acknowledged is None and state.time_ms < earlier.finished_ms + block_ms
+
+
+def has_acted(recovery: Recovery) -> bool:
+    """It promoted somebody, or of those that change no primary, moved somebody."""
+    return recovery.promoted or (not KINDS[recovery.kind].counts and bool(recovery.moved))
+
+
+def _whom(earlier: Recovery) -> str:
+    return "this cluster" if KINDS[earlier.kind].counts else str(earlier.subject.key)
+
+
+def _is_dead_since(state: State, earlier: Recovery) -> bool:
+    record = state.servers.get(earlier.subject.key)
+    return record is not None and not record.reachable and record.reachable_changed_ms <= earlier.finished_ms

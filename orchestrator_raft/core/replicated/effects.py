@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator_raft.core.instance import Channel, InstanceKey
+from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.replicated.servers import reassign
 from orchestrator_raft.core.replicated.state import State
@@ -70,11 +71,21 @@ def close(state: State, recovery: Recovery) -> State:
     """The state after a recovery has ended; membership and links are free to change again."""
     if recovery.kind == "rejoin":
         state = _returned(state, recovery)
+    elif not KINDS[recovery.kind].counts:
+        state = relocated(state, recovery)
     elif recovery.promoted:
         state = _left_behind(state, recovery)
     else:
         state = _as_before(state, recovery)
     return reassign(state)
+
+
+def relocated(state: State, recovery: Recovery) -> State:
+    """Nobody's role has changed; whoever was moved has the source that the record names."""
+    for move in recovery.moves:
+        if move.key in recovery.moved:
+            state = _linked(state, (move.key,), move.source)
+    return state
 
 
 def _returned(state: State, recovery: Recovery) -> State:

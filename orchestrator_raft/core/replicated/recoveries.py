@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.losses import as_found
 from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery, Subject
@@ -20,7 +22,7 @@ from orchestrator_raft.core.replicated.commands import (
     RecordPhase,
     ResumeRecovery,
 )
-from orchestrator_raft.core.replicated.effects import close, follow
+from orchestrator_raft.core.replicated.effects import close, follow, relocated
 from orchestrator_raft.core.replicated.state import (
     BLOCKED_MAX,
     DETECTIONS_MAX,
@@ -61,10 +63,10 @@ def claim(state: State, command: ClaimRecovery) -> Applied:
 
 
 def _with_return_ended(state: State, command: ClaimRecovery) -> State:
-    """A return that gives way to this claim has ended; membership stands still from the one to the other.
+    """A recovery that gives way to this claim has ended; membership stands still from the one to the other.
 
-    What kept standing still with it must not be missed now: replicas that came meanwhile, and the server that it was
-    attaching, may acknowledge.
+    What kept standing still with it must not be missed now: replicas that came meanwhile, and servers that it was
+    attaching or moving, may acknowledge.
     """
     claimed = command.recovery
     running = state.active_recovery(claimed.cluster_id)
@@ -77,13 +79,22 @@ def _with_return_ended(state: State, command: ClaimRecovery) -> State:
         return state
     text = f"it gave way to recovery {claimed.id} ({claimed.kind}) of {claimed.subject.key}"
     ended = running.ended(EndState.FAILED, state.time_ms, text)
-    after = replace(state, recoveries={**state.recoveries, ended.id: ended})
-    record = with_new_ackers(state.clusters[claimed.cluster_id], state.servers)
-    if running.phase == ATTACH:
-        record = replace(record, ackers=tuple(sorted({*record.ackers, running.subject.key})))
+    after = relocated(replace(state, recoveries={**state.recoveries, ended.id: ended}), running)
+    record = with_new_ackers(after.clusters[claimed.cluster_id], after.servers)
+    in_between = _in_between(running)
+    if running.kind == DEAD_INTERMEDIATE.name:
+        record = replace(record, left_behind=tuple(sorted({*record.left_behind, *in_between})))
+    record = replace(record, ackers=tuple(sorted({*record.ackers, *in_between})))
     after = replace(after, clusters={**after.clusters, record.id: record})
     text = f"recovery {ended.id} ({ended.kind}): {text}"
     return audited(after, command, "finish-recovery", text, ended.subject.key)
+
+
+def _in_between(running: Recovery) -> tuple[InstanceKey, ...]:
+    """Servers that may replicate from the primary by now, and acknowledge, and may not."""
+    if running.phase == ATTACH:
+        return (running.subject.key,)
+    return tuple(move.key for move in running.moves if move.key not in running.moved)
 
 
 def _without_stale(state: State, subject: Subject) -> Subject:
@@ -98,8 +109,8 @@ def _bounded(recoveries: dict[str, Recovery]) -> dict[str, Recovery]:
     cluster is known not to be recovered again so soon.
     """
     dropped: set[str] = set()
-    for counts, limit in ((True, RECOVERIES_MAX), (False, RETURNS_MAX)):
-        of_kind = [key for key, recovery in recoveries.items() if KINDS[recovery.kind].counts is counts]
+    for starts_period, limit in ((True, RECOVERIES_MAX), (False, RETURNS_MAX)):
+        of_kind = [key for key, recovery in recoveries.items() if KINDS[recovery.kind].starts_period is starts_period]
         excess = max(0, len(of_kind) - limit)
         dropped.update([key for key in of_kind if not recoveries[key].is_active][:excess])
     return {key: recovery for key, recovery in recoveries.items() if key not in dropped} if dropped else recoveries

@@ -192,7 +192,9 @@ def audit(call: Call, moment: Moment) -> Reply:
 
 def audit_recovery(call: Call, moment: Moment) -> Reply:
     every = call.flag("every")
-    found = [each for each in reversed(tuple(moment.state.recoveries.values())) if every or KINDS[each.kind].counts]
+    found = [
+        each for each in reversed(tuple(moment.state.recoveries.values())) if every or KINDS[each.kind].starts_period
+    ]
     wanted: list[Callable[[Recovery], bool]] = []
     if "id" in call.arguments:
         wanted.append(lambda each: call.text("id") in (each.id, str(each.number)))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator_raft.core.analysis import diagnose, situate
 from orchestrator_raft.core.candidates import choose
 from orchestrator_raft.core.errors import InvalidInput, Refused, Unavailable
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request
 from orchestrator_raft.core.recovery.takeover import refusal
+from orchestrator_raft.core.replicated.claims import has_acted
 from orchestrator_raft.core.replicated.commands import AcknowledgeRecoveries, ClaimRecovery, SwitchRecoveries
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.leadership import Leader
@@ -121,8 +122,11 @@ async def recover(call: Call, desk: Desk) -> Reply:
         leader, moment, server, request, kind=problem.rule.recovery, code=problem.code, text=problem.rule.text
     )
     ended, then = await claim_and_wait(call, desk, recovery)
-    reply = _failover_reply("recover", ended, then)
-    return replace(reply, message=f"Recovery executed on {server.key}", value=ended.successor)
+    if KINDS[ended.kind].counts:
+        _failover_reply("recover", ended, then)
+    elif not has_acted(ended):
+        raise Refused(f"recover: recovery {ended.id} ended and changed nothing: {ended.timeline[-1].text}")
+    return Reply(message=f"Recovery executed on {server.key}", value=ended.successor, moment=then)
 
 
 async def takeover(call: Call, desk: Desk) -> Reply:
