@@ -36,7 +36,7 @@ class Load:
         return self.connections is not None and 0 < (self.connections_max or 0) <= self.connections
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class GroupMember:
     """Its place in a replication group (MySQL group replication)."""
 

@@ -78,6 +78,20 @@ class Policy:
     lag_reasonable_s: float = 10.0
     lag_maintenance_s: float = 20.0
     """A replica that lags more is no target of a planned takeover."""
+    silence_s: float = 2.0
+    """A receiver that has heard nothing for so long beyond its heartbeat period hears nothing."""
+    stall_s: float = 10.0
+    """The disk of a server that waits for it so long, and has finished no flush meanwhile, stands still."""
+    locked_after_s: float = 10.0
+    """A primary with too few ackers that has committed nothing for so long is locked."""
+    net_timeout_reasonable_s: float = 10.0
+    """A replica with a longer replica_net_timeout tells too late that its source is gone."""
+    exact_semi_sync: bool = False
+    """More ackers than the primary waits for are a problem (EnforceExactSemiSyncReplicas)."""
+    recover_read_only_primary: bool = False
+    """A primary that is read-only is a problem to be repaired (RecoverNonWriteableMaster)."""
+    ignored_codes: frozenset[str] = frozenset()
+    """Warnings that people do not want to hear of, by code. What is critical cannot be ignored."""
     prevent_cross_data_center: bool = False
     prevent_cross_region: bool = False
     loss: LossPolicy = LossPolicy.AUTO

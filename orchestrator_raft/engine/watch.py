@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator_raft.core.analysis import Confirmed, Diagnosis, Problem, analyze, confirm
+from orchestrator_raft.core.analysis import Confirmation, Confirmed, Diagnosis, Problem, Severity, analyze, confirm
 from orchestrator_raft.core.errors import Unavailable
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated.claims import gives_way
@@ -135,9 +135,10 @@ class Watch:
     def _forget_old_suspicions(self, diagnoses: tuple[Diagnosis, ...]) -> None:
         current = {(each.problem.key, each.problem.code) for each in diagnoses if each.problem is not None}
         suspected = {key for key, _ in current}
+        urgent = {each.situation.key for each in diagnoses if _is_urgent(each)}
         for forgotten in [each for each in self._suspicions if each not in current]:
             del self._suspicions[forgotten]
-        for key in [key for key in self._noticed if key not in suspected]:
+        for key in [key for key in self._noticed if key not in urgent]:
             del self._noticed[key]
             self._witnesses.clear(key)
         for key in [key for key in self._viewer.unconfirmed if key not in suspected]:
@@ -165,7 +166,10 @@ class Watch:
         if running is not None and not (problem.is_actionable and gives_way(running, problem.rule.recovery)):
             return
         now = Suspicion(moment.now_s, moment.now_ms)
-        self._noticed.setdefault(problem.key, now)
+        if _is_urgent(diagnosis):
+            self._noticed.setdefault(problem.key, now)
+        if problem.rule.confirmation is Confirmation.EYES:
+            self._witnesses.ask(problem.key)
         suspicion = self._suspicions.setdefault((problem.key, problem.code), now)
         if problem.is_actionable:
             self._consider_recovery(diagnosis, problem, suspicion, moment)
@@ -173,10 +177,9 @@ class Watch:
             self._start_announcement(diagnosis, problem, moment)
 
     def _consider_recovery(self, diagnosis: Diagnosis, problem: Problem, suspicion: Suspicion, moment: Moment) -> None:
-        self._witnesses.ask(problem.key)
-        verdict = confirm(problem, moment.topology, self._witnesses.eyes(problem.key))
+        verdict = confirm(problem, moment.topology, self._witnesses.eyes(problem.key), moment.policy)
         if isinstance(verdict, Confirmed):
-            noticed_ms = self._noticed[problem.key].since_ms
+            noticed_ms = self._noticed.get(problem.key, suspicion).since_ms
             work = self._claims.claim(diagnosis, problem, verdict.evidence, moment, noticed_ms=noticed_ms)
             if work is not None:
                 self._start_once(f"claim {problem.key}", work)
@@ -195,3 +198,11 @@ class Watch:
             work = self._claims.claim_return(cluster, moment)
             if work is not None:
                 self._start_once(f"rejoin {cluster.id}", work)
+
+
+def _is_urgent(diagnosis: Diagnosis) -> bool:
+    """Something that a recovery may follow from; a warning that lasts for days is not when a failure was noticed."""
+    problem = diagnosis.problem
+    if problem is None or problem.rule.severity is not Severity.CRITICAL:
+        return False
+    return bool(problem.rule.recovery) or not diagnosis.situation.is_valid

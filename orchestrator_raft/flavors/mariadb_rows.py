@@ -30,11 +30,14 @@ _VARIABLES = (
     "@@global.binlog_row_image AS binlog_row_image, @@global.gtid_binlog_state AS gtid_binlog_state, "
     "@@global.gtid_slave_pos AS gtid_slave_pos, @@global.rpl_semi_sync_master_enabled AS source_enabled, "
     "@@global.rpl_semi_sync_master_timeout AS timeout_ms, @@global.rpl_semi_sync_master_wait_no_slave AS wait_alone, "
-    "@@global.rpl_semi_sync_master_wait_point AS wait_point, @@global.rpl_semi_sync_slave_enabled AS replica_enabled"
+    "@@global.rpl_semi_sync_master_wait_point AS wait_point, @@global.rpl_semi_sync_slave_enabled AS replica_enabled, "
+    "@@global.sync_binlog AS sync_binlog, @@global.innodb_flush_log_at_trx_commit AS redo_flush, "
+    "@@global.slave_net_timeout AS net_timeout, @@global.max_connections AS max_connections"
 )
 _STATUS = (
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Rpl_semi_sync_master_status', "
-    "'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_slave_status', 'Binlog_snapshot_file', 'Binlog_snapshot_position')"
+    "'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_slave_status', 'Binlog_snapshot_file', 'Binlog_snapshot_position', "
+    "'Threads_connected', 'Innodb_data_fsyncs', 'Innodb_data_pending_fsyncs')"
 )
 
 OPTIONS: tuple[Option, ...] = (
@@ -95,6 +98,8 @@ def facts_of(asked: InstanceKey, rows: Mapping[str, Rows], detection: Detection)
         replicas=read.replica_keys(rows.get("replicas", ())),
         replica_ids=read.replica_ids(rows.get("replicas")),
         has_replication_credentials=any(channel.user for channel in found),
+        settings=read.settings(variables),
+        load=read.load(variables, status),
     )
     return read.with_configured(facts, rows, detection)
 
@@ -148,5 +153,6 @@ def _channel(row: Row) -> Channel:
         lag_s=read.optional_number(row, "Seconds_Behind_Master"),
         delay_s=read.number(row, "SQL_Delay"),
         heartbeat_period_s=float(heartbeat) if heartbeat else None,
+        heartbeats=read.number(row, "Slave_received_heartbeats"),
         options=read_options(OPTIONS, row),
     )

@@ -13,8 +13,10 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from orchestrator_raft.core.gtid import GtidSet, parse_mysql
+from orchestrator_raft.core.health import GroupMember
 from orchestrator_raft.core.instance import Binlog, Channel, Facts, Flavor, InstanceKey, SemiSync
 from orchestrator_raft.flavors import rows as read
 from orchestrator_raft.flavors.base import Detection, ProbeQuery, Row, Rows
@@ -31,16 +33,35 @@ _VARIABLES = (
     "@@global.super_read_only AS super_read_only, @@global.log_bin AS log_bin, "
     "@@global.log_replica_updates AS log_replica_updates, @@global.binlog_format AS binlog_format, "
     "@@global.binlog_row_image AS binlog_row_image, @@global.gtid_mode AS gtid_mode, "
-    "@@global.gtid_executed AS gtid_executed, @@global.gtid_purged AS gtid_purged"
+    "@@global.gtid_executed AS gtid_executed, @@global.gtid_purged AS gtid_purged, "
+    "@@global.sync_binlog AS sync_binlog, @@global.innodb_flush_log_at_trx_commit AS redo_flush, "
+    "@@global.replica_net_timeout AS net_timeout, @@global.max_connections AS max_connections"
 )
 _STATUS = (
     "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME IN ('Uptime', "
     "'Rpl_semi_sync_source_status', 'Rpl_semi_sync_source_clients', 'Rpl_semi_sync_replica_status', "
-    "'Rpl_semi_sync_master_status', 'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_slave_status')"
+    "'Rpl_semi_sync_master_status', 'Rpl_semi_sync_master_clients', 'Rpl_semi_sync_slave_status', "
+    "'Threads_connected', 'Innodb_data_fsyncs', 'Innodb_data_pending_fsyncs', 'Innodb_os_log_pending_fsyncs')"
 )
 _CONNECTIONS = (
     "SELECT * FROM performance_schema.replication_connection_configuration "
     "LEFT JOIN performance_schema.replication_applier_configuration USING (CHANNEL_NAME)"
+)
+_RECEIVERS = (
+    "SELECT CHANNEL_NAME, COUNT_RECEIVED_HEARTBEATS, QUEUEING_TRANSACTION, "
+    "LEAST(TIMESTAMPDIFF(MICROSECOND, HEARD, NOW(6)) / 1e6, UNIX_TIMESTAMP() + 1 - UNIX_TIMESTAMP(HEARD)) AS SILENT_S "
+    "FROM (SELECT *, GREATEST(LAST_HEARTBEAT_TIMESTAMP, LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP) AS HEARD "
+    "FROM performance_schema.replication_connection_status) AS receivers"
+)
+"""NOW() jumps when summer time begins; the seconds since 1970 do not, but have no fraction."""
+_WORKERS = (
+    "SELECT CHANNEL_NAME, LAST_ERROR_NUMBER, LAST_ERROR_MESSAGE "
+    "FROM performance_schema.replication_applier_status_by_worker WHERE LAST_ERROR_NUMBER <> 0"
+)
+_GROUP = (
+    "SELECT MEMBER_STATE, MEMBER_ROLE, (SELECT GROUP_NAME FROM performance_schema.replication_connection_status "
+    "WHERE CHANNEL_NAME = 'group_replication_applier') AS GROUP_NAME "
+    "FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@global.server_uuid"
 )
 _SEMI_SYNC_SOURCE = (
     "SELECT @@global.rpl_semi_sync_{source}_enabled AS enabled, @@global.rpl_semi_sync_{source}_timeout AS timeout_ms, "
@@ -99,6 +120,9 @@ def probe_queries(detection: Detection) -> tuple[ProbeQuery, ...]:
         ProbeQuery("replicas", "SHOW REPLICAS", optional=True),
         ProbeQuery("status", _STATUS, optional=True),
         ProbeQuery("connections", _CONNECTIONS, optional=True),
+        ProbeQuery("receivers", _RECEIVERS, optional=True),
+        ProbeQuery("workers", _WORKERS, optional=True),
+        ProbeQuery("group", _GROUP, optional=True),
         *read.configured_queries(detection),
     )
 
@@ -107,7 +131,8 @@ def facts_of(asked: InstanceKey, rows: Mapping[str, Rows], detection: Detection)
     """Facts from the rows of a probe. Raises ValueError on nonsense."""
     variables = read.only_row(rows, "variables")
     status = read.named_values(rows.get("status", ()))
-    found = channels(rows.get("channels", ()), rows.get("connections", ()))
+    shown = channels(rows.get("channels", ()), rows.get("connections", ()))
+    found = tuple(_with_details(channel, rows) for channel in shown)
     has_gtids = read.text(variables, "gtid_mode") not in ("", "OFF")
     facts = Facts(
         key=read.server_key(asked, variables, detection),
@@ -133,6 +158,9 @@ def facts_of(asked: InstanceKey, rows: Mapping[str, Rows], detection: Detection)
         replicas=read.replica_keys(rows.get("replicas", ())),
         replica_ids=read.replica_ids(rows.get("replicas")),
         has_replication_credentials=any(channel.user for channel in found),
+        settings=read.settings(variables),
+        load=read.load(variables, status),
+        group=_group(read.first_row(rows, "group")),
     )
     return read.with_configured(facts, rows, detection)
 
@@ -169,6 +197,30 @@ def channels(shown: Rows, connections: Rows = ()) -> tuple[Channel, ...]:
     """The channels of SHOW REPLICA STATUS, with what performance_schema adds; not those of group replication."""
     added = {read.text(row, "CHANNEL_NAME"): row for row in connections}
     return tuple(_channel(row, added.get(read.text(row, "Channel_Name"), {})) for row in shown if _has_source(row))
+
+
+def _with_details(channel: Channel, rows: Mapping[str, Rows]) -> Channel:
+    """What performance_schema knows of the receiver, and which worker's error stopped the applier."""
+    receiver = _of_channel(channel, rows.get("receivers", ()))
+    worker = _of_channel(channel, rows.get("workers", ()))
+    silent = read.text(receiver, "SILENT_S")
+    is_between = silent != "" and read.text(receiver, "QUEUEING_TRANSACTION") == ""
+    is_cause = channel.applier_error_number == read.number(worker, "LAST_ERROR_NUMBER") != 0
+    return replace(
+        channel,
+        heartbeats=read.number(receiver, "COUNT_RECEIVED_HEARTBEATS"),
+        silent_s=max(0.0, float(silent)) if is_between else None,
+        applier_error=read.text(worker, "LAST_ERROR_MESSAGE") if is_cause else channel.applier_error,
+    )
+
+
+def _of_channel(channel: Channel, rows: Rows) -> Row:
+    return next((row for row in rows if read.text(row, "CHANNEL_NAME") == channel.name), {})
+
+
+def _group(row: Row) -> GroupMember | None:
+    name = read.text(row, "GROUP_NAME")
+    return GroupMember(name, read.text(row, "MEMBER_STATE"), read.text(row, "MEMBER_ROLE")) if name else None
 
 
 def _has_source(row: Row) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import isfinite
 
+from orchestrator_raft.core.health import Load, ServerSettings
 from orchestrator_raft.core.instance import (
     Coordinates,
     Facts,
@@ -190,6 +191,27 @@ def replica_ids(rows: Rows | None) -> tuple[int, ...] | None:
     if rows is None:
         return None
     return tuple(sorted({number(row, "Server_Id") or number(row, "Server_id") for row in rows}))
+
+
+def settings(variables: Row) -> ServerSettings:
+    """Settings under the names that both dialects' queries give them."""
+    return ServerSettings(
+        binlog_sync=optional_number(variables, "sync_binlog"),
+        redo_flush=optional_number(variables, "redo_flush"),
+        net_timeout_s=optional_number(variables, "net_timeout"),
+    )
+
+
+def load(variables: Row, status: Mapping[str, str]) -> Load:
+    """How full the server is, as far as it told."""
+    connections = status.get("threads_connected", "")
+    waits = ("innodb_data_pending_fsyncs", "innodb_os_log_pending_fsyncs")
+    return Load(
+        connections=int(connections) if connections else None,
+        connections_max=optional_number(variables, "max_connections"),
+        syncs=int(status.get("innodb_data_fsyncs") or 0),
+        syncs_pending=sum(int(status.get(name) or 0) for name in waits),
+    )
 
 
 def is_filtered(row: Row) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from orchestrator_raft.core.gtid import EMPTY_MYSQL, GtidSet, parse_mysql
+from orchestrator_raft.core.health import SETTINGS_UNKNOWN, GroupMember, Load, ServerSettings
 from orchestrator_raft.core.instance import (
     Binlog,
     Channel,
@@ -99,6 +100,20 @@ class Database:
     location: Location = field(default_factory=Location)
     rule: PromotionRule = PromotionRule.NEUTRAL
     cluster_alias: str = ""
+    frozen: bool = False
+    """The process stands still: connections are open and nothing comes over them."""
+    deaf: bool = False
+    """Its receiver does not notice that nothing arrives any more."""
+    heartbeat_s: float | None = None
+    heartbeats: int = 0
+    uptime_s: int = 1000
+    connections: int = 5
+    connections_max: int = 100
+    syncs_pending: int = 0
+    settings: ServerSettings = SETTINGS_UNKNOWN
+    group: GroupMember | None = None
+    told_id: int = 0
+    told_uuid: str = ""
 
     @property
     def uuid(self) -> str:
@@ -175,6 +190,17 @@ class Fleet:
             self.acknowledged = self.acknowledged.union(source.pending)
             source.pending = EMPTY_MYSQL
 
+    def passes(self, seconds: int) -> None:
+        """Time passes: whoever hears its source gets its heartbeats, and uptimes grow."""
+        for server in self.by_key.values():
+            source = self.by_key.get(server.source) if server.source is not None else None
+            if source is not None and not source.frozen and not server.deaf and self._is_connected(server):
+                server.heartbeats += seconds
+            server.uptime_s += seconds
+
+    def _is_connected(self, server: Database) -> bool:
+        return self._receiver(server) is ThreadState.RUNNING
+
     def crash(self, name: str) -> None:
         server = self.by_name[name]
         server.alive, server.pending = False, EMPTY_MYSQL
@@ -182,7 +208,7 @@ class Fleet:
     def start(self, name: str) -> None:
         """Comes back read-only, and goes on replicating if it was a replica."""
         server = self.by_name[name]
-        server.alive, server.read_only = True, True
+        server.alive, server.read_only, server.uptime_s = True, True, 0
 
     # -- what the manager sees
 
@@ -200,8 +226,9 @@ class Fleet:
             key=key,
             flavor=server.flavor,
             version=server.version,
-            server_id=server.number,
-            server_uuid=server.uuid if server.flavor is Flavor.MYSQL else "",
+            server_id=server.told_id or server.number,
+            server_uuid=(server.told_uuid or server.uuid) if server.flavor is Flavor.MYSQL else "",
+            uptime_s=server.uptime_s,
             read_only=server.read_only,
             super_read_only=server.read_only,
             binlog=Binlog(enabled=server.binlog, format=server.format, logs_replica_updates=server.logs_updates),
@@ -214,7 +241,13 @@ class Fleet:
             cluster_alias=server.cluster_alias,
             location=server.location,
             promotion_rule=server.rule,
-        )
+            settings=server.settings,
+            load=Load(
+                connections=server.connections, connections_max=server.connections_max,
+                syncs=7, syncs_pending=server.syncs_pending,
+            ),
+            group=server.group,
+        )  # fmt: skip
 
     def _semi_sync(self, server: Database) -> SemiSync:
         return SemiSync(
@@ -253,6 +286,8 @@ class Fleet:
             retrieved=server.retrieved if server.has_gtids else None,
             lag_s=server.lag_s,
             delay_s=server.delay_s,
+            heartbeat_period_s=server.heartbeat_s,
+            heartbeats=server.heartbeats,
             options=server.options,
         )
         more = tuple(replace(own, name=f"channel{number}") for number in range(server.extra_channels))

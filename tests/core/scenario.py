@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from orchestrator_raft.core.gtid import GtidSet, parse_mysql
+from orchestrator_raft.core.health import GroupMember
 from orchestrator_raft.core.instance import (
     Flavor,
     InstanceKey,
@@ -171,6 +172,8 @@ def _policy(policy: Policy, words: Iterable[str]) -> Policy:
             new: object = LossPolicy(value)
         elif name == "hooks":
             new = {each: ("command",) for each in value.split(",")}
+        elif isinstance(current, frozenset):
+            new = frozenset(value.split(","))
         elif isinstance(current, (ClusterFilters, HostFilters)):
             new = type(current)(tuple(value.split(",")) if value else ())
         else:
@@ -254,6 +257,49 @@ def _writes(world: World, database: Database, value: str) -> None:
         world.fleet.write(database.name)
 
 
+def _frozen(world: World, database: Database, value: str) -> None:
+    database.frozen = True
+    _cut(world, database, "timeout before greeting")
+
+
+def _thawed(world: World, database: Database, value: str) -> None:
+    database.frozen, database.reachable = False, True
+
+
+def _restarted(world: World, database: Database, value: str) -> None:
+    """Faster than anybody noticed."""
+    world.fleet.start(database.name)
+    database.uptime_s = 1
+
+
+def _from(world: World, database: Database, value: str) -> None:
+    """Replicates from that one as well: two such are co-primaries."""
+    _replicate(database, world.fleet[value])
+
+
+def _setting(name: str) -> Option:
+    def change(world: World, database: Database, value: str) -> None:
+        database.settings = replace(database.settings, **{name: int(value)})
+
+    return change
+
+
+def _group(world: World, database: Database, value: str) -> None:
+    state, _, role = value.partition(":")
+    database.group = GroupMember("g1", state, role or "SECONDARY")
+
+
+def _same(what: str) -> Option:
+    def change(world: World, database: Database, value: str) -> None:
+        other = world.fleet[value]
+        if what == "id":
+            database.told_id = other.number
+        else:
+            database.told_uuid = other.uuid
+
+    return change
+
+
 def _nothing(world: World, database: Database, value: str) -> None:
     """Read where the fleet is drawn."""
 
@@ -300,6 +346,20 @@ _OPTIONS: dict[str, Option] = {
     "has": _has,
     "received": _received,
     "writes": _writes,
+    "frozen": _frozen,
+    "thawed": _thawed,
+    "deaf": _sets("deaf", lambda _: True),
+    "heartbeat": _sets("heartbeat_s", float),
+    "restarted": _restarted,
+    "from": _from,
+    "connections": _sets("connections", int),
+    "stalled": _sets("syncs_pending", lambda _: 1),
+    "sync-binlog": _setting("binlog_sync"),
+    "redo-flush": _setting("redo_flush"),
+    "net-timeout": _setting("net_timeout_s"),
+    "group": _group,
+    "same-id": _same("id"),
+    "same-uuid": _same("uuid"),
     "downtime": _downtime,
     "stale": _stale,
 }

@@ -43,6 +43,17 @@ def _break(world: World, words: list[str], lines: Lines) -> Lines:
     return _analysis(world)
 
 
+def _later(world: World, words: list[str], lines: Lines) -> Lines:
+    """``= later 5``: the changes, and then so many seconds, in each of which everybody is probed."""
+    for line in lines:
+        world.change_line(line)
+    for _ in range(int(words[0])):
+        world.fleet.passes(1)
+        world.manager.now_ms += 1000
+        world.manager.look()
+    return _analysis(world)
+
+
 def _analysis(world: World) -> Lines:
     said: Lines = []
     for diagnosis in analyze(world.manager.topology, world.manager.policy):
@@ -52,8 +63,9 @@ def _analysis(world: World) -> Lines:
             said.append(f"{name} {problem.code} {problem.rule.severity.value}{recovery}")
             said += [f"  {world.said(each)}" for each in problem.evidence]
             said += [f"  skipped: {world.said(problem.skipped)}"] if problem.skipped else []
-        if diagnosis.warnings:
-            said.append(f"{name} warnings: {', '.join(diagnosis.warnings)}")
+        for weakness in diagnosis.weaknesses:
+            said.append(f"{name} {weakness.code}")
+            said += [f"  {world.said(each)}" for each in weakness.evidence]
     return said or ["no problem"]
 
 
@@ -70,7 +82,8 @@ def _confirm(world: World, words: list[str], lines: Lines) -> Lines:
         WitnessAnswer(node_id=node, reached=answer == "reached", detail=answer, at_s=0.0)
         for node, _, answer in (each.partition("=") for each in answers)
     )
-    verdict = confirm(problem, topology, Eyes(witnesses=int(count.removeprefix("witnesses=")), answers=heard))
+    eyes = Eyes(witnesses=int(count.removeprefix("witnesses=")), answers=heard)
+    verdict = confirm(problem, topology, eyes, world.manager.policy)
     if isinstance(verdict, Confirmed):
         return ["confirmed", *(f"  {world.said(each)}" for each in verdict.evidence)]
     why = verdict.text
@@ -300,6 +313,7 @@ def _wait(world: World, words: list[str], lines: Lines) -> Lines:
 _VERBS: dict[str, Callable[[World, list[str], Lines], Lines]] = {
     "draw": lambda world, words, lines: _analysis(world),
     "break": _break,
+    "later": _later,
     "confirm": _confirm,
     "choose": _choose,
     "play": _play,

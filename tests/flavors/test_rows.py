@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator_raft.core.gtid import parse_mariadb, parse_mysql
+from orchestrator_raft.core.health import GroupMember, ServerSettings
 from orchestrator_raft.core.instance import (
     Channel,
     ChannelOption,
@@ -67,6 +68,13 @@ def test_every_recording_gives_the_same_facts_about_names_and_places(path: Path)
     assert facts.read_only is (role != "primary")
     assert facts.super_read_only is (role != "primary" and flavor == "mysql")
     assert facts.has_replication_credentials is (role != "primary")
+    assert facts.settings == ServerSettings(binlog_sync=1 if flavor == "mysql" else 0, redo_flush=1, net_timeout_s=4)
+    assert facts.load.connections is not None
+    assert 0 < facts.load.connections < (facts.load.connections_max or 0)
+    assert not facts.load.is_saturated
+    assert facts.load.syncs > 0
+    assert facts.group is None
+    assert not facts.is_binlog_server
 
 
 @pytest.mark.parametrize("flavor", list(Flavor))
@@ -97,7 +105,15 @@ def test_a_replica(flavor: Flavor) -> None:
     assert facts.executed == facts.received == channel.retrieved == executed
     assert facts.source == PRIMARY
     assert facts.semi_sync == replace(SEMI_SYNC, replica_active=True, new_names=flavor is Flavor.MYSQL)
-    bare = replace(channel, read=Coordinates(), executed=Coordinates(), relay=Coordinates(), options=(), lag_s=0)
+    if flavor is Flavor.MYSQL:
+        assert channel.silent_s is not None
+        assert 0 <= channel.silent_s <= 1.5
+    else:
+        assert channel.silent_s is None
+    bare = replace(
+        channel, read=Coordinates(), executed=Coordinates(), relay=Coordinates(), options=(), lag_s=0, silent_s=None,
+        heartbeats=0,
+    )  # fmt: skip
     assert bare == Channel(
         source=PRIMARY, source_uuid=f"{UUID}0" if flavor is Flavor.MYSQL else "", source_server_id=3306, user="repl",
         receiver=ThreadState.RUNNING, applier=ThreadState.RUNNING, uses_gtid=True, retrieved=executed, lag_s=0,
@@ -265,3 +281,32 @@ def test_old_names_of_semi_sync_are_read_too() -> None:
 def test_a_dialect_is_recognised_by_the_greeting(greeting: str, flavor: Flavor) -> None:
     assert recognise(greeting).flavor is flavor
     assert recognise(greeting) is DIALECTS[flavor]
+
+
+def test_what_mysql_says_beside_the_status_of_its_replication() -> None:
+    rows = rows_of(Flavor.MYSQL)
+    worker = {"CHANNEL_NAME": "", "LAST_ERROR_NUMBER": "1062", "LAST_ERROR_MESSAGE": "Duplicate entry '7'"}
+    receiver = {"CHANNEL_NAME": "", "COUNT_RECEIVED_HEARTBEATS": "12", "QUEUEING_TRANSACTION": "", "SILENT_S": "2.5"}
+    group = {"GROUP_NAME": "the-group", "MEMBER_STATE": "ONLINE", "MEMBER_ROLE": "PRIMARY"}
+    stopped = rows["channels"][0] | {"Last_SQL_Errno": "1062", "Last_SQL_Error": "see the table of workers"}
+    rows |= {"workers": [worker], "receivers": [receiver], "group": [group], "channels": [stopped]}
+    facts = DIALECTS[Flavor.MYSQL].parse(ASKED, rows, DETECTION)
+    channel = facts.channel
+    assert channel is not None
+    assert (channel.applier_error_number, channel.applier_error) == (1062, "Duplicate entry '7'")
+    assert (channel.heartbeats, channel.silent_s) == (12, 2.5)
+    assert facts.group == GroupMember("the-group", "ONLINE", "PRIMARY")
+    assert facts.is_group_member
+
+
+@pytest.mark.parametrize(
+    "changes", [{"QUEUEING_TRANSACTION": f"{UUID}0:9"}, {"SILENT_S": None}, {"CHANNEL_NAME": "another"}]
+)
+def test_a_receiver_in_the_middle_of_a_transaction_is_not_silent(changes: dict[str, Any]) -> None:
+    """Its times tell of the last whole one, which may be long ago while a large one arrives."""
+    rows = rows_of(Flavor.MYSQL)
+    receiver = {"CHANNEL_NAME": "", "COUNT_RECEIVED_HEARTBEATS": "12", "QUEUEING_TRANSACTION": "", "SILENT_S": "99"}
+    rows["receivers"] = [receiver | changes]
+    channel = DIALECTS[Flavor.MYSQL].parse(ASKED, rows, DETECTION).channel
+    assert channel is not None
+    assert channel.silent_s is None

@@ -4,7 +4,7 @@ from orchestrator_raft.core.analysis.analyze import Diagnosis, Problem, analyze,
 from orchestrator_raft.core.analysis.confirm import Confirmed, Eyes, Refuted, Unconfirmed, WitnessAnswer, confirm
 from orchestrator_raft.core.analysis.rules import NO_PROBLEM, RULE_BY_CODE, RULES, Confirmation, Rule, Severity
 from orchestrator_raft.core.analysis.situation import Situation, is_lagging, situate
-from orchestrator_raft.core.analysis.warnings import STRUCTURE_WARNINGS, structure_warnings
+from orchestrator_raft.core.analysis.warnings import STRUCTURE_WARNINGS, Weakness, structure_warnings
 
 __all__ = [
     "NO_PROBLEM",
@@ -21,6 +21,7 @@ __all__ = [
     "Severity",
     "Situation",
     "Unconfirmed",
+    "Weakness",
     "WitnessAnswer",
     "analyze",
     "confirm",

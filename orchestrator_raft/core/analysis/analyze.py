@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator_raft.core.analysis.rules import NO_PROBLEM, RULES, Rule
+from orchestrator_raft.core.analysis.rules import NO_PROBLEM, RULES, Rule, Severity
 from orchestrator_raft.core.analysis.situation import Situation, situate
-from orchestrator_raft.core.analysis.warnings import structure_warnings
+from orchestrator_raft.core.analysis.warnings import Weakness, structure_warnings
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Topology
@@ -48,7 +48,12 @@ class Diagnosis:
 
     situation: Situation
     problem: Problem | None
-    warnings: tuple[str, ...]
+    weaknesses: tuple[Weakness, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Codes of the structure warnings."""
+        return tuple(weakness.code for weakness in self.weaknesses)
 
     @property
     def code(self) -> str:
@@ -56,7 +61,7 @@ class Diagnosis:
 
     @property
     def is_interesting(self) -> bool:
-        return self.problem is not None or bool(self.warnings)
+        return self.problem is not None or bool(self.weaknesses)
 
 
 def analyze(topology: Topology, policy: Policy) -> tuple[Diagnosis, ...]:
@@ -67,11 +72,11 @@ def analyze(topology: Topology, policy: Policy) -> tuple[Diagnosis, ...]:
 def diagnose(situation: Situation, policy: Policy) -> Diagnosis:
     """The first rule that finds evidence, and every structure warning."""
     if policy.recovery_ignore.match(situation.key) or situation.server.stale is not None:
-        return Diagnosis(situation=situation, problem=None, warnings=())
+        return Diagnosis(situation=situation, problem=None, weaknesses=())
     problem = None
     for rule in RULES:
         evidence = rule.predicate(situation)
-        if evidence is not None:
+        if evidence is not None and not (rule.code in policy.ignored_codes and rule.severity is Severity.WARNING):
             problem = Problem(
                 rule=rule,
                 key=situation.key,
@@ -80,7 +85,7 @@ def diagnose(situation: Situation, policy: Policy) -> Diagnosis:
                 skipped=_skipped(rule, situation, policy),
             )
             break
-    return Diagnosis(situation=situation, problem=problem, warnings=structure_warnings(situation))
+    return Diagnosis(situation=situation, problem=problem, weaknesses=structure_warnings(situation))
 
 
 def _skipped(rule: Rule, situation: Situation, policy: Policy) -> str:

@@ -1,10 +1,11 @@
 """Several eyes before anything is done (design D3.5): may a problem be acted on now?
 
 The eyes on a primary are its own probe, what its replicas say, and witnesses: other nodes that tried the server by a
-new connection. Silence is no opinion, and a replica that was stopped on purpose has none. A primary that any witness
-or any replica still reaches is out of *our* reach, not dead; a receiver that runs reaches it, whatever the applier
-does. Where there are other nodes, at least one must have answered; where there are none, at least one replica must have
-an opinion, since a single node's own probe is no second eye.
+new connection. Silence of a witness is no opinion, and a replica that was stopped on purpose has none; those that are
+delayed, in downtime or backups have no vote either. A primary that any witness or any replica still reaches is out of
+*our* reach, not dead, whoever that replica is; a receiver that runs reaches it, whatever the applier does, unless it
+has heard nothing for longer than its heartbeat allows. Where there are other nodes, at least one must have answered;
+where there are none, at least one replica must agree, since a single node's own probe is no second eye.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator_raft.core.analysis.analyze import Problem
+from orchestrator_raft.core.analysis.evidence import hears_nothing
 from orchestrator_raft.core.analysis.rules import Confirmation
-from orchestrator_raft.core.instance import ThreadState
+from orchestrator_raft.core.analysis.situation import has_vote, is_hearing, is_silent
+from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Server, Topology
 
 
@@ -58,7 +61,7 @@ class Refuted:
     text: str
 
 
-def confirm(problem: Problem, topology: Topology, eyes: Eyes) -> Confirmed | Unconfirmed | Refuted:
+def confirm(problem: Problem, topology: Topology, eyes: Eyes, policy: Policy) -> Confirmed | Unconfirmed | Refuted:
     """Whether ``problem`` may be acted on, by the confirmation policy of its rule."""
     if problem.rule.confirmation is Confirmation.NONE:
         return Confirmed(problem.evidence)
@@ -66,7 +69,7 @@ def confirm(problem: Problem, topology: Topology, eyes: Eyes) -> Confirmed | Unc
     if server.reached or server.answers:
         return Refuted(f"{problem.key} answers this node")
     replicas = topology.replicas_of(problem.key)
-    still = [replica for replica in replicas if _receiver(replica) is ThreadState.RUNNING]
+    still = [replica for replica in replicas if is_hearing(replica, policy)]
     if still:
         return Refuted(f"{still[0].key} is still connected to {problem.key}")
     reaching = [answer for answer in eyes.answers if answer.reached]
@@ -74,31 +77,36 @@ def confirm(problem: Problem, topology: Topology, eyes: Eyes) -> Confirmed | Unc
         return Refuted(f"node {reaching[0].node_id} still reaches {problem.key}")
     if eyes.witnesses and not eyes.answers:
         return Unconfirmed(f"none of {eyes.witnesses} other nodes has said yet whether it reaches {problem.key}")
-    if not eyes.answers and not any(_has_opinion(replica) for replica in replicas):
+    if not eyes.answers and not any(has_vote(replica) for replica in replicas):
         return Unconfirmed(
-            f"nobody else has an opinion: all replicas of {problem.key} were stopped, and there is no other node"
+            f"nobody else has an opinion: no replica of {problem.key} has a vote (they were stopped, are delayed, in "
+            "downtime or backups), and there is no other node"
         )
     agreed = tuple(f"node {answer.node_id} does not reach it either ({answer.detail})" for answer in eyes.answers)
-    return Confirmed((*problem.evidence, *_opinions(problem, topology), *agreed))
+    return Confirmed(tuple(dict.fromkeys((*problem.evidence, *_opinions(problem, topology, policy), *agreed))))
 
 
-def _receiver(replica: Server) -> ThreadState:
-    """As the newest probe found it; absent where that failed."""
-    channel = replica.channel
-    return channel.receiver if replica.reached and channel is not None else ThreadState.ABSENT
-
-
-def _has_opinion(replica: Server) -> bool:
-    channel = replica.channel
-    return replica.reached and channel is not None and not channel.stopped_on_purpose
-
-
-def _opinions(problem: Problem, topology: Topology) -> tuple[str, ...]:
+def _opinions(problem: Problem, topology: Topology, policy: Policy) -> tuple[str, ...]:
     """What the replicas say, for the record."""
-    said = []
-    for replica in topology.replicas_of(problem.key):
-        if _has_opinion(replica):
-            said.append(f"{replica.key} lost its connection to the primary ({_receiver(replica).name.lower()})")
-        elif replica.reached and replica.channel is not None:
-            said.append(f"{replica.key} has no opinion: its receiver was stopped")
-    return tuple(said)
+    said = (_opinion(replica, policy) for replica in topology.replicas_of(problem.key))
+    return tuple(text for text in said if text)
+
+
+def _opinion(replica: Server, policy: Policy) -> str:
+    channel = replica.channel
+    if not replica.reached or channel is None:
+        return ""
+    if not has_vote(replica):
+        return f"{replica.key} has no opinion: {_why_no_vote(replica)}"
+    if is_silent(replica, policy):
+        return hears_nothing(replica)
+    return f"{replica.key} lost its connection to the primary ({channel.receiver.name.lower()})"
+
+
+def _why_no_vote(replica: Server) -> str:
+    channel = replica.channel
+    if channel is None or channel.stopped_on_purpose:
+        return "its receiver was stopped"
+    if channel.delay_s > 0:
+        return "it is delayed on purpose"
+    return "it is in downtime" if replica.downtime is not None else "its promotion rule is must_not"

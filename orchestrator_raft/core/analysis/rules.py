@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from orchestrator_raft.core.analysis import ailments, intermediates, primaries
+from orchestrator_raft.core.analysis.evidence import Evidence
 from orchestrator_raft.core.analysis.situation import Situation
-from orchestrator_raft.core.topology import Server
 
-Evidence = tuple[str, ...]
 Predicate = Callable[[Situation], Evidence | None]
 
 
@@ -27,7 +27,7 @@ class Severity(Enum):
 
 
 class Confirmation(Enum):
-    """Who has to agree before a recovery may start (design D3.5)."""
+    """Who has to agree before a recovery may start, and is asked as soon as the problem is seen (design D3.5)."""
 
     NONE = "none"
     EYES = "eyes"
@@ -49,223 +49,196 @@ class Rule:
     hidden_by_downtimed_replicas: bool = False
 
 
-def _names(servers: tuple[Server, ...]) -> str:
-    shown = ", ".join(str(server.key) for server in servers[:5])
-    return shown if len(servers) <= 5 else f"{shown} and {len(servers) - 5} more"
-
-
-def _unreached(s: Situation) -> str:
-    observation = s.server.observation
-    if observation is None:
-        return f"{s.key} has not been probed yet"
-    detail = getattr(observation.result, "detail", "")
-    return f"{s.key} does not answer ({detail})"
-
-
-def _silent_replicas(s: Situation) -> Evidence:
-    dead = tuple(replica for replica in s.replicas if not replica.reached)
-    said = (f"not replicating: {_names(s.valid)}",) if s.valid else ()
-    return (*said, f"not reachable either: {_names(dead)}") if dead else said
-
-
-def dead_without_replicas(s: Situation) -> Evidence | None:
-    holds = s.is_primary and not s.is_valid and not s.replicas
-    return (_unreached(s), "it has no replicas") if holds else None
-
-
-def dead_primary(s: Situation) -> Evidence | None:
-    holds = s.is_primary and not s.is_valid and not s.replicating
-    holds = holds and len(s.valid) == len(s.replicas) > 0
-    return (_unreached(s), *_silent_replicas(s)) if holds else None
-
-
-def dead_primary_and_replicas(s: Situation) -> Evidence | None:
-    holds = s.is_primary and not s.is_valid and s.replicas and not s.valid
-    return (_unreached(s), *_silent_replicas(s)) if holds else None
-
-
-def dead_primary_and_some_replicas(s: Situation) -> Evidence | None:
-    holds = s.is_primary and not s.is_valid and not s.replicating
-    holds = holds and 0 < len(s.valid) < len(s.replicas)
-    return (_unreached(s), *_silent_replicas(s)) if holds else None
-
-
-def unreachable_primary_with_lagging_replicas(s: Situation) -> Evidence | None:
-    holds = s.is_primary and not s.is_valid and bool(s.replicating)
-    holds = holds and len(s.lagging) == len(s.replicas) and len(s.delayed) < len(s.replicas)
-    return (_unreached(s), f"replicating, but lagging: {_names(s.lagging)}") if holds else None
-
-
-def unreachable_primary(s: Situation) -> Evidence | None:
-    holds = s.is_primary and not s.is_valid and bool(s.replicating)
-    holds = holds and (not s.server.answers or bool(s.failing_to_connect))
-    return (_unreached(s), f"still replicating from it: {_names(s.replicating)}") if holds else None
-
-
-def single_replica_not_replicating(s: Situation) -> Evidence | None:
-    holds = s.is_primary and s.is_valid and len(s.replicas) == len(s.valid) == 1 and not s.replicating
-    return (f"its only replica does not replicate: {_names(s.replicas)}",) if holds else None
-
-
-def single_replica_dead(s: Situation) -> Evidence | None:
-    holds = s.is_primary and s.is_valid and len(s.replicas) == 1 and not s.valid
-    return (f"its only replica does not answer: {_names(s.replicas)}",) if holds else None
-
-
-def no_replica_replicates(s: Situation) -> Evidence | None:
-    holds = s.is_primary and s.is_valid and len(s.replicas) == len(s.valid) > 1 and not s.replicating
-    return _silent_replicas(s) if holds else None
-
-
-def no_replica_replicates_some_dead(s: Situation) -> Evidence | None:
-    holds = s.is_primary and s.is_valid and len(s.replicas) > 1 and not s.replicating
-    return _silent_replicas(s) if holds and 0 < len(s.valid) < len(s.replicas) else None
-
-
-def dead_intermediate(s: Situation) -> Evidence | None:
-    holds = not s.is_primary and not s.is_valid and not s.replicating
-    return (_unreached(s), *_silent_replicas(s)) if holds and len(s.valid) == len(s.replicas) > 1 else None
-
-
-def dead_intermediate_with_single_replica(s: Situation) -> Evidence | None:
-    holds = not s.is_primary and not s.is_valid and not s.replicating and len(s.replicas) == len(s.valid) == 1
-    return (_unreached(s), *_silent_replicas(s)) if holds else None
-
-
-def dead_intermediate_with_single_replica_failing(s: Situation) -> Evidence | None:
-    evidence = dead_intermediate_with_single_replica(s)
-    return evidence if len(s.failing_to_connect) == 1 else None
-
-
-def dead_intermediate_and_some_replicas(s: Situation) -> Evidence | None:
-    holds = not s.is_primary and not s.is_valid and not s.replicating
-    return (_unreached(s), *_silent_replicas(s)) if holds and 0 < len(s.valid) < len(s.replicas) else None
-
-
-def dead_intermediate_and_replicas(s: Situation) -> Evidence | None:
-    holds = not s.is_primary and not s.is_valid and s.replicas and not s.valid
-    return (_unreached(s), *_silent_replicas(s)) if holds else None
-
-
-def unreachable_intermediate_with_lagging_replicas(s: Situation) -> Evidence | None:
-    holds = not s.is_primary and not s.is_valid and bool(s.replicating)
-    holds = holds and len(s.lagging) == len(s.replicas) and len(s.delayed) < len(s.replicas)
-    return (_unreached(s), f"replicating, but lagging: {_names(s.lagging)}") if holds else None
-
-
-def unreachable_intermediate(s: Situation) -> Evidence | None:
-    holds = not s.is_primary and not s.is_valid and not s.server.answers and bool(s.replicating)
-    return (_unreached(s), f"still replicating from it: {_names(s.replicating)}") if holds else None
-
-
-def intermediate_replicas_failing(s: Situation) -> Evidence | None:
-    failing = s.failing_to_connect
-    holds = not s.is_primary and s.is_valid and len(s.replicas) > 1 and not s.replicating
-    return _silent_replicas(s) if holds and 0 < len(failing) == len(s.valid) else None
-
-
-def intermediate_replicas_not_replicating(s: Situation) -> Evidence | None:
-    holds = not s.is_primary and s.is_valid and s.valid and not s.replicating
-    return _silent_replicas(s) if holds else None
-
-
-def first_tier_failing(s: Situation) -> Evidence | None:
-    holds = s.server.depth == 1 and s.is_failing_to_connect
-    return (f"{s.key} cannot reach its source",) if holds else None
-
-
 RULES: tuple[Rule, ...] = (
     Rule(
+        code="HungMaster", text="The primary is frozen: connections to it are taken and nothing is said on them",
+        predicate=ailments.hung_primary, confirmation=Confirmation.EYES, notifies=True,
+    ),
+    Rule(
+        code="SaturatedMaster", text="The primary takes no more connections: max_connections is reached",
+        predicate=ailments.saturated_primary, notifies=True,
+    ),
+    Rule(
         code="DeadMasterWithoutReplicas", text="The primary is dead and nothing can take over",
-        predicate=dead_without_replicas,
+        predicate=primaries.dead_without_replicas,
     ),
     Rule(
         code="DeadMaster", text="The primary is dead; its replicas answer and none of them replicates",
-        predicate=dead_primary, confirmation=Confirmation.EYES, recovery="dead_primary", notifies=True,
+        predicate=primaries.dead_primary, confirmation=Confirmation.EYES, recovery="dead_primary", notifies=True,
     ),
     Rule(
         code="DeadMasterAndReplicas", text="The primary and all its replicas are out of reach",
-        predicate=dead_primary_and_replicas, notifies=True,
+        predicate=primaries.dead_primary_and_replicas, notifies=True,
     ),
     Rule(
         code="DeadMasterAndSomeReplicas", text="The primary and some replicas are dead; the others do not replicate",
-        predicate=dead_primary_and_some_replicas, confirmation=Confirmation.EYES, recovery="dead_primary",
+        predicate=primaries.dead_primary_and_some_replicas, confirmation=Confirmation.EYES, recovery="dead_primary",
         notifies=True,
     ),
     Rule(
         code="UnreachableMasterWithLaggingReplicas",
         text="The primary is out of reach; its replicas still replicate, all behind",
-        predicate=unreachable_primary_with_lagging_replicas, notifies=True,
+        predicate=primaries.unreachable_primary_with_lagging_replicas, confirmation=Confirmation.EYES, notifies=True,
     ),
     Rule(
         code="UnreachableMaster", text="The primary is out of our reach, but a replica still replicates from it",
-        predicate=unreachable_primary, notifies=True,
+        predicate=primaries.unreachable_primary, confirmation=Confirmation.EYES, notifies=True,
+    ),
+    Rule(
+        code="LockedSemiSyncMaster", text="The primary waits for more acknowledging replicas than there are",
+        predicate=primaries.locked, notifies=True,
+    ),
+    Rule(
+        code="LockedSemiSyncMasterHypothesis",
+        text="Too few replicas acknowledge, so the primary will wait, or does already",
+        predicate=primaries.locked_hypothesis, severity=Severity.WARNING,
+    ),
+    Rule(
+        code="MasterWithTooManySemiSyncReplicas", text="More replicas acknowledge than the primary waits for",
+        predicate=primaries.too_many_ackers, severity=Severity.WARNING,
+    ),
+    Rule(
+        code="NoWriteableMasterStructureWarning", text="The primary is read-only",
+        predicate=primaries.no_writable_primary, notifies=True,
+    ),
+    Rule(
+        code="RestartedMasterReadOnly", text="The primary was restarted and came back read-only",
+        predicate=ailments.restarted_read_only, notifies=True,
+    ),
+    Rule(
+        code="StalledDiskMaster", text="The disk of the primary finishes nothing",
+        predicate=ailments.stalled_disk, notifies=True,
+    ),
+    Rule(
+        code="RestartedMasterWithoutSemiSync", text="The primary was restarted and came back without semi-sync",
+        predicate=ailments.restarted_without_semi_sync, notifies=True,
     ),
     Rule(
         code="MasterSingleReplicaNotReplicating", text="The only replica of the primary does not replicate",
-        predicate=single_replica_not_replicating, severity=Severity.WARNING,
+        predicate=primaries.single_replica_not_replicating, severity=Severity.WARNING,
     ),
     Rule(
         code="MasterSingleReplicaDead", text="The only replica of the primary is dead",
-        predicate=single_replica_dead, severity=Severity.WARNING, hidden_by_downtimed_replicas=True,
+        predicate=primaries.single_replica_dead, severity=Severity.WARNING, hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="AllMasterReplicasNotReplicating", text="No replica of the primary replicates",
-        predicate=no_replica_replicates, severity=Severity.WARNING, notifies=True, hidden_by_downtimed_replicas=True,
+        predicate=primaries.no_replica_replicates, severity=Severity.WARNING, notifies=True,
+        hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="AllMasterReplicasNotReplicatingOrDead", text="No replica of the primary replicates, some are dead",
-        predicate=no_replica_replicates_some_dead, severity=Severity.WARNING, notifies=True,
+        predicate=primaries.no_replica_replicates_some_dead, severity=Severity.WARNING, notifies=True,
         hidden_by_downtimed_replicas=True,
+    ),
+    Rule(
+        code="DeadCoMaster", text="A co-primary is dead; its replicas answer and none of them replicates",
+        predicate=intermediates.dead_co_primary,
+    ),
+    Rule(
+        code="DeadCoMasterAndSomeReplicas", text="A co-primary and some of its replicas are dead",
+        predicate=intermediates.dead_co_primary_and_some_replicas,
+    ),
+    Rule(
+        code="UnreachableCoMaster", text="A co-primary is out of our reach, but a replica still replicates from it",
+        predicate=intermediates.unreachable_co_primary,
+    ),
+    Rule(
+        code="AllCoMasterReplicasNotReplicating", text="No replica of a co-primary replicates",
+        predicate=intermediates.no_replica_of_co_primary_replicates, severity=Severity.WARNING,
+        hidden_by_downtimed_replicas=True,
+    ),
+    Rule(
+        code="MultipleWriteableMasters", text="A second server of the cluster takes writes, and is no plain replica",
+        predicate=ailments.second_writer, notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterWithSingleReplicaFailingToConnect",
         text="An intermediate primary is dead and its only replica cannot reach it",
-        predicate=dead_intermediate_with_single_replica_failing, hidden_by_downtimed_replicas=True,
+        predicate=intermediates.dead_intermediate_with_single_replica_failing, hidden_by_downtimed_replicas=True,
         confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterWithSingleReplica", text="An intermediate primary with one replica is dead",
-        predicate=dead_intermediate_with_single_replica, hidden_by_downtimed_replicas=True,
+        predicate=intermediates.dead_intermediate_with_single_replica, hidden_by_downtimed_replicas=True,
         confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMaster", text="An intermediate primary is dead; its replicas answer, none replicates",
-        predicate=dead_intermediate,
+        predicate=intermediates.dead_intermediate,
         confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterAndSomeReplicas", text="An intermediate primary and some of its replicas are dead",
-        predicate=dead_intermediate_and_some_replicas, hidden_by_downtimed_replicas=True,
+        predicate=intermediates.dead_intermediate_and_some_replicas, hidden_by_downtimed_replicas=True,
         confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterAndReplicas", text="An intermediate primary and all its replicas are out of reach",
-        predicate=dead_intermediate_and_replicas, notifies=True, hidden_by_downtimed_replicas=True,
+        predicate=intermediates.dead_intermediate_and_replicas, notifies=True, hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="UnreachableIntermediateMasterWithLaggingReplicas",
         text="An intermediate primary is out of reach; its replicas replicate, all behind",
-        predicate=unreachable_intermediate_with_lagging_replicas, notifies=True,
+        predicate=intermediates.unreachable_intermediate_with_lagging_replicas, notifies=True,
     ),
     Rule(
         code="UnreachableIntermediateMaster",
         text="An intermediate primary is out of our reach; a replica still replicates",
-        predicate=unreachable_intermediate, severity=Severity.WARNING,
+        predicate=intermediates.unreachable_intermediate, severity=Severity.WARNING,
     ),
     Rule(
         code="AllIntermediateMasterReplicasFailingToConnectOrDead",
-        text="No replica of an intermediate primary can reach it", predicate=intermediate_replicas_failing,
+        text="No replica of an intermediate primary can reach it",
+        predicate=intermediates.intermediate_replicas_failing,
         hidden_by_downtimed_replicas=True,
         recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="AllIntermediateMasterReplicasNotReplicating", text="No replica of an intermediate primary replicates",
-        predicate=intermediate_replicas_not_replicating, severity=Severity.WARNING, hidden_by_downtimed_replicas=True,
+        predicate=intermediates.intermediate_replicas_not_replicating, severity=Severity.WARNING,
+        hidden_by_downtimed_replicas=True,
+    ),
+    Rule(
+        code="BinlogServerFailingToConnectToMaster", text="A binlog server cannot reach its source",
+        predicate=intermediates.binlog_server_failing, severity=Severity.WARNING,
     ),
     Rule(
         code="FirstTierReplicaFailingToConnectToMaster", text="A replica of the primary cannot reach it",
-        predicate=first_tier_failing, severity=Severity.WARNING,
+        predicate=intermediates.first_tier_failing, severity=Severity.WARNING,
+    ),
+    Rule(
+        code="DeadReplicationGroupMemberWithReplicas",
+        text="A member of a replication group is dead, and so do its replicas outside the group not replicate",
+        predicate=intermediates.dead_group_member,
+    ),
+    Rule(
+        code="InstanceRefusesManager", text="A server answers, and does not let this manager look at it",
+        predicate=ailments.refuses_manager, severity=Severity.WARNING,
+    ),
+    Rule(
+        code="ReplicaApplierBroken", text="A replica's applier stopped with an error",
+        predicate=ailments.broken_applier, severity=Severity.WARNING,
+    ),
+    Rule(
+        code="ReplicaReceiverBroken", text="A replica's receiver stopped with an error and does not try again",
+        predicate=ailments.broken_receiver, severity=Severity.WARNING,
+    ),
+    Rule(
+        code="WriteableReplica", text="A replica takes writes beside the primary",
+        predicate=ailments.writable_replica, severity=Severity.WARNING,
+    ),
+    Rule(
+        code="SilentReplica", text="A replica's receiver runs, and has heard nothing for longer than its heartbeat",
+        predicate=ailments.silent_replica, severity=Severity.WARNING,
+    ),
+    Rule(
+        code="ErrantGTIDReplica", text="A replica has transactions that its source never had",
+        predicate=ailments.errant_replica, severity=Severity.WARNING,
+    ),
+    Rule(
+        code="LaggingReplica", text="A replica is further behind than it ought to be",
+        predicate=ailments.lagging_replica, severity=Severity.WARNING,
     ),
 )  # fmt: skip
 
