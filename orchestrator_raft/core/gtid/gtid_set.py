@@ -84,14 +84,17 @@ class GtidSet(ABC):
         together = dict(self.lines)
         for key, theirs in other.lines:
             mine = together.get(key)
-            together[key] = theirs if mine is None else numbers.union(mine, theirs)
-        return type(self)(tuple(sorted(together.items())))
+            if mine is not theirs:
+                together[key] = theirs if mine is None else numbers.union(mine, theirs)
+        ordered = together.items() if len(together) == len(self.lines) else sorted(together.items())
+        return type(self)(tuple(ordered))
 
     def minus(self, other: GtidSet) -> GtidSet:
         """Transactions of this set that the other does not have."""
         self._require_same_family(other)
         theirs = dict(other.lines)
-        remaining = ((key, numbers.minus(mine, theirs.get(key, ()))) for key, mine in self.lines)
+        ours = [line for line in self.lines if theirs.get(line[0]) is not line[1]]
+        remaining = ((key, numbers.minus(mine, theirs.get(key, ()))) for key, mine in ours)
         return type(self)(tuple(line for line in remaining if line[1]))
 
     def intersection(self, other: GtidSet) -> GtidSet:
@@ -104,10 +107,9 @@ class GtidSet(ABC):
     def covers(self, other: GtidSet) -> bool:
         """Whether this set has every transaction of the other, so is equal to it or more."""
         self._require_same_family(other)
-        if self.lines == other.lines:
-            return True
         mine = dict(self.lines)
-        return all(numbers.covers(mine.get(key, ()), theirs) for key, theirs in other.lines)
+        others = [line for line in other.lines if mine.get(line[0]) is not line[1]]
+        return all(numbers.covers(mine.get(key, ()), theirs) for key, theirs in others)
 
     @property
     def is_empty(self) -> bool:

@@ -22,21 +22,25 @@ from functools import lru_cache
 from itertools import groupby
 from typing import ClassVar
 
-from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.core.gtid.gtid_set import (
     BLANK,
     PARSED_TEXTS_MAX,
     Family,
     GtidSet,
     Key,
+    Line,
     Source,
     canonical_lines,
     malformed,
     shortened,
 )
-from orchestrator_raft.core.gtid.intervals import Interval, Intervals
+from orchestrator_raft.core.gtid.intervals import Interval, Intervals, union
 
 NUMBER_MAX = 2**63 - 2
+PARSED_GROUPS_MAX = 16_384
+GROUP_LENGTH_MAX = 2048
+"""Groups that the parser remembers, and how long one may be. In a large set nearly all are of servers that write no
+more, so the next probe brings the same texts again. An ordinary group weighs half a kilobyte, the largest 25."""
 
 _UUID = re.compile(r"\s*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\s*", re.ASCII | re.IGNORECASE)
 _RANGE = re.compile(r"\s*([0-9]{1,40})\s*(?:-\s*([0-9]{1,40})\s*)?", re.ASCII)
@@ -81,49 +85,64 @@ def parse_mysql(text: str) -> MysqlGtidSet:
 
 @lru_cache(maxsize=PARSED_TEXTS_MAX)
 def _parse(text: str) -> MysqlGtidSet:
+    together: dict[Key, Intervals] = {}
+    try:
+        for group in text.split(","):
+            if group.strip(BLANK):
+                for key, intervals in (_remembered if len(group) <= GROUP_LENGTH_MAX else _lines)(group):
+                    known = together.get(key)
+                    together[key] = intervals if known is None else union(known, intervals)
+    except _Malformed as error:
+        raise malformed("MySQL", text, f"{error} (write UUID:1-5:7, several joined by commas)") from error
+    return MysqlGtidSet(tuple(sorted(together.items())))
+
+
+class _Malformed(Exception):
+    """What is wrong in a group."""
+
+
+def _lines(group: str) -> tuple[Line, ...]:
     pieces: dict[Key, list[Interval]] = {}
-    for group in text.split(","):
-        if group.strip(BLANK):
-            for key, interval in _group(group, text):
-                pieces.setdefault(key, []).append(interval)
-    return MysqlGtidSet(canonical_lines(pieces))
+    for key, interval in _group(group):
+        pieces.setdefault(key, []).append(interval)
+    return canonical_lines(pieces)
 
 
-def _group(group: str, text: str) -> Iterator[tuple[Key, Interval]]:
+@lru_cache(maxsize=PARSED_GROUPS_MAX)
+def _remembered(group: str) -> tuple[Line, ...]:
+    """The same text gives the same tuples, which the algebra then need not look into."""
+    return _lines(group)
+
+
+def _group(group: str) -> Iterator[tuple[Key, Interval]]:
     head, *items = group.split(":")
     match = _UUID.fullmatch(head)
     if match is None:
-        raise _malformed(text, f"'{shortened(head)}' is no UUID")
+        raise _Malformed(f"'{shortened(head)}' is no UUID")
     uuid, tag = match[1].lower(), ""
     name_without_number = uuid
     for item in items:
         if match := _RANGE.fullmatch(item):
-            yield (uuid, tag), _interval(match, text)
+            yield (uuid, tag), _interval(match)
             name_without_number = ""
         elif match := _TAG.fullmatch(item):
             if tag and name_without_number:
                 break
             name_without_number = tag = match[1].lower()
         else:
-            raise _malformed(
-                text, f"'{shortened(item)}' is neither a transaction number, nor a range first-last, nor a tag"
-            )
+            raise _Malformed(f"'{shortened(item)}' is neither a transaction number, nor a range first-last, nor a tag")
     if name_without_number:
-        raise _malformed(text, f"no transaction number follows '{name_without_number}'")
+        raise _Malformed(f"no transaction number follows '{name_without_number}'")
 
 
-def _interval(match: re.Match[str], text: str) -> Interval:
+def _interval(match: re.Match[str]) -> Interval:
     first = int(match[1])
     last = first if match[2] is None else int(match[2])
     if not 1 <= first <= last <= NUMBER_MAX:
-        raise _malformed(text, f"'{shortened(match[0])}' must run upwards between 1 and {NUMBER_MAX}")
+        raise _Malformed(f"'{shortened(match[0])}' must run upwards between 1 and {NUMBER_MAX}")
     return first, last + 1
 
 
 def _line_text(tag: str, intervals: Intervals) -> str:
     ranges = "".join(f":{first}" if stop == first + 1 else f":{first}-{stop - 1}" for first, stop in intervals)
     return f":{tag}{ranges}" if tag else ranges
-
-
-def _malformed(text: str, reason: str) -> InvalidInput:
-    return malformed("MySQL", text, f"{reason} (write UUID:1-5:7, several joined by commas)")

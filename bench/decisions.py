@@ -1,0 +1,179 @@
+"""What do decisions about a large fleet cost? ``python -m bench.decisions`` (about a minute)
+
+Everything runs in this process, without servers: 10,000 of them in clusters of five, as ``raft_machine.fleet`` makes
+them. Each figure is of one call; one server changes between two calls where the name says so.
+
+Parts (``--only`` chooses some):
+apply      the replicated state after one more ``ObserveServers``
+view       the topology and its diagnoses, from records and observations
+gtid       the algebra on large sets, as two servers of one topology print them
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from bench import report
+from bench.raft_machine import fleet
+from bench.report import Figure, figure
+from orchestrator_raft.core.analysis import analyze
+from orchestrator_raft.core.gtid import GtidSet, parse_mysql
+from orchestrator_raft.core.instance import InstanceKey, Reached
+from orchestrator_raft.core.observation import Observation, observe
+from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.replicated import State, apply
+from orchestrator_raft.core.replicated.commands import ObserveServers, ServerObservation
+from orchestrator_raft.core.topology import build
+
+NOW_MS = 10**9
+Part = Callable[[argparse.Namespace], Iterator[Figure]]
+
+
+def timed_ms(call: Callable[[], Any]) -> float:
+    """Milliseconds of one call, the garbage of earlier ones cleared away before."""
+    gc.collect()
+    begun_s = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - begun_s)
+
+
+def known_fleet(options: argparse.Namespace) -> State:
+    state = State()
+    for command in fleet(options.instances):
+        state, _ = apply(state, command)
+    return state
+
+
+def apply_part(options: argparse.Namespace) -> Iterator[Figure]:
+    state = known_fleet(options)
+    keys = list(state.servers)
+    names = ("one server changed", "one server out of reach or back", "one new server")
+    for name, observed in zip(names, (with_another_version, out_of_reach_or_back, unknown_server), strict=True):
+        times_ms = []
+        for number in range(options.calls):
+            seen = observed(state, keys[number * 7 % len(keys)], number)
+            command = ObserveServers(id=f"{name}-{number}", at_ms=NOW_MS + number, servers=(seen,))
+            begun_s = time.perf_counter()
+            state, result = apply(state, command)
+            times_ms.append(1000 * (time.perf_counter() - begun_s))
+            assert result.ok
+        yield figure(f"apply, {options.instances} servers, {name}", "ms", times_ms)
+
+
+def with_another_version(state: State, key: InstanceKey, number: int) -> ServerObservation:
+    facts = state.servers[key].facts
+    assert facts is not None
+    return ServerObservation(key=key, facts=replace(facts, version=f"8.4.{100 + number}"))
+
+
+def out_of_reach_or_back(state: State, key: InstanceKey, number: int) -> ServerObservation:
+    del number
+    return ServerObservation(key=key, facts=None, reachable=not state.servers[key].reachable)
+
+
+def unknown_server(state: State, key: InstanceKey, number: int) -> ServerObservation:
+    del state
+    return ServerObservation(key=replace(key, hostname=f"new{number}"), facts=None, reachable=False)
+
+
+def view_part(options: argparse.Namespace) -> Iterator[Figure]:
+    state, policy = known_fleet(options), Policy()
+    observations = {key: seen(state, key, 0) for key in state.servers}
+    build_ms: list[float] = []
+    analyze_ms: list[float] = []
+
+    def look(now: dict[InstanceKey, Observation]) -> None:
+        begun_s = time.perf_counter()
+        topology = build(state.servers, state.clusters, now, state.marks, NOW_MS)
+        built_s = time.perf_counter()
+        diagnoses = analyze(topology, policy)
+        ended_s = time.perf_counter()
+        assert len(diagnoses) == len(state.servers)
+        build_ms.append(1000 * (built_s - begun_s))
+        analyze_ms.append(1000 * (ended_s - built_s))
+
+    for number in range(1, 1 + options.full_calls):
+        gc.collect()
+        look({key: seen(state, key, number) for key in state.servers})
+    yield figure(f"topology of {options.instances} servers, all probed again", "ms", build_ms)
+    yield figure(f"analyze, {options.instances} servers, all probed again", "ms", analyze_ms)
+    build_ms, analyze_ms = [], []
+    for number, key in enumerate(random.Random(1).sample(list(state.servers), options.calls)):
+        observations = {**observations, key: seen(state, key, 1000 + number)}
+        look(observations)
+    yield figure(f"topology of {options.instances} servers, one probed again", "ms", build_ms[1:])
+    yield figure(f"analyze, {options.instances} servers, one probed again", "ms", analyze_ms[1:])
+
+
+def seen(state: State, key: InstanceKey, number: int) -> Observation:
+    facts = state.servers[key].facts
+    assert facts is not None
+    return observe(None, key, Reached(replace(facts, uptime_s=100_000 + number)), at_s=10.0 + number)
+
+
+def gtid_part(options: argparse.Namespace) -> Iterator[Figure]:
+    """Two servers of one topology: the same history, of which the last number of a few or of all sources differs."""
+    size = f"{options.uuids} UUIDs x {options.intervals} intervals"
+    for moving in (10, options.uuids // 10, options.uuids):
+        name = f"{moving} UUIDs differ"
+        older, newer = (parse_mysql(text(options, moving, more)) for more in (0, 1))
+        for operation, call in operations(older, newer):
+            yield figure(f"gtid {operation}, {size}, {name}", "ms", [timed_ms(call) for _ in range(options.gtid_calls)])
+    texts = [text(options, 10, number) for number in range(1 + options.gtid_calls)]
+    times_ms = [timed_ms(partial(parse_mysql, each)) for each in texts]
+    yield figure(f"gtid parse, {size}, 10 UUIDs differ from those of the last text", "ms", times_ms[1:])
+
+
+def operations(older: GtidSet, newer: GtidSet) -> tuple[tuple[str, Callable[[], Any]], ...]:
+    assert newer.covers(older) and not older.covers(newer) and newer.minus(older)
+    return (
+        ("contains", lambda: newer.covers(older)),
+        ("minus", lambda: newer.minus(older)),
+        ("union", lambda: newer.union(older)),
+    )
+
+
+def text(options: argparse.Namespace, moving: int, more: int) -> str:
+    ranges = "".join(f":{1 + 100 * number}-{50 + 100 * number}" for number in range(options.intervals - 1))
+    last = 100 * options.intervals
+    groups = (
+        f"00000000-0000-4000-8000-{number:012}{ranges}:{last}-{last + 10 + (more if number < moving else 0)}"
+        for number in range(options.uuids)
+    )
+    return ",\n".join(groups)
+
+
+PARTS: dict[str, Part] = {"apply": apply_part, "view": view_part, "gtid": gtid_part}
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    top = argparse.ArgumentParser(prog="bench.decisions")
+    top.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    top.add_argument("--instances", type=int, default=10_000)
+    top.add_argument("--calls", type=int, default=200, help="of what changes one server")
+    top.add_argument("--full-calls", type=int, default=10, help="of what changes all servers")
+    top.add_argument("--uuids", type=int, default=10_000)
+    top.add_argument("--intervals", type=int, default=100)
+    top.add_argument("--gtid-calls", type=int, default=10)
+    return top.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the parts one after another."""
+    options = parse(arguments)
+    about = report.machine()
+    figures = [each for name in options.only for each in PARTS[name](options)]
+    report.show("Decisions about a large fleet", about, figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
