@@ -80,6 +80,12 @@ COMMENT = Parameter(name="comment", help="why, for the record")
 PEER = Parameter(name="addr", help="Raft address")
 FORCE = Parameter(name="force", kind=Kind.FLAG, required=False, help="also where its record is needed")
 CAREFUL = Parameter(name="careful", kind=Kind.FLAG, required=False, help="refuse where the primary answers")
+ACCEPT_LOSS = Parameter(
+    name="accept_loss",
+    kind=Kind.FLAG,
+    required=False,
+    help="promote although acknowledged writes may be lost, and say so in the record",
+)
 ALIAS = Parameter(name="alias", required=False, help="exact cluster alias")
 
 
@@ -238,12 +244,12 @@ WRITE_ROWS: tuple[Operation, ...] = (
     _act("recover-lite", "The same without hooks", "recover-lite/{host}/{port}",
          "recover-lite/{host}/{port}/{targetHost}/{targetPort}", takes_long=True, parameters=(SERVER, MAYBE_TARGET)),
     _act("force-master-failover", "Treat the primary as dead and fail over now", "force-master-failover/{host}/{port}",
-         "force-master-failover/{hint}", takes_long=True, parameters=(CLUSTER, CAREFUL),
+         "force-master-failover/{hint}", takes_long=True, parameters=(CLUSTER, CAREFUL, ACCEPT_LOSS),
          native="POST /clusters/{cluster}/failover"),
     _act("force-master-takeover", "Treat the primary as dead and promote this replica",
          "force-master-takeover/{hint}/{targetHost}/{targetPort}",
          "force-master-takeover/{host}/{port}/{targetHost}/{targetPort}", takes_long=True,
-         parameters=(CLUSTER, TARGET, CAREFUL)),
+         parameters=(CLUSTER, TARGET, CAREFUL, ACCEPT_LOSS)),
     _act("graceful-master-takeover", "Hand the primary role to a replica; the old primary is left stopped",
          *_takeover_paths("graceful-master-takeover"), takes_long=True, parameters=(CLUSTER, MAYBE_TARGET)),
     _act("graceful-master-takeover-auto", "Hand the primary role to a replica, the best if none is named",

@@ -29,7 +29,17 @@ RETURN_RETRY_S = 30.0
 """A return that failed is tried again so long afterwards, and after each failure twice as long as before."""
 RETURN_RETRY_MAX_S = 600.0
 FAILED_RETRY_S = 60.0
-"""A recovery that promoted nobody is tried again so long afterwards, or as soon as other servers answer than then."""
+"""A recovery that promoted nobody is tried again so long afterwards, or at once when its chances are others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chances:
+    """What a recovery that promoted nobody may have failed for: who answered, and whose answers were needed."""
+
+    reached: frozenset[InstanceKey]
+    ackers: tuple[InstanceKey, ...]
+    caught_up: bool
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,8 @@ class Claims:
         self._hooks = hooks
         self._on_claimed = on_claimed
         self._returns: dict[InstanceKey, _Tried] = {}
-        self._in_vain: dict[tuple[str, str], tuple[frozenset[InstanceKey], float]] = {}
-        """Clusters and kinds whose last recovery changed nothing: who answered at the claim, and when that was."""
+        self._in_vain: dict[tuple[str, str], _Chances] = {}
+        """Clusters and kinds whose last recovery changed nothing: how things were when it was claimed."""
 
     def claim(
         self, diagnosis: Diagnosis, problem: Problem, evidence: tuple[str, ...], moment: Moment, *, noticed_ms: int
@@ -71,7 +81,7 @@ class Claims:
         block_ms = int(moment.policy.recovery_block_s * 1000)
         refusal = refuse_claim(moment.state, recovery, block_ms) or _obstacle(problem, moment)
         if refusal is None:
-            return self._claim(recovery, block_ms, (_reached(moment, problem.cluster_id), moment.now_s))
+            return self._claim(recovery, block_ms, _chances(moment, problem.cluster_id))
         if is_recorded_as_blocked(moment.state, problem, refusal.blocking_recovery_id):
             return None
         return self._proposals.propose(
@@ -87,8 +97,8 @@ class Claims:
         last = self._in_vain.get((problem.cluster_id, problem.rule.recovery))
         if last is None:
             return False
-        reached, at_s = last
-        return moment.now_s - at_s < FAILED_RETRY_S and reached == _reached(moment, problem.cluster_id)
+        now = _chances(moment, problem.cluster_id)
+        return now.at_s - last.at_s < FAILED_RETRY_S and now == replace(last, at_s=now.at_s)
 
     def _new(
         self, kind: str, subject: Subject, cluster_id: str, moment: Moment, noticed_ms: int | None = None
@@ -98,7 +108,7 @@ class Claims:
             recovery_id=new_id(), holder=self._node_id, term=self._term, noticed_ms=noticed_ms,
         )  # fmt: skip
 
-    async def _claim(self, recovery: Recovery, block_ms: int, seen: tuple[frozenset[InstanceKey], float]) -> None:
+    async def _claim(self, recovery: Recovery, block_ms: int, seen: _Chances) -> None:
         result = await self._proposals.propose(ClaimRecovery, recovery=recovery, block_ms=block_ms)
         if result.ok:
             self._in_vain[recovery.cluster_id, recovery.kind] = seen
@@ -181,8 +191,12 @@ def _obstacle(problem: Problem, moment: Moment) -> ClaimRefusal | None:
     return ClaimRefusal(reason) if reason else None
 
 
-def _reached(moment: Moment, cluster_id: str) -> frozenset[InstanceKey]:
-    return frozenset(server.key for server in moment.topology.members(cluster_id) if server.reached)
+def _chances(moment: Moment, cluster_id: str) -> _Chances:
+    reached = frozenset(server.key for server in moment.topology.members(cluster_id) if server.reached)
+    cluster = moment.topology.clusters.get(cluster_id)
+    if cluster is None:
+        return _Chances(reached, (), False, moment.now_s)
+    return _Chances(reached, cluster.record.ackers, cluster.record.caught_up, moment.now_s)
 
 
 def is_recorded_as_blocked(state: State, problem: Problem, blocking_recovery_id: str) -> bool:

@@ -1,8 +1,8 @@
 """How often each server is probed: pure arithmetic on a moment.
 
 Primaries, also stale ones that answer, are watched closely, replicas at the configured pace, everybody in a cluster
-whose primary does not answer very closely for a short while (the truth is being looked for), and the long dead seldom
-(design D3.1, issue of flat cost).
+whose primary does not answer very closely for a short while (the truth is being looked for), those whose answer a
+failover waits for each second, and the long dead seldom (design D3.1, issue of flat cost).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from orchestrator_raft.engine.view import Moment
 SUSPECT_INTERVAL_S = 0.04
 SUSPECT_PERIOD_S = 5.0
 DEAD_INTERVAL_MAX_S = 30.0
+MISSED_INTERVAL_S = 1.0
+"""Of a server whose answer a failover may be waiting for."""
 FORGET_POLLS = 3
 """A server that was forgotten is not found again through its neighbours for so many poll intervals."""
 
@@ -80,6 +82,8 @@ class Pacing:
             return Pace(interval_s=SUSPECT_INTERVAL_S, timeout_s=paces.primary_timeout_s)
         if (primary is not None and server.key == primary.key) or (server.stale is not None and server.reached):
             return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
+        if suspect is not None and self._is_missed(server, moment):
+            return Pace(interval_s=min(MISSED_INTERVAL_S, paces.poll_s), timeout_s=paces.primary_timeout_s)
         interval_s = paces.poll_s if server.reached else min(DEAD_INTERVAL_MAX_S, max(1.0, down_s / 4))
         return Pace(interval_s=interval_s, timeout_s=paces.timeout_s)
 
@@ -92,6 +96,11 @@ class Pacing:
         is_out = server.observation is not None and not server.reached and bool(server.replicas)
         is_quiet = moment.state.active_recovery(server.cluster_id) is None
         return is_out and is_quiet and self._down_for(server, moment.now_s) < SUSPECT_PERIOD_S
+
+    def _is_missed(self, server: Server, moment: Moment) -> bool:
+        """A possible acker that does not answer while the primary is down: nobody may be promoted without it."""
+        cluster = moment.topology.clusters.get(server.cluster_id)
+        return cluster is not None and server.key in cluster.record.ackers
 
     def _down_for(self, server: Server, now_s: float) -> float:
         """Seconds since this server was first found out of reach; 0 while it answers."""

@@ -104,6 +104,8 @@ class Row:
     """Another operation, taken when a target is named."""
     question: str = ""
     """What a person is asked before it is done; parameters in braces."""
+    warnings: Mapping[str, str] = field(default_factory=dict)
+    """What is added to the question where a flag is given."""
     help: str = ""
     """Instead of the operation's own line."""
     defaults: Mapping[str, Callable[[], str]] = field(default_factory=dict)
@@ -120,7 +122,8 @@ ROWS = (
     Row(name="discover", operation="discover"),
     Row(name="forget", operation="forget", question="{server} will not be watched any more."),
     Row(name="failover", operation="force-master-failover", with_target="force-master-takeover",
-        question="The primary of {cluster} will be treated as dead and replaced.", careful="careful"),
+        question="The primary of {cluster} will be treated as dead and replaced.", careful="careful",
+        warnings={"accept_loss": "Writes that clients were told are safe may be lost for good."}),
     Row(name="takeover", operation="graceful-master-takeover-auto",
         question="Another server will become the primary of {cluster}; writes are refused for a moment."),
     Row(name="set-read-only", operation="set-read-only"),
@@ -152,7 +155,8 @@ def command_of(row: Row) -> click.Command:
         if row.careful and not force:
             arguments[row.careful] = _said(True)
         chosen = OPERATION_BY_NAME[row.with_target] if row.with_target and "target" in arguments else operation
-        require_yes(row.question.format_map(arguments))
+        warnings = (text for name, text in row.warnings.items() if name in arguments)
+        require_yes(" ".join((row.question.format_map(arguments), *warnings)))
         present(call(chosen, arguments), row.view)
 
     options = [_parameter(each, row.defaults.get(each.name)) for each in parameters if each.name != row.careful]
@@ -180,7 +184,7 @@ def _parameter(parameter: Parameter, default: Callable[[], str] | None) -> click
     if parameter.required and parameter.kind in (Kind.SERVER, Kind.CLUSTER):
         return click.Argument([parameter.name], metavar=metavar, callback=check)
     text = _help(parameter)
-    names = [f"--{parameter.name}", parameter.name]
+    names = [f"--{parameter.name.replace('_', '-')}", parameter.name]
     if parameter.kind is Kind.FLAG:
         return click.Option(names, is_flag=True, help=text)
     if parameter.name in _SHORT:

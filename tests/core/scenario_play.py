@@ -271,6 +271,7 @@ def _play(world: World, words: list[str], lines: Lines) -> Lines:
         by="anna" if "forced" in options or kind == "takeover" else "",
         designated=world.fleet[options["designated"]].key if "designated" in options else None,
         forced="forced" in options or kind == "takeover",
+        accept_loss="accept-loss" in options,
         start_old_primary="no-start" not in options,
     )
     play = Play(world, lines)

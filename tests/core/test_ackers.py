@@ -69,6 +69,19 @@ def test_a_replica_that_nobody_knows_keeps_the_promise_from_being_made() -> None
     assert not stage.cluster.caught_up
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("R1,R2,R3 io=stopped", "1 replica acknowledges to P and none of them is known"),
+        ("R1,R2 io=stopped", "2 replicas acknowledge to P and only 1 of them are known"),
+    ],
+)
+def test_it_is_said_how_many(change: str, said: str) -> None:
+    stage = Stage(STRANGER)
+    stage.change(change)
+    assert stage.promise == f"no, because {said}"
+
+
 def test_one_that_attaches_ends_it_and_a_leader_that_never_saw_the_primary_knows() -> None:
     stage = Stage(STRANGER.replace("unseen", "unseen noack"))
     assert stage.promise == "yes"

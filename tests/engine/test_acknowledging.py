@@ -10,7 +10,7 @@ import pytest_asyncio
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.policy import HostFilters, Policy
 from orchestrator_raft.core.recovery.model import EndState
-from orchestrator_raft.core.replicated.commands import AdmitAckers, Command, LapsePromise, ReleaseAckers
+from orchestrator_raft.core.replicated.commands import AdmitAckers, Command, ForgetServers, LapsePromise, ReleaseAckers
 from orchestrator_raft.core.topology import ClusterRecord
 from tests.engine.bench import POLICY, PRIMARY, R1, R2, R3, Bench
 from tests.engine.fleet import key, replica_facts
@@ -92,3 +92,42 @@ async def test_a_replica_that_people_exclude_ends_the_promise_until_it_acknowled
 async def test_a_quiet_fleet_needs_none_of_it(stage: Stage) -> None:
     await asyncio.sleep(120.0)
     assert [stage.count(kind) for kind in (ReleaseAckers, AdmitAckers, LapsePromise)] == [0, 0, 0]
+
+
+# -- a failover that waits for one of them
+
+
+def ended(stage: Stage, count: int) -> bool:
+    return sum(not each.is_active for each in stage.bench.raft.state.recoveries.values()) >= count
+
+
+def is_replaced(stage: Stage) -> bool:
+    return any(each.promoted and not each.is_active for each in stage.bench.raft.state.recoveries.values())
+
+
+async def refused(stage: Stage) -> None:
+    """A replica dies and then its primary, before the replica was released."""
+    stage.crash(R3)
+    stage.crash(PRIMARY)
+    await stage.bench.until(lambda: ended(stage, 1))
+    (recovery,) = stage.bench.raft.state.recoveries.values()
+    assert not recovery.promoted and str(R3) in " ".join(recovery.errors)
+
+
+async def test_it_is_tried_again_at_once_when_the_missing_one_answers(stage: Stage) -> None:
+    await refused(stage)
+    await asyncio.sleep(20.0)
+    assert len(stage.bench.raft.state.recoveries) == 1
+    stage.bench.fleet.servers[R3].down = None
+    stage.bench.fleet.settle()
+    await stage.bench.until(lambda: is_replaced(stage), at_most_s=5.0)
+
+
+async def test_it_is_tried_again_at_once_when_a_person_gives_the_missing_one_up(stage: Stage) -> None:
+    await refused(stage)
+    await asyncio.sleep(20.0)
+    gone = ForgetServers(id="forget", at_ms=stage.bench.clock.wall_ms(), keys=(R3,))
+    assert (await stage.bench.raft.commit(gone)).ok
+    await stage.bench.until(lambda: is_replaced(stage), at_most_s=5.0)
+    last = list(stage.bench.raft.state.recoveries.values())[-1]
+    assert f"{R3}: forgotten" in " ".join(last.errors)

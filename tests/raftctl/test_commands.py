@@ -133,6 +133,10 @@ WRITES = [
     ("discover [fd00::1]:3307", "discover", {"server": "[fd00::1]:3307"}),
     ("forget db2.example:3306", "forget", {"server": "db2.example:3306"}),
     ("failover shop", "force-master-failover", {"cluster": "shop", "careful": "True"}),
+    (
+        "failover shop --accept-loss", "force-master-failover",
+        {"cluster": "shop", "careful": "True", "accept_loss": "True"},
+    ),
     ("failover shop --force", "force-master-failover", {"cluster": "shop"}),
     ("failover shop --to db2", "force-master-takeover", {"cluster": "shop", "target": "db2:3306", "careful": "True"}),
     ("failover shop --to db2 --force", "force-master-takeover", {"cluster": "shop", "target": "db2:3306"}),

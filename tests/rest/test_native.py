@@ -183,3 +183,20 @@ async def test_any_value_of_the_domain_becomes_json() -> None:
     text = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5"
     assert plain(parse_mysql(text)) == text
     json.dumps(plain(value))
+
+
+async def test_a_person_may_accept_a_loss_and_the_record_says_who_what_and_for_whom() -> None:
+    async with Rig(policy=Policy()) as rig:
+        await rig.discovered()
+        await rig.until(lambda: all(each.caught_up for each in rig.raft.state.clusters.values()))
+        for port in (24003, 24000):
+            rig.first.prober.crash(port)
+        await rig.until(lambda: not any(rig.raft.state.servers[key(port)].reachable for port in (24000, 24003)))
+        path = "/api/v2/clusters/bench/failover"
+        accepted = await rig.first.ask("POST", path, json={"accept_loss": True})
+        assert accepted.status == 200, accepted.body
+        recovery = accepted.json["result"]
+        assert (recovery["promoted"], recovery["request"]["accept_loss"]) == (True, True)
+        marks = {each["name"]: each["text"] for each in recovery["timeline"]}
+        assert "127.0.0.1:24003 may have acknowledged transactions that nobody else has" in marks["loss accepted"]
+        assert any("acknowledged writes may be lost: 127.0.0.1:24003" in each for each in recovery["errors"])

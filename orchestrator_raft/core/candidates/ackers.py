@@ -48,7 +48,9 @@ def described(topology: Topology, cluster: ClusterRecord) -> str:
     if primary is None or not unknown:
         return ""
     clients = primary.semi_sync.source_clients
-    return f"{clients} replicas acknowledge to {primary.key} and only {clients - unknown} of them are known"
+    how_many = "1 replica acknowledges" if clients == 1 else f"{clients} replicas acknowledge"
+    known = f"only {clients - unknown} of them are known" if clients > unknown else "none of them is known"
+    return f"{how_many} to {primary.key} and {known}"
 
 
 def gone(topology: Topology, cluster: ClusterRecord) -> tuple[InstanceKey, ...]:

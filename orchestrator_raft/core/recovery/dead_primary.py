@@ -5,7 +5,7 @@ replicas are stopped: from then on nobody can acknowledge a commit of the old pr
 still and can be compared. Only servers that were stopped and read are compared. The successor is committed together
 with the old primary as a stale one, which is taken back, or kept out, when it answers. If too few possible ackers
 answered to know of all acknowledged transactions, the loss policy decides: by default wait, then refuse and name the
-missing server.
+missing server; it is tried again at once when that answers, and a person may accept the loss.
 
 A successor may be lost while it is promoted. Then another one is chosen, and if it may have been opened for writes it
 goes on the stale list too. What the first choice had to save is still to be saved, and what the lost one may have
@@ -16,9 +16,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.candidates import Verdict, choose, unfit
+from orchestrator_raft.core.candidates import Verdict, choose, possible_ackers, unfit
 from orchestrator_raft.core.instance import Facts, InstanceKey
-from orchestrator_raft.core.recovery.losses import is_loss_accepted, loss_risk, lost_transactions, with_risk
+from orchestrator_raft.core.recovery.losses import (
+    how_to_accept,
+    is_loss_accepted,
+    loss_risk,
+    lost_transactions,
+    with_risk,
+)
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
 from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, RETRY_PAUSE_S, hooks, may_be_open, promote_phase
@@ -116,7 +122,7 @@ def former_replicas(context: Context) -> tuple[Server, ...]:
     recovery, topology = context.recovery, context.topology
     cluster = topology.clusters.get(recovery.cluster_id)
     outside = {recovery.subject.key, *recovery.subject.replicas, *recovery.stale}
-    ackers = cluster.record.ackers if cluster is not None else ()
+    ackers = possible_ackers(topology, cluster.record) if cluster is not None else ()
     servers = [topology.servers[key] for key in ackers if key in topology.servers and key not in outside]
     return tuple(
         replace(server, stale=None)
@@ -208,7 +214,7 @@ def chosen(context: Context, recovery: Recovery, failed: Server, verdict: Verdic
     if verdict.unsaved and not is_loss_accepted(context):
         text = (
             f"only replicas that can neither be promoted nor give them to others hold {verdict.unsaved.describe(200)}: "
-            "make one of them fit (the reasons are listed), or set DataLossPolicy to 'any'"
+            f"make one of them fit (the reasons are listed), or {how_to_accept(recovery)}"
         )
         return give_up(context, recovery, text)
     best = context.topology.server(verdict.best)

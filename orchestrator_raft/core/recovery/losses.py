@@ -39,8 +39,10 @@ def as_found(recovery: Recovery, cluster: ClusterRecord, primary: Facts | None) 
 
 
 def is_loss_accepted(context: Context) -> bool:
-    """The policy lets this recovery lose transactions that clients were told are safe."""
-    return context.policy.loss_policy(context.recovery.promised) is LossPolicy.ANY
+    """The policy, or whoever asked for it, lets this recovery lose transactions that clients were told are safe."""
+    return (
+        context.recovery.request.accept_loss or context.policy.loss_policy(context.recovery.promised) is LossPolicy.ANY
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,16 @@ def with_risk(recovery: Recovery, risk: Risk | None, now_ms: int) -> Recovery:
     if risk is None:
         return recovery
     marked = recovery.marked("may lose", now_ms, risk.text)
+    if recovery.request.accept_loss:
+        marked = marked.marked("loss accepted", now_ms, f"by {recovery.request.by}: {risk.text}")
     return marked.with_errors((f"acknowledged writes may be lost: {risk.text}",)) if recovery.semi_sync else marked
+
+
+def how_to_accept(recovery: Recovery) -> str:
+    """The command with which a person decides that a primary without these transactions is better than none."""
+    subject = recovery.subject
+    name = subject.cluster_alias or subject.cluster_name or subject.key
+    return f"accept the loss: raftctl failover {name} --accept-loss"
 
 
 def loss_risk(context: Context, frozen: tuple[Server, ...]) -> Risk | None:
@@ -68,20 +79,20 @@ def loss_risk(context: Context, frozen: tuple[Server, ...]) -> Risk | None:
     recovery = context.recovery
     if not recovery.promised:
         text = f"replicas need not have every write that {recovery.subject.key} acknowledged"
-        advice = f"bring {recovery.subject.key} back, or set DataLossPolicy to 'any'"
+        advice = f"bring {recovery.subject.key} back, or {how_to_accept(recovery)}"
         return Risk(f"{text}, because {recovery.unpromised_because}", advice)
     lacking = _lacking(recovery, frozen)
     if lacking:
         lost = ", ".join(str(each.key) for each in recovery.refused if each.key not in {s.key for s in frozen})
         text = f"only {lost or 'a replica that is gone'} had {lacking.describe(200)}"
-        return Risk(text, "bring it back, or set DataLossPolicy to 'any'")
+        return Risk(text, f"bring it back, or {how_to_accept(recovery)}")
     missing = missing_ackers(_ackers(context), recovery.wait_for_replica_count, _answering(frozen))
     if not missing:
         return None
     names = ", ".join(str(key) for key in missing)
     return Risk(
         f"{names} may have acknowledged transactions that nobody else has, and does not answer",
-        "bring it back, or forget it if it is lost for good, or set DataLossPolicy to 'any'",
+        f"bring it back, or {how_to_accept(recovery)}",
     )
 
 

@@ -102,6 +102,8 @@ class Request:
     """The peers' command hint: force-master-failover, graceful-master-takeover ..."""
     designated: InstanceKey | None = None
     forced: bool = False
+    accept_loss: bool = False
+    """A person accepts that writes which clients were told are safe may be lost."""
     skip_hooks: bool = False
     start_old_primary: bool = True
     """After a planned takeover the old primary replicates at once (the peers' -auto form)."""

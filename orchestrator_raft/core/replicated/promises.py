@@ -13,6 +13,7 @@ from dataclasses import replace
 from orchestrator_raft.core.candidates import semi_sync_promises
 from orchestrator_raft.core.differences import differences
 from orchestrator_raft.core.instance import InstanceKey, SemiSync
+from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.recovery.rejoin import ATTACH
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import AdmitAckers, ConfirmCaughtUp, LapsePromise, ReleaseAckers
@@ -120,9 +121,14 @@ def ackers_after(state: State, record: ClusterRecord) -> ClusterRecord:
     if running is None:
         return record
     record = with_new_ackers(record, state.servers)
+    return replace(record, ackers=tuple(sorted({*record.ackers, *servers_in_between(running)})))
+
+
+def servers_in_between(running: Recovery) -> tuple[InstanceKey, ...]:
+    """Servers that may replicate from the primary by now, and acknowledge, and may not."""
     if running.phase == ATTACH:
-        record = replace(record, ackers=tuple(sorted({*record.ackers, running.subject.key})))
-    return record
+        return (running.subject.key,)
+    return tuple(move.key for move in running.moves if move.key not in running.moved)
 
 
 def with_lapses(before: State, after: State) -> State:

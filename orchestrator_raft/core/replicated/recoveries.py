@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.losses import as_found
 from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery, Subject
-from orchestrator_raft.core.recovery.rejoin import ATTACH
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.claims import gives_way, refuse_claim
 from orchestrator_raft.core.replicated.commands import (
@@ -23,6 +21,7 @@ from orchestrator_raft.core.replicated.commands import (
     ResumeRecovery,
 )
 from orchestrator_raft.core.replicated.effects import close, follow, relocated
+from orchestrator_raft.core.replicated.promises import servers_in_between
 from orchestrator_raft.core.replicated.state import (
     BLOCKED_MAX,
     DETECTIONS_MAX,
@@ -81,20 +80,13 @@ def _with_return_ended(state: State, command: ClaimRecovery) -> State:
     ended = running.ended(EndState.FAILED, state.time_ms, text)
     after = relocated(replace(state, recoveries={**state.recoveries, ended.id: ended}), running)
     record = with_new_ackers(after.clusters[claimed.cluster_id], after.servers)
-    in_between = _in_between(running)
+    in_between = servers_in_between(running)
     if running.kind == DEAD_INTERMEDIATE.name:
         record = replace(record, left_behind=tuple(sorted({*record.left_behind, *in_between})))
     record = replace(record, ackers=tuple(sorted({*record.ackers, *in_between})))
     after = replace(after, clusters={**after.clusters, record.id: record})
     text = f"recovery {ended.id} ({ended.kind}): {text}"
     return audited(after, command, "finish-recovery", text, ended.subject.key)
-
-
-def _in_between(running: Recovery) -> tuple[InstanceKey, ...]:
-    """Servers that may replicate from the primary by now, and acknowledge, and may not."""
-    if running.phase == ATTACH:
-        return (running.subject.key,)
-    return tuple(move.key for move in running.moves if move.key not in running.moved)
 
 
 def _without_stale(state: State, subject: Subject) -> Subject:

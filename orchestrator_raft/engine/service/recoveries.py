@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 900.0
 POLL_S = 0.02
+FREE_WAIT_S = 30.0
 
 
 async def claim_and_wait(call: Call, desk: Desk, recovery: Recovery) -> tuple[Recovery, Moment]:
@@ -80,16 +81,30 @@ async def force_failover(call: Call, desk: Desk) -> Reply:
     leader = desk.leader()
     moment = leader.viewer.moment()
     primary = _primary(moment, call.text("cluster"))
+    if call.flag("accept_loss"):
+        moment = await _once_free(desk, primary.cluster_id)
+        primary = _primary(moment, call.text("cluster"))
     word = call.operation.name
     target = _target(call, moment)
     if target is not None and target not in primary.replicas:
         raise InvalidInput(f"You may only promote a direct child of the master {primary.key}: {target} is none")
     if primary.reached:
         _check_living(call, moment, primary, target)
-    request = Request(by=call.person.name, command=word, designated=target, forced=True)
+    request = Request(
+        by=call.person.name, command=word, designated=target, forced=True, accept_loss=call.flag("accept_loss")
+    )
     text = "A person declared the primary dead"
     recovery = _recovery(leader, moment, primary, request, kind="dead_primary", code="DeadMaster", text=text)
     return _failover_reply(word, *await claim_and_wait(call, desk, recovery))
+
+
+async def _once_free(desk: Desk, cluster_id: str) -> Moment:
+    """The moment when no failover of the cluster runs: who accepts a loss must not be refused by one that waits."""
+    clock = desk.outside.clock
+    give_up_s = clock.monotonic_s() + FREE_WAIT_S
+    while clock.monotonic_s() < give_up_s and desk.outside.consensus.state.active_recovery(cluster_id) is not None:
+        await clock.sleep(POLL_S)
+    return desk.leader().viewer.moment()
 
 
 def _check_living(call: Call, moment: Moment, primary: Server, target: InstanceKey | None) -> None:
