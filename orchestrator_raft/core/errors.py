@@ -23,6 +23,10 @@ class Unavailable(OrchestratorError):
     """Nobody can answer now (no leader, no quorum, a deadline passed): ask again or ask elsewhere."""
 
 
+class Overloaded(Refused, Unavailable):
+    """A limit of what is done at once is reached. Nothing was begun, so nothing is in doubt: ask again later."""
+
+
 class AuthorityLost(Unavailable):
     """This node may no longer act: its lease ended, or another leader holds the recovery. Stop, touch nothing."""
 

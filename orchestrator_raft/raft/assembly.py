@@ -41,10 +41,10 @@ class Parts:
     recovery: str = ""
     """What ``recover`` has left for the audit trail."""
 
-    def release(self) -> None:
-        """The disk last, and only when nothing is called any more."""
+    async def release(self) -> None:
+        """The disk last, and only when nothing is called any more; where it hangs, other tasks go on meanwhile."""
         self.replica.close()
-        _let_go(self.store, self.data_dir)
+        await asyncio.to_thread(_let_go, self.store, self.data_dir)
 
 
 def assemble(settings: RaftSettings, own: Address, replicated: Replicated[Any, Any, Any], driver: Driver) -> Parts:

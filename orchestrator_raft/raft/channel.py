@@ -10,6 +10,7 @@ Rules
 - An error of ``core.errors`` travels back with its class and its text. Anything else that a handler raises is a bug of
   ours: it is logged here with its trace, and the caller gets one line.
 - The connection breaking, the deadline and a node that is not connected are ``Unavailable``: ask again, or elsewhere.
+  A call beyond a limit is ``Overloaded``: it is sure that no handler has seen it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestrator_raft.core import errors
-from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Unavailable
+from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Overloaded, Unavailable
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.messages import (
     TEXT_MAX,
@@ -156,7 +157,7 @@ class Channel:
 
     def _ask(self, node_id: str, method: str, payload: bytes, timeout_s: float) -> tuple[int, _Waiting]:
         if len(self._waiting) >= CALLS_MAX:
-            raise Unavailable(f"this node already waits for {CALLS_MAX} answers; ask again later")
+            raise Overloaded(f"{self._me} already waits for {CALLS_MAX} answers; nothing was done, ask again later")
         self._last_id += 1
         call_id, waiting = self._last_id, _Waiting(node_id)
         self._waiting[call_id] = waiting
@@ -214,9 +215,8 @@ class Channel:
         if key in self._running:
             raise ProtocolError("it uses the number of a call that is still being answered")
         if len(self._running) >= HANDLERS_MAX:
-            self._send(
-                slot, CallFailure(call.call_id, "Unavailable", f"{self._me} answers {HANDLERS_MAX} calls already")
-            )
+            text = f"{self._me} answers {HANDLERS_MAX} calls already; nothing was done, ask again later"
+            self._send(slot, CallFailure(call.call_id, Overloaded.__name__, text))
             return
         running = self._running[key] = _Running()
         running.task = self._tasks.start(f"answer {call.method}", self._answer(slot, call, running))

@@ -87,7 +87,7 @@ class RaftNode(Generic[S, C, R]):
         if self._parts.transport is not None:
             await self._parts.transport.close()
         await self._driver.tasks.close()
-        self._parts.release()
+        await self._parts.release()
 
     # reading
 

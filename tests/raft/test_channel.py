@@ -228,8 +228,22 @@ async def test_calls_beyond_the_limit_are_turned_away(wire: Wire, monkeypatch: p
     wire.ends["b"].serve("sleep", sleep)
     wire.tasks.start("first", wire.ends["a"].call("b", "sleep", b"", timeout_s=60))
     await until(lambda: len(wire.sent) == 1)
-    with pytest.raises(Unavailable, match="answers 1 calls already"):
+    with pytest.raises(Refused, match="b answers 1 calls already; nothing was done"):
         await wire.ends["a"].call("b", "sleep", b"", timeout_s=5)
+
+
+async def test_calls_beyond_the_limit_of_the_one_who_asks_are_not_sent(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CALLS_MAX", 1)
+    wire.ends["b"].serve("never", endless([]))
+    stream = wire.ends["a"].stream("b", "never", b"", timeout_s=60)
+    await anext(stream)
+    sent = len(wire.sent)
+    with pytest.raises(Refused, match="a already waits for 1 answers; nothing was done"):
+        await wire.ends["a"].call("b", "never", b"", timeout_s=5)
+    assert len(wire.sent) == sent
+    await stream.aclose()  # type: ignore[attr-defined]
 
 
 async def test_a_peer_that_sends_more_than_was_asked_for_breaks_the_protocol(wire: Wire) -> None:

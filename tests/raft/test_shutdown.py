@@ -37,6 +37,29 @@ async def test_a_directory_stays_locked_while_its_disk_hangs(tmp_path: Path, mon
         await asyncio.gather(waiting, return_exceptions=True)
 
 
+async def test_other_tasks_go_on_while_a_node_waits_for_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What frees the disk here is such a task: without it the directory would stay locked."""
+    monkeypatch.setattr(sqlite_store, "CLOSE_TIMEOUT_S", 2.0)
+    async with running(tmp_path, 1) as cluster:
+        node = await cluster.leader()
+        place = cluster.settings(node.node_id).data_dir
+        assert place is not None
+        tasks = Tasks("test", lambda *_: None)
+        with closing(sqlite3.connect(place / STORE_FILE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waiting = tasks.start("add", cluster.add(node))
+            await asyncio.sleep(0.05)
+            stopping = tasks.start("stop", cluster.stop(node.node_id))
+            await asyncio.sleep(0.05)
+            assert not stopping.done()
+            other.execute("ROLLBACK")
+            await stopping
+        DataDir(place).release()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
 async def test_a_handler_is_ended_when_its_caller_no_longer_waits(tmp_path: Path) -> None:
     ended: list[str] = []
 
