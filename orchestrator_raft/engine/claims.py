@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator_raft.core.analysis import Diagnosis, Problem
 from orchestrator_raft.core.instance import ChannelOption, InstanceKey
 from orchestrator_raft.core.recovery.kinds import KINDS
-from orchestrator_raft.core.recovery.model import Recovery, Subject
+from orchestrator_raft.core.recovery.model import EndState, Recovery, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.replicated.claims import ClaimRefusal, refuse_claim
@@ -174,6 +174,8 @@ class Claims:
 
     def ended(self, recovery: Recovery) -> None:
         """A recovery of ours has ended: after one that did something, the next need not wait."""
+        if recovery.end is EndState.CAME_BACK:
+            self._in_vain.pop((recovery.cluster_id, recovery.kind), None)
         if recovery.moved or recovery.promoted:
             self._returns = {
                 key: tried

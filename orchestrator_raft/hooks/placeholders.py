@@ -22,7 +22,7 @@ from shlex import quote
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
-from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.takeover import TAKEOVER
 
 
@@ -137,9 +137,14 @@ _TOKEN = re.compile(r"""\\[^{]|['"]|\{(?P<name>\w+)\}""", re.DOTALL)
 
 
 def known_successor(recovery: Recovery) -> InstanceKey | None:
-    """Whoever took over the role or most of the replicas, or is meant to by a person who wants a takeover."""
+    """Whoever took over the role or most of the replicas, or is meant to by a person who wants a takeover.
+
+    Nobody is any more once that has failed.
+    """
     if recovery.promoted or (recovery.kind == DEAD_INTERMEDIATE.name and recovery.moved):
         return recovery.successor
+    if recovery.ending is not EndState.RUNNING:
+        return None
     return recovery.request.designated if recovery.kind == TAKEOVER.name else None
 
 

@@ -143,6 +143,7 @@ def test_it_is_not_released_before_the_others_have_what_it_may_have_acknowledged
     assert "R3" in stage.ackers
     stage.change("R2 io=running")
     assert stage.ackers == "R1,R2"
+    stage.change("R2 io=connecting")
     assert stage.fail_over().startswith("succeeded R2 not attached")
 
 

@@ -15,7 +15,7 @@ from orchestrator_raft.core.analysis import Diagnosis, analyze
 from orchestrator_raft.core.errors import Unavailable
 from orchestrator_raft.core.gtid import EMPTY_MYSQL
 from orchestrator_raft.core.instance import InstanceKey
-from orchestrator_raft.core.recovery.model import Acknowledgement
+from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery
 from orchestrator_raft.core.replicated import Result
 from orchestrator_raft.core.replicated.commands import (
     ClaimRecovery,
@@ -27,7 +27,8 @@ from orchestrator_raft.core.topology import Cluster
 from orchestrator_raft.engine.claims import FAILED_RETRY_S, RETURN_RETRY_S
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.view import Moment
-from tests.engine.bench import PRIMARY, R1, R2, R3, Bench, Gate
+from orchestrator_raft.ports import HookReport
+from tests.engine.bench import POLICY, PRIMARY, R1, R2, R3, Bench, Gate
 from tests.engine.fleet import running_channel
 
 Work = Coroutine[Any, Any, object]
@@ -171,6 +172,36 @@ async def test_it_is_tried_again_as_soon_as_other_servers_answer(stage: Stage) -
     await stage.leader.discovery.probe_now(R3, timeout_s=1.0)
     await done(stage.claim())
     assert len(stage.running) == 1
+
+
+async def test_one_that_ended_because_the_primary_came_back_does_not_delay_the_next() -> None:
+    lists = {"PreFailoverProcesses": ("a",), "PostUnsuccessfulFailoverProcesses": ("b",)}
+    bench = Bench(policy=replace(POLICY, hooks=lists))
+    stage = await Stage(bench).begin()
+    hooks, run = bench.hooks["n1"], bench.hooks["n1"].run
+
+    async def slow(name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float) -> HookReport:
+        await asyncio.sleep(8.0)
+        bench.fleet[PRIMARY.port].down = None
+        bench.fleet.settle()
+        return await run(name, recovery, fail_stop=fail_stop, timeout_s=timeout_s)
+
+    hooks.run = slow  # type: ignore[method-assign]
+    await done(stage.claim())
+    (name,) = stage.running
+    bench.raft.without_authority.clear()
+    stage.leader.supervisor.look()
+    await bench.until(lambda: stage.running == [])
+    recovery = bench.raft.state.recoveries[name]
+    assert (recovery.end, recovery.promoted) == (EndState.CAME_BACK, False)
+    assert [each for each, _ in hooks.ran] == list(lists)
+    assert bench.sessions["n1"].said == [], "something was said to a server"
+    bench.raft.without_authority.add("n1")
+    bench.fleet.crash(PRIMARY.port)
+    await bench.known(stage.leader)
+    await done(stage.claim())
+    assert len(stage.running) == 1
+    await bench.close()
 
 
 # -- returns

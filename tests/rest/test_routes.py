@@ -311,3 +311,19 @@ async def test_a_careful_failover_leaves_a_living_primary_alone(reading: Rig) ->
     assert answer.status == 409
     assert "is the primary and answers, so nothing was changed" in answer.json["detail"]
     assert not reading.raft.state.recoveries
+
+
+async def test_a_takeover_that_would_be_refused_is_not_even_begun() -> None:
+    """The replicas that stay are too few for the semi-sync of the new primary, unless the old one follows at once."""
+    async with Rig() as rig:
+        rig.fleet[24000].set_semi_sync(wait_for_replica_count=3)
+        await rig.discovered()
+        refused = await rig.first.get("/api/graceful-master-takeover/bench/127.0.0.1/24002")
+        assert (refused.status, refused.json["Code"]) == (500, "ERROR")
+        assert "nothing was changed" in refused.message
+        assert "3 semi-sync replicas and have 2" in refused.message
+        assert not rig.raft.state.recoveries
+        rig.fleet.crash(24002)
+        refused = await rig.first.get("/api/graceful-master-takeover-auto/bench/127.0.0.1/24002")
+        assert "it does not answer" in refused.message, "replicas are looked at now, not when they are due"
+        assert not rig.raft.state.recoveries

@@ -20,6 +20,7 @@ from dataclasses import replace
 
 from orchestrator_raft.core.instance import InstanceKey, ThreadState
 from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Move, Recovery, RefusedServer
 from orchestrator_raft.core.recovery.promotion import REPOINT_DEADLINE_S, RETRY_PAUSE_S, hooks
@@ -83,7 +84,7 @@ def leave_begin(context: Context, outcomes: Outcomes) -> Recovery:
     broken = failures(outcomes)
     if broken:
         text = f"a hook said no, nothing was changed: {broken[0]}"
-        return recovery.with_errors(broken).ended(EndState.FAILED, now, text)
+        return unsuccessful(context, recovery.with_errors(broken), EndState.FAILED, text)
     recovery = replace(recovery, kept_stopped=tuple(each.key for each in orphans(context) if _is_stopped(each)))
     if context.topology.server(recovery.subject.key).reached:
         return _knock(recovery, now)
@@ -122,7 +123,7 @@ def leave_listen(context: Context, outcomes: Outcomes) -> Recovery:
     if reaching:
         names = ", ".join(str(each.key) for each in reaching)
         text = f"nothing was moved: {recovery.subject.key} answers, and {names} reach it again"
-        return recovery.ended(EndState.UNDONE, now, text)
+        return unsuccessful(context, recovery, EndState.UNDONE, text)
     if recovery.attempt < LISTEN_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).goto("listen", now)
     return replace(recovery, attempt=1).goto("look", now)
@@ -297,16 +298,16 @@ def leave_restore(context: Context, outcomes: Outcomes) -> Recovery:
 
 
 def enter_close(context: Context) -> tuple[Step, ...]:
-    if context.recovery.moved:
-        return hooks(context, "PostIntermediateMasterFailoverProcesses", "PostFailoverProcesses")
-    return hooks(context, "PostUnsuccessfulFailoverProcesses")
+    if not context.recovery.moved:
+        return ()
+    return hooks(context, "PostIntermediateMasterFailoverProcesses", "PostFailoverProcesses")
 
 
 def leave_close(context: Context, outcomes: Outcomes) -> Recovery:
     recovery, now = context.recovery.with_errors(failures(outcomes)), context.now_ms
     if not recovery.moved:
         text = next((mark.text for mark in recovery.timeline if mark.name == "giving up"), _reasons(recovery))
-        return replace(recovery, successor=None).ended(EndState.FAILED, now, text)
+        return unsuccessful(context, replace(recovery, successor=None), EndState.FAILED, text)
     names = ", ".join(str(key) for key in recovery.moved)
     text = f"moved from {recovery.subject.key}: {names}"
     if recovery.lost:
@@ -325,6 +326,7 @@ DEAD_INTERMEDIATE = Kind(
         Phase(MOVE, "Give each replica its new source", enter_move, leave_move, late=put_back_late),
         Phase("restore", "Start again what could not be moved", enter_restore, leave_restore),
         Phase("close", "Run the last hooks and close the record", enter_close, leave_close),
+        TELL,
     ),
     counts=False,
     urgency=1,

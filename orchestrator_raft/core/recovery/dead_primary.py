@@ -16,8 +16,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator_raft.core.analysis import Confirmation, diagnose, situate
+from orchestrator_raft.core.analysis.situation import is_hearing
 from orchestrator_raft.core.candidates import Verdict, choose, possible_ackers, unfit
 from orchestrator_raft.core.instance import Facts, InstanceKey
+from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.losses import (
     how_to_accept,
     is_loss_accepted,
@@ -49,19 +52,62 @@ ACKER_WAIT_MS = 10_000
 FENCE_DEAD_S = 0.25
 FENCE_ATTEMPTS_MAX = 3
 FREEZE_ATTEMPTS_MAX = 3
+RECHECK_S = 0.5
+BEFORE = ("OnFailureDetectionProcesses", "PreFailoverProcesses")
 CATCH_UP_ATTEMPTS_MAX = 2
 
 
 def enter_begin(context: Context) -> tuple[Step, ...]:
-    return hooks(context, "OnFailureDetectionProcesses", "PreFailoverProcesses", fail_stop=True)
+    return hooks(context, *BEFORE, fail_stop=True)
 
 
 def leave_begin(context: Context, outcomes: Outcomes) -> Recovery:
     broken = failures(outcomes)
     if broken:
-        recovery = context.recovery.with_errors(broken)
-        return recovery.ended(EndState.FAILED, context.now_ms, f"a hook said no, nothing was changed: {broken[0]}")
+        text = f"a hook said no, nothing was changed: {broken[0]}"
+        return unsuccessful(context, context.recovery.with_errors(broken), EndState.FAILED, text)
+    if hooks(context, *BEFORE):
+        return context.recovery.goto("recheck", context.now_ms)
+    return leave_recheck(context, outcomes)
+
+
+def enter_recheck(context: Context) -> tuple[Step, ...]:
+    """Hooks may have taken their time. (Without any, the look that confirmed the failure is a moment old.)"""
+    if context.recovery.request.forced:
+        return ()
+    keys = (context.recovery.subject.key, *(server.key for server in replicas(context)))
+    return tuple(Reprobe(key=key, deadline_s=RECHECK_S) for key in keys)
+
+
+def leave_recheck(context: Context, outcomes: Outcomes) -> Recovery:
+    who = came_back(context)
+    if who:
+        return unsuccessful(context, context.recovery, EndState.CAME_BACK, f"{who}, so nothing was changed")
     return context.recovery.goto("freeze", context.now_ms)
+
+
+def came_back(context: Context) -> str:
+    """Who says that the primary is there again; empty when nobody does, or where a person wants it replaced."""
+    recovery, topology = context.recovery, context.topology
+    failed = topology.server(recovery.subject.key)
+    if recovery.request.forced or _is_found_by_itself(context, failed):
+        return ""
+    if failed.fresh is not None and failed.fresh.is_writable:
+        return f"{failed.key} answers and takes writes again"
+    for server in replicas(context):
+        if server.source == failed.key and is_hearing(server, context.policy):
+            return f"{server.key} replicates from {failed.key} again"
+    return ""
+
+
+def _is_found_by_itself(context: Context, failed: Server) -> bool:
+    """The failure still shows in what the primary itself says, so that it answers is no sign of life."""
+    problem = diagnose(situate(context.topology, failed, context.policy), context.policy).problem
+    return (
+        problem is not None
+        and problem.rule.recovery == "dead_primary"
+        and problem.rule.confirmation is Confirmation.NONE
+    )
 
 
 def enter_freeze(context: Context) -> tuple[Step, ...]:
@@ -309,6 +355,7 @@ DEAD_PRIMARY = Kind(
     "Promote the best replica of a dead primary and bring the others along",
     (
         Phase("begin", "Run the detection and pre-failover hooks", enter_begin, leave_begin, late=give_up_late),
+        Phase("recheck", "See whether it came back by itself", enter_recheck, leave_recheck, late=give_up_late),
         Phase("freeze", "Fence the old primary, stop, compare, choose", enter_freeze, leave_freeze, late=give_up_late),
         Phase(
             "catch_up",
@@ -324,5 +371,6 @@ DEAD_PRIMARY = Kind(
         REVOKE,
         UNDO,
         RESTORE,
+        TELL,
     ),
 )

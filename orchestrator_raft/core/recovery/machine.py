@@ -50,6 +50,8 @@ class Phase:
     leave: Leave
     late: Late | None = None
     """Where to retreat to when the deadline has passed; None: go on."""
+    is_last: bool = False
+    """Only hooks run here, and then it ends: it is never too late for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +98,26 @@ def advance(kind: Kind, event: Event, context: Context) -> tuple[Recovery, tuple
     if not recovery.is_active:
         return recovery, ()
     phase = kind.phase(recovery.phase)
-    is_late = context.now_ms > recovery.deadline_ms
-    if isinstance(event, Entered):
-        return _enter_late(context) if is_late else (recovery, phase.enter(context))
+    is_late = context.now_ms > recovery.deadline_ms and not phase.is_last
+    if isinstance(event, Entered):  # nothing is done in a late turn, but it is recorded
+        return recovery, (Pause(deadline_s=0.0),) if is_late else phase.enter(context)
     if is_late and not event.outcomes:
-        return _leave_late(context, phase), ()
+        return _leave_late(kind, context, phase), ()
     return phase.leave(context, event.outcomes), ()
 
 
-def _enter_late(context: Context) -> tuple[Recovery, tuple[Step, ...]]:
-    """Nothing is done in this turn, but it is recorded; the second time it is the end."""
-    recovery = context.recovery
-    if recovery.mark_time(OUT_OF_TIME) is None:
-        return recovery, (Pause(deadline_s=0.0),)
-    text = f"it ran out of time twice and was in phase '{recovery.phase}': look at the cluster before anything else"
-    return recovery.ended(EndState.ABANDONED, context.now_ms, text), ()
-
-
-def _leave_late(context: Context, phase: Phase) -> Recovery:
+def _leave_late(kind: Kind, context: Context, phase: Phase) -> Recovery:
+    """The second time it is the end."""
     recovery, now = context.recovery, context.now_ms
+    if recovery.mark_time(OUT_OF_TIME) is not None:
+        return _abandoned(kind, recovery, now)
     extended = replace(recovery, attempt=1, deadline_ms=now + GRACE_MS).marked(OUT_OF_TIME, now, recovery.phase)
     return phase.late(context, extended) if phase.late is not None else extended.goto(recovery.phase, now)
+
+
+def _abandoned(kind: Kind, recovery: Recovery, now_ms: int) -> Recovery:
+    text = f"it ran out of time twice and was in phase '{recovery.phase}': look at the cluster before anything else"
+    last = next((phase for phase in kind.phases if phase.is_last), None)
+    if last is None or recovery.promoted:
+        return recovery.ended(EndState.ABANDONED, now_ms, text)
+    return recovery.ending_in(last.name, EndState.ABANDONED, now_ms, text)

@@ -17,6 +17,7 @@ from orchestrator_raft.core.instance import ChannelOption, InstanceKey
 TIMELINE_MAX = 64
 ERRORS_MAX = 32
 TEXT_MAX = 500
+ENDING = "ending"
 RESUMED = "resumed"
 RESUMES_MAX = 8
 """So often a new leader gets the time of the phase it finds anew; a recovery that kills its leaders is not endless."""
@@ -31,6 +32,8 @@ class EndState(Enum):
     """Nothing was promoted; what had been changed was put back."""
     UNDONE = "undone"
     """A planned operation was given up and the cluster is as it was before."""
+    CAME_BACK = "came back"
+    """The primary was there again before anything was changed, so nobody replaced it."""
     QUARANTINED = "quarantined"
     """A returning server holds transactions that the cluster does not; it is fenced and kept out."""
     ABANDONED = "abandoned"
@@ -130,6 +133,8 @@ class Recovery:
     phase_started_ms: int = 0
     finished_ms: int = 0
     end: EndState = EndState.RUNNING
+    ending: EndState = EndState.RUNNING
+    """How it ends once its last hooks have run; nothing else is left to do."""
     successor: InstanceKey | None = None
     promoted: bool = False
     catch_up_from: InstanceKey | None = None
@@ -183,6 +188,10 @@ class Recovery:
 
     def ended(self, end: EndState, now_ms: int, text: str = "") -> Recovery:
         return replace(self.marked(end.value, now_ms, text), end=end, finished_ms=now_ms)
+
+    def ending_in(self, phase: str, end: EndState, now_ms: int, text: str) -> Recovery:
+        """On to its last phase, after which it ends so."""
+        return replace(self, ending=end, attempt=1).marked(ENDING, now_ms, text).goto(phase, now_ms)
 
     def resumed(self, holder: str, term: int, now_ms: int) -> Recovery:
         """In the hands of another leader. The time that passed while nobody led counts against nobody."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.ending import unsuccessful
 from orchestrator_raft.core.recovery.losses import held_by
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
-from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S, hooks
+from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S
 from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     Pause,
@@ -74,8 +75,7 @@ def enter_release(context: Context) -> tuple[Step, ...]:
             others = tuple(each for each in recovery.subject.replicas if each != server.key)
             back = PointTo(key=server.key, source=key, credentials_from=others, deadline_s=2.0)
             steps.append(back if was_moved else StartReplication(key=server.key))
-    told = hooks(context, "PostUnsuccessfulFailoverProcesses") if recovery.attempt == 1 else ()
-    return (*pause, *steps, *told)
+    return (*pause, *steps)
 
 
 def _is_to_be_opened(recovery: Recovery) -> bool:
@@ -85,17 +85,15 @@ def _is_to_be_opened(recovery: Recovery) -> bool:
 def leave_release(context: Context, outcomes: Outcomes) -> Recovery:
     recovery = context.recovery.with_errors(failures(outcomes))
     key, now = recovery.subject.key, context.now_ms
+    text = next((mark.text for mark in reversed(recovery.timeline) if mark.name == GIVING_UP), "nobody was promoted")
     if _is_to_be_opened(recovery) and succeeded(outcomes, SetWritable, key) is None:
         if recovery.attempt < ATTEMPTS_MAX:
             return replace(recovery, attempt=recovery.attempt + 1).goto("release", now)
         text = (
             f"{key} is read-only and could not be opened again: set it writable by hand (raftctl set-writeable {key})"
         )
-        return (
-            replace(recovery, lost=_not_back(recovery, outcomes)).with_errors((text,)).ended(EndState.FAILED, now, text)
-        )
-    text = next((mark.text for mark in reversed(recovery.timeline) if mark.name == GIVING_UP), "nobody was promoted")
-    return replace(recovery, lost=_not_back(recovery, outcomes)).ended(EndState.FAILED, now, text)
+        recovery = recovery.with_errors((text,))
+    return unsuccessful(context, replace(recovery, lost=_not_back(recovery, outcomes)), EndState.FAILED, text)
 
 
 def _not_back(recovery: Recovery, outcomes: Outcomes) -> tuple[InstanceKey, ...]:

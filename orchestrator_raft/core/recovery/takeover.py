@@ -19,11 +19,11 @@ from orchestrator_raft.core.candidates.choose import can_replicate_from
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.dead_primary import with_channel
+from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
 from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, hooks, promote_phase
 from orchestrator_raft.core.recovery.steps import (
-    FireHook,
     Outcomes,
     Reprobe,
     SetReadOnly,
@@ -34,6 +34,8 @@ from orchestrator_raft.core.recovery.steps import (
 )
 from orchestrator_raft.core.recovery.undo import RESTORE, REVOKE, UNDO, revoke, undo
 from orchestrator_raft.core.topology import Server, Topology
+
+BEFORE = ("PreGracefulTakeoverProcesses", "OnFailureDetectionProcesses", "PreFailoverProcesses")
 
 
 def refusal(
@@ -84,23 +86,51 @@ def _too_few_ackers(primary: Server, target: Server, siblings: list[Server], *, 
 
 def enter_prepare(context: Context) -> tuple[Step, ...]:
     recovery = context.recovery
-    probes = [Reprobe(key=key, deadline_s=1.5) for key in (recovery.subject.key, *recovery.subject.replicas)]
-    names = ("PreGracefulTakeoverProcesses", "OnFailureDetectionProcesses", "PreFailoverProcesses")
-    return (*probes, *hooks(context, *names, fail_stop=True))
+    return tuple(Reprobe(key=key, deadline_s=1.5) for key in (recovery.subject.key, *recovery.subject.replicas))
 
 
 def leave_prepare(context: Context, outcomes: Outcomes) -> Recovery:
-    recovery, topology, policy, now = context.recovery, context.topology, context.policy, context.now_ms
-    request = recovery.request
-    broken = [each for each in outcomes if not each.ok and isinstance(each.step, FireHook)]
-    if broken:
-        text = f"a hook said no, nothing was changed: {failures(tuple(broken))[0]}"
-        return recovery.with_errors((text,)).ended(EndState.UNDONE, now, text)
-    primary = topology.server(recovery.subject.key)
-    why_not = refusal(topology, primary, request.designated, policy, start_old_primary=request.start_old_primary)
+    """A takeover that is refused here was never announced to anybody."""
+    why_not = _refused_now(context)
     if why_not:
-        return recovery.with_errors((why_not,)).ended(EndState.UNDONE, now, f"nothing was changed: {why_not}")
-    verdict = choose(primary, topology.replicas_of(primary.key), policy, request.designated, planned=True)
+        recovery, text = context.recovery.with_errors((why_not,)), f"nothing was changed: {why_not}"
+        return recovery.ended(EndState.UNDONE, context.now_ms, text)
+    if hooks(context, *BEFORE):
+        return context.recovery.goto("announce", context.now_ms)
+    return _decided(context)
+
+
+def _refused_now(context: Context) -> str:
+    recovery, topology = context.recovery, context.topology
+    primary, request = topology.server(recovery.subject.key), recovery.request
+    return refusal(topology, primary, request.designated, context.policy, start_old_primary=request.start_old_primary)
+
+
+def enter_announce(context: Context) -> tuple[Step, ...]:
+    return hooks(context, *BEFORE, fail_stop=True)
+
+
+def leave_announce(context: Context, outcomes: Outcomes) -> Recovery:
+    broken = failures(outcomes)
+    if broken:
+        text = f"a hook said no, nothing was changed: {broken[0]}"
+        return unsuccessful(context, context.recovery.with_errors((text,)), EndState.UNDONE, text)
+    return context.recovery.goto("choose", context.now_ms)
+
+
+def leave_choose(context: Context, outcomes: Outcomes) -> Recovery:
+    """Hooks may have taken their time, so everything was read and is checked anew."""
+    why_not = _refused_now(context)
+    if why_not:
+        recovery, text = context.recovery.with_errors((why_not,)), f"nothing was changed: {why_not}"
+        return unsuccessful(context, recovery, EndState.UNDONE, text)
+    return _decided(context)
+
+
+def _decided(context: Context) -> Recovery:
+    recovery, topology, policy, now = context.recovery, context.topology, context.policy, context.now_ms
+    primary = topology.server(recovery.subject.key)
+    verdict = choose(primary, topology.replicas_of(primary.key), policy, recovery.request.designated, planned=True)
     if verdict.best is None:
         raise AssertionError("refusal() lets no verdict without a successor pass")
     decided = replace(
@@ -167,7 +197,9 @@ TAKEOVER = Kind(
     "takeover",
     "Hand the primary role to a replica while everybody is alive",
     (
-        Phase("prepare", "Read every server anew, run the hooks, choose", enter_prepare, leave_prepare, late=undo_late),
+        Phase("prepare", "Read every server anew and check", enter_prepare, leave_prepare, late=undo_late),
+        Phase("announce", "Run the hooks", enter_announce, leave_announce, late=undo_late),
+        Phase("choose", "Read and check once more, and choose", enter_prepare, leave_choose, late=undo_late),
         Phase(
             "demote",
             "Refuse writes on the old primary and see that its GTIDs stand still",
@@ -182,5 +214,6 @@ TAKEOVER = Kind(
         REVOKE,
         UNDO,
         RESTORE,
+        TELL,
     ),
 )

@@ -17,6 +17,7 @@ from orchestrator_raft.core.candidates import missing_ackers
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import LossPolicy
+from orchestrator_raft.core.recovery.ending import unsuccessful
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S
@@ -199,25 +200,25 @@ def leave_undo(context: Context, outcomes: Outcomes) -> Recovery:
     recovery = recovery.with_errors(failures(outcomes))
     if succeeded(outcomes, SetWritable if recovery.reopen else SetReadOnly, key) is not None:
         opened = replace(recovery, attempt=1, fenced=False).marked(OPENED, now, str(key))
-        return opened.goto("restore", now) if _was_moved(recovery) else _ended(opened, now)
+        return opened.goto("restore", now) if _was_moved(recovery) else _ended(context, opened)
     if recovery.attempt < UNDO_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).goto("undo", now)
     recovery = replace(recovery, attempt=1)
-    return recovery.goto("restore", now) if _was_moved(recovery) else _ended(recovery, now)
+    return recovery.goto("restore", now) if _was_moved(recovery) else _ended(context, recovery)
 
 
-def _ended(recovery: Recovery, now_ms: int) -> Recovery:
+def _ended(context: Context, recovery: Recovery) -> Recovery:
     key = recovery.subject.key
     if recovery.mark_time(OPENED) is None:
         text = (
             f"{key} is read-only and could not be opened again: set it writable by hand (raftctl set-writeable {key})"
         )
         text = next((mark.text for mark in recovery.timeline if mark.name == KEPT_CLOSED), text)
-        return recovery.with_errors((text,)).ended(EndState.ABANDONED, now_ms, text)
+        return unsuccessful(context, recovery.with_errors((text,)), EndState.ABANDONED, text)
     reason = next((mark.text for mark in reversed(recovery.timeline) if mark.name == UNDOING), "")
     restored = replace(recovery, successor=None, moved=tuple(sorted({*recovery.moved, key})))
     end = EndState.UNDONE if recovery.kind == "takeover" else EndState.FAILED
-    return restored.ended(end, now_ms, f"{key} is the primary as before: {reason}")
+    return unsuccessful(context, restored, end, f"{key} is the primary as before: {reason}")
 
 
 # -- restore
@@ -265,7 +266,7 @@ def leave_restore(context: Context, outcomes: Outcomes) -> Recovery:
     missing = _to_restore(recovery)
     if missing and recovery.attempt < RESTORE_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).goto("restore", now)
-    return _ended(replace(recovery, lost=missing), now)
+    return _ended(context, replace(recovery, lost=missing))
 
 
 REVOKE = Phase("revoke", "Shut the successor, and see what it may have acknowledged", enter_revoke, leave_revoke)

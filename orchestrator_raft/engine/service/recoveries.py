@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.proposals import new_id
 from orchestrator_raft.engine.service.calls import Call, Reply
 from orchestrator_raft.engine.service.names import require_cluster, require_server
-from orchestrator_raft.engine.service.servers import probe, propose
+from orchestrator_raft.engine.service.servers import DISCOVER_TIMEOUT_S, probe, propose
 from orchestrator_raft.engine.subjects import new_recovery, subject_of
 from orchestrator_raft.engine.view import Moment
 
@@ -160,9 +161,13 @@ async def takeover(call: Call, desk: Desk) -> Reply:
             f"GracefulMasterTakeover: designated instance {target} must be directly replicating from the master "
             f"{primary.key}"
         )
-    await probe(leader, primary.key)
+    await asyncio.gather(
+        probe(leader, primary.key),
+        *(leader.discovery.probe_now(key, timeout_s=DISCOVER_TIMEOUT_S) for key in primary.replicas),
+    )
     moment = leader.viewer.moment()
-    why_not = refusal(moment.topology, moment.topology.server(primary.key), target, moment.policy)
+    server = moment.topology.server(primary.key)
+    why_not = refusal(moment.topology, server, target, moment.policy, start_old_primary=automatic)
     if why_not:
         raise Refused(f"graceful-master-takeover: nothing was changed: {why_not}")
     request = Request(
