@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_raft.core.instance import Channel, Facts, Flavor, InstanceKey, SemiSync
+from orchestrator_raft.core.replicated import State, apply
+from orchestrator_raft.core.replicated.commands import ObserveServers, ServerObservation
 from orchestrator_raft.core.topology import ServerRecord, StalePrimary, regions
 from orchestrator_raft.core.topology.clusters import Assignment, assign_clusters
 from orchestrator_raft.core.topology.regions import Fleet, reassign_clusters
@@ -150,6 +152,26 @@ def test_only_the_region_of_a_change_is_worked_out(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(regions, "assign_clusters", counted)
     found(replace(fleet, records={**fleet.records, KEYS[9]: replace(fleet.records[KEYS[9]], reachable=False)}), number)
     assert sizes == [PER_CLUSTER]
+
+
+def test_a_command_about_one_server_touches_nothing_else_of_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = random.Random(1)
+    seen = [ServerObservation(key=KEYS[each], facts=ordinary(each, dice).facts) for each in range(SERVERS)]
+    state = State()
+    for number in range(3):
+        state, _ = apply(state, ObserveServers(id=f"all {number}", at_ms=number, servers=tuple(seen)))
+    sizes: list[int] = []
+
+    def counted(records: Any, *rest: Any) -> Assignment:
+        sizes.append(len(records))
+        return assign_clusters(records, *rest)
+
+    monkeypatch.setattr(regions, "assign_clusters", counted)
+    gone = ServerObservation(key=KEYS[9], facts=None, reachable=False)
+    after, result = apply(state, ObserveServers(id="one", at_ms=9, servers=(gone,)))
+    assert result.ok and sizes == [PER_CLUSTER]
+    assert [key for key, record in after.servers.items() if record is not state.servers[key]] == [KEYS[9]]
+    assert all(record is state.clusters[cluster_id] for cluster_id, record in after.clusters.items())
 
 
 def test_what_comes_out_equal_is_the_very_object_that_went_in() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orchestrator_raft.core.candidates import semi_sync_promises
+from orchestrator_raft.core.differences import differences
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import (
@@ -37,16 +38,13 @@ def observe(state: State, command: ObserveServers) -> Applied:
 
 def _counted_once(before: State, after: State) -> State:
     """A primary that has both another name and another server in its role has changed once."""
-    generations = {
-        cluster_id: before.clusters[cluster_id].generation + (record.primary != before.clusters[cluster_id].primary)
-        for cluster_id, record in after.clusters.items()
-        if cluster_id in before.clusters
-    }
-    clusters = {
-        cluster_id: replace(record, generation=generations.get(cluster_id, record.generation))
-        for cluster_id, record in after.clusters.items()
-    }
-    return replace(after, clusters=clusters)
+    recounted: dict[str, ClusterRecord] = {}
+    for cluster_id in differences(before.clusters, after.clusters):
+        known, record = before.clusters.get(cluster_id), after.clusters.get(cluster_id)
+        if known is not None and record is not None:
+            generation = known.generation + (record.primary != known.primary)
+            recounted[cluster_id] = replace(record, generation=generation)
+    return replace(after, clusters={**after.clusters, **recounted}) if recounted else after
 
 
 def is_absorbed(state: State, address: InstanceKey, facts: Facts | None) -> bool:
