@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator_raft.core.analysis.rules import NO_PROBLEM, RULES, Rule, Severity
+from orchestrator_raft.core.analysis.rules import ASKED, NO_PROBLEM, Rule, Severity
 from orchestrator_raft.core.analysis.situation import Situation, situate
 from orchestrator_raft.core.analysis.warnings import Weakness, structure_warnings
 from orchestrator_raft.core.instance import InstanceKey
@@ -66,7 +66,8 @@ class Diagnosis:
 
 def analyze(topology: Topology, policy: Policy) -> tuple[Diagnosis, ...]:
     """Diagnoses of all servers, ordered by key."""
-    return tuple(diagnose(situate(topology, server, policy), policy) for _, server in sorted(topology.servers.items()))
+    servers = sorted(topology.servers.values(), key=lambda server: (server.key.hostname, server.key.port))
+    return tuple(diagnose(situate(topology, server, policy), policy) for server in servers)
 
 
 def diagnose(situation: Situation, policy: Policy) -> Diagnosis:
@@ -74,7 +75,7 @@ def diagnose(situation: Situation, policy: Policy) -> Diagnosis:
     if policy.recovery_ignore.match(situation.key) or situation.server.stale is not None:
         return Diagnosis(situation=situation, problem=None, weaknesses=())
     problem = None
-    for rule in RULES:
+    for rule in ASKED[situation.is_primary, situation.is_valid, bool(situation.server.replicas)]:
         evidence = rule.predicate(situation)
         if evidence is not None and not (rule.code in policy.ignored_codes and rule.severity is Severity.WARNING):
             problem = Problem(

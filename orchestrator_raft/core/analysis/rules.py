@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
 
 from orchestrator_raft.core.analysis import ailments, intermediates, primaries
 from orchestrator_raft.core.analysis.evidence import Evidence
@@ -34,6 +35,17 @@ class Confirmation(Enum):
     """The server's own probe, what its replicas say, and the other nodes."""
 
 
+class About(Enum):
+    """Which servers a rule is about. It is not even asked of others: most servers are healthy replicas."""
+
+    PRIMARY_DOWN = "a primary without a fresh probe result"
+    PRIMARY_UP = "a primary that answers"
+    PRIMARY = "a primary"
+    SOURCE = "a replica that has replicas"
+    UNREACHED = "a server without a fresh probe result"
+    REACHED = "a server that answers"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One row: when does this problem hold, and what is done about it."""
@@ -41,6 +53,7 @@ class Rule:
     code: str
     text: str
     predicate: Predicate
+    about: About
     severity: Severity = Severity.CRITICAL
     confirmation: Confirmation = Confirmation.NONE
     recovery: str = ""
@@ -49,198 +62,225 @@ class Rule:
     hidden_by_downtimed_replicas: bool = False
 
 
+def _kinds(is_primary: bool, is_valid: bool, has_replicas: bool) -> frozenset[About]:
+    found = {About.REACHED if is_valid else About.UNREACHED}
+    if is_primary:
+        found |= {About.PRIMARY, About.PRIMARY_UP if is_valid else About.PRIMARY_DOWN}
+    elif has_replicas:
+        found.add(About.SOURCE)
+    return frozenset(found)
+
+
 RULES: tuple[Rule, ...] = (
     Rule(
         code="HungMaster", text="The primary is frozen: connections to it are taken and nothing is said on them",
-        predicate=ailments.hung_primary, confirmation=Confirmation.EYES, notifies=True,
+        about=About.PRIMARY_DOWN, predicate=ailments.hung_primary, confirmation=Confirmation.EYES, notifies=True,
     ),
     Rule(
         code="SaturatedMaster", text="The primary takes no more connections: max_connections is reached",
-        predicate=ailments.saturated_primary, notifies=True,
+        about=About.PRIMARY, predicate=ailments.saturated_primary, notifies=True,
     ),
     Rule(
         code="DeadMasterWithoutReplicas", text="The primary is dead and nothing can take over",
-        predicate=primaries.dead_without_replicas,
+        about=About.PRIMARY_DOWN, predicate=primaries.dead_without_replicas,
     ),
     Rule(
         code="DeadMaster", text="The primary is dead; its replicas answer and none of them replicates",
-        predicate=primaries.dead_primary, confirmation=Confirmation.EYES, recovery="dead_primary", notifies=True,
+        about=About.PRIMARY_DOWN, predicate=primaries.dead_primary,
+        confirmation=Confirmation.EYES, recovery="dead_primary", notifies=True,
     ),
     Rule(
         code="DeadMasterAndReplicas", text="The primary and all its replicas are out of reach",
-        predicate=primaries.dead_primary_and_replicas, notifies=True,
+        about=About.PRIMARY_DOWN, predicate=primaries.dead_primary_and_replicas, notifies=True,
     ),
     Rule(
         code="DeadMasterAndSomeReplicas", text="The primary and some replicas are dead; the others do not replicate",
-        predicate=primaries.dead_primary_and_some_replicas, confirmation=Confirmation.EYES, recovery="dead_primary",
+        about=About.PRIMARY_DOWN, predicate=primaries.dead_primary_and_some_replicas,
+        confirmation=Confirmation.EYES, recovery="dead_primary",
         notifies=True,
     ),
     Rule(
         code="UnreachableMasterWithLaggingReplicas",
         text="The primary is out of reach; its replicas still replicate, all behind",
-        predicate=primaries.unreachable_primary_with_lagging_replicas, confirmation=Confirmation.EYES, notifies=True,
+        about=About.PRIMARY_DOWN, predicate=primaries.unreachable_primary_with_lagging_replicas,
+        confirmation=Confirmation.EYES, notifies=True,
     ),
     Rule(
         code="UnreachableMaster", text="The primary is out of our reach, but a replica still replicates from it",
-        predicate=primaries.unreachable_primary, confirmation=Confirmation.EYES, notifies=True,
+        about=About.PRIMARY_DOWN, predicate=primaries.unreachable_primary,
+        confirmation=Confirmation.EYES, notifies=True,
     ),
     Rule(
         code="LockedSemiSyncMaster", text="The primary waits for more acknowledging replicas than there are",
-        predicate=primaries.locked, notifies=True,
+        about=About.PRIMARY_UP, predicate=primaries.locked, notifies=True,
     ),
     Rule(
         code="LockedSemiSyncMasterHypothesis",
         text="Too few replicas acknowledge, so the primary will wait, or does already",
-        predicate=primaries.locked_hypothesis, severity=Severity.WARNING,
+        about=About.PRIMARY_UP, predicate=primaries.locked_hypothesis, severity=Severity.WARNING,
     ),
     Rule(
         code="MasterWithTooManySemiSyncReplicas", text="More replicas acknowledge than the primary waits for",
-        predicate=primaries.too_many_ackers, severity=Severity.WARNING,
+        about=About.PRIMARY_UP, predicate=primaries.too_many_ackers, severity=Severity.WARNING,
     ),
     Rule(
         code="NoWriteableMasterStructureWarning", text="The primary is read-only",
-        predicate=primaries.no_writable_primary, notifies=True,
+        about=About.PRIMARY_UP, predicate=primaries.no_writable_primary, notifies=True,
     ),
     Rule(
         code="RestartedMasterReadOnly", text="The primary was restarted and came back read-only",
-        predicate=ailments.restarted_read_only, notifies=True,
+        about=About.PRIMARY_UP, predicate=ailments.restarted_read_only, notifies=True,
     ),
     Rule(
         code="StalledDiskMaster", text="The disk of the primary finishes nothing",
-        predicate=ailments.stalled_disk, notifies=True,
+        about=About.PRIMARY_UP, predicate=ailments.stalled_disk, notifies=True,
     ),
     Rule(
         code="RestartedMasterWithoutSemiSync", text="The primary was restarted and came back without semi-sync",
-        predicate=ailments.restarted_without_semi_sync, notifies=True,
+        about=About.PRIMARY_UP, predicate=ailments.restarted_without_semi_sync, notifies=True,
     ),
     Rule(
         code="MasterSingleReplicaNotReplicating", text="The only replica of the primary does not replicate",
-        predicate=primaries.single_replica_not_replicating, severity=Severity.WARNING,
+        about=About.PRIMARY_UP, predicate=primaries.single_replica_not_replicating, severity=Severity.WARNING,
     ),
     Rule(
         code="MasterSingleReplicaDead", text="The only replica of the primary is dead",
-        predicate=primaries.single_replica_dead, severity=Severity.WARNING, hidden_by_downtimed_replicas=True,
+        about=About.PRIMARY_UP, predicate=primaries.single_replica_dead,
+        severity=Severity.WARNING, hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="AllMasterReplicasNotReplicating", text="No replica of the primary replicates",
-        predicate=primaries.no_replica_replicates, severity=Severity.WARNING, notifies=True,
+        about=About.PRIMARY_UP, predicate=primaries.no_replica_replicates, severity=Severity.WARNING, notifies=True,
         hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="AllMasterReplicasNotReplicatingOrDead", text="No replica of the primary replicates, some are dead",
-        predicate=primaries.no_replica_replicates_some_dead, severity=Severity.WARNING, notifies=True,
+        about=About.PRIMARY_UP, predicate=primaries.no_replica_replicates_some_dead,
+        severity=Severity.WARNING, notifies=True,
         hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="DeadCoMaster", text="A co-primary is dead; its replicas answer and none of them replicates",
-        predicate=intermediates.dead_co_primary,
+        about=About.SOURCE, predicate=intermediates.dead_co_primary,
     ),
     Rule(
         code="DeadCoMasterAndSomeReplicas", text="A co-primary and some of its replicas are dead",
-        predicate=intermediates.dead_co_primary_and_some_replicas,
+        about=About.SOURCE, predicate=intermediates.dead_co_primary_and_some_replicas,
     ),
     Rule(
         code="UnreachableCoMaster", text="A co-primary is out of our reach, but a replica still replicates from it",
-        predicate=intermediates.unreachable_co_primary,
+        about=About.SOURCE, predicate=intermediates.unreachable_co_primary,
     ),
     Rule(
         code="AllCoMasterReplicasNotReplicating", text="No replica of a co-primary replicates",
-        predicate=intermediates.no_replica_of_co_primary_replicates, severity=Severity.WARNING,
+        about=About.SOURCE, predicate=intermediates.no_replica_of_co_primary_replicates, severity=Severity.WARNING,
         hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="MultipleWriteableMasters", text="A second server of the cluster takes writes, and is no plain replica",
-        predicate=ailments.second_writer, notifies=True,
+        about=About.REACHED, predicate=ailments.second_writer, notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterWithSingleReplicaFailingToConnect",
         text="An intermediate primary is dead and its only replica cannot reach it",
-        predicate=intermediates.dead_intermediate_with_single_replica_failing, hidden_by_downtimed_replicas=True,
+        about=About.SOURCE, predicate=intermediates.dead_intermediate_with_single_replica_failing,
+        hidden_by_downtimed_replicas=True,
         confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterWithSingleReplica", text="An intermediate primary with one replica is dead",
-        predicate=intermediates.dead_intermediate_with_single_replica, hidden_by_downtimed_replicas=True,
+        about=About.SOURCE, predicate=intermediates.dead_intermediate_with_single_replica,
+        hidden_by_downtimed_replicas=True,
         confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMaster", text="An intermediate primary is dead; its replicas answer, none replicates",
-        predicate=intermediates.dead_intermediate,
+        about=About.SOURCE, predicate=intermediates.dead_intermediate,
         confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterAndSomeReplicas", text="An intermediate primary and some of its replicas are dead",
-        predicate=intermediates.dead_intermediate_and_some_replicas, hidden_by_downtimed_replicas=True,
+        about=About.SOURCE, predicate=intermediates.dead_intermediate_and_some_replicas,
+        hidden_by_downtimed_replicas=True,
         confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterAndReplicas", text="An intermediate primary and all its replicas are out of reach",
-        predicate=intermediates.dead_intermediate_and_replicas, notifies=True, hidden_by_downtimed_replicas=True,
+        about=About.SOURCE, predicate=intermediates.dead_intermediate_and_replicas,
+        notifies=True, hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="UnreachableIntermediateMasterWithLaggingReplicas",
         text="An intermediate primary is out of reach; its replicas replicate, all behind",
-        predicate=intermediates.unreachable_intermediate_with_lagging_replicas, notifies=True,
+        about=About.SOURCE, predicate=intermediates.unreachable_intermediate_with_lagging_replicas, notifies=True,
     ),
     Rule(
         code="UnreachableIntermediateMaster",
         text="An intermediate primary is out of our reach; a replica still replicates",
-        predicate=intermediates.unreachable_intermediate, severity=Severity.WARNING,
+        about=About.SOURCE, predicate=intermediates.unreachable_intermediate, severity=Severity.WARNING,
     ),
     Rule(
         code="AllIntermediateMasterReplicasFailingToConnectOrDead",
         text="No replica of an intermediate primary can reach it",
-        predicate=intermediates.intermediate_replicas_failing,
+        about=About.SOURCE, predicate=intermediates.intermediate_replicas_failing,
         hidden_by_downtimed_replicas=True,
         recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="AllIntermediateMasterReplicasNotReplicating", text="No replica of an intermediate primary replicates",
-        predicate=intermediates.intermediate_replicas_not_replicating, severity=Severity.WARNING,
+        about=About.SOURCE, predicate=intermediates.intermediate_replicas_not_replicating, severity=Severity.WARNING,
         hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="BinlogServerFailingToConnectToMaster", text="A binlog server cannot reach its source",
-        predicate=intermediates.binlog_server_failing, severity=Severity.WARNING,
+        about=About.REACHED, predicate=intermediates.binlog_server_failing, severity=Severity.WARNING,
     ),
     Rule(
         code="FirstTierReplicaFailingToConnectToMaster", text="A replica of the primary cannot reach it",
-        predicate=intermediates.first_tier_failing, severity=Severity.WARNING,
+        about=About.REACHED, predicate=intermediates.first_tier_failing, severity=Severity.WARNING,
     ),
     Rule(
         code="DeadReplicationGroupMemberWithReplicas",
         text="A member of a replication group is dead, and so do its replicas outside the group not replicate",
-        predicate=intermediates.dead_group_member,
+        about=About.UNREACHED, predicate=intermediates.dead_group_member,
     ),
     Rule(
         code="InstanceRefusesManager", text="A server answers, and does not let this manager look at it",
-        predicate=ailments.refuses_manager, severity=Severity.WARNING,
+        about=About.UNREACHED, predicate=ailments.refuses_manager, severity=Severity.WARNING,
     ),
     Rule(
         code="ReplicaApplierBroken", text="A replica's applier stopped with an error",
-        predicate=ailments.broken_applier, severity=Severity.WARNING,
+        about=About.REACHED, predicate=ailments.broken_applier, severity=Severity.WARNING,
     ),
     Rule(
         code="ReplicaReceiverBroken", text="A replica's receiver stopped with an error and does not try again",
-        predicate=ailments.broken_receiver, severity=Severity.WARNING,
+        about=About.REACHED, predicate=ailments.broken_receiver, severity=Severity.WARNING,
     ),
     Rule(
         code="WriteableReplica", text="A replica takes writes beside the primary",
-        predicate=ailments.writable_replica, severity=Severity.WARNING,
+        about=About.REACHED, predicate=ailments.writable_replica, severity=Severity.WARNING,
     ),
     Rule(
         code="SilentReplica", text="A replica's receiver runs, and has heard nothing for longer than its heartbeat",
-        predicate=ailments.silent_replica, severity=Severity.WARNING,
+        about=About.REACHED, predicate=ailments.silent_replica, severity=Severity.WARNING,
     ),
     Rule(
         code="ErrantGTIDReplica", text="A replica has transactions that its source never had",
-        predicate=ailments.errant_replica, severity=Severity.WARNING,
+        about=About.REACHED, predicate=ailments.errant_replica, severity=Severity.WARNING,
     ),
     Rule(
         code="LaggingReplica", text="A replica is further behind than it ought to be",
-        predicate=ailments.lagging_replica, severity=Severity.WARNING,
+        about=About.REACHED, predicate=ailments.lagging_replica, severity=Severity.WARNING,
     ),
 )  # fmt: skip
+
+ASKED: dict[tuple[bool, bool, bool], tuple[Rule, ...]] = {
+    (is_primary, is_valid, has_replicas): tuple(
+        rule for rule in RULES if rule.about in _kinds(is_primary, is_valid, has_replicas)
+    )
+    for is_primary, is_valid, has_replicas in product((True, False), repeat=3)
+}
+"""The rules to ask of a server: by whether it is a primary, answers, and has replicas."""
 
 RULE_BY_CODE = {rule.code: rule for rule in RULES}
 NO_PROBLEM = "NoProblem"

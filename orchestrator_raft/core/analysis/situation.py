@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 
 from orchestrator_raft.core.analysis.errant import errant_gtids
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import Facts, InstanceKey, PromotionRule, ThreadState, Unreachable, UnreachableKind
+from orchestrator_raft.core.lazy import lazy
 from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Cluster, Server, Topology
@@ -32,23 +32,23 @@ class Situation:
 
     # -- the server itself
 
-    @property
+    @lazy
     def key(self) -> InstanceKey:
         return self.server.key
 
-    @cached_property
+    @lazy
     def facts(self) -> Facts | None:
         return self.server.facts
 
-    @property
+    @lazy
     def observation(self) -> Observation | None:
         return self.server.observation
 
-    @cached_property
+    @lazy
     def cluster(self) -> Cluster | None:
         return self.topology.clusters.get(self.server.cluster_id)
 
-    @cached_property
+    @lazy
     def is_primary(self) -> bool:
         """Replicates from nobody. A detached replica counts, as with the peers; one with several channels does not.
 
@@ -61,95 +61,95 @@ class Situation:
             return False
         return not facts.channels or all(channel.source.is_detached for channel in facts.channels)
 
-    @cached_property
+    @lazy
     def is_valid(self) -> bool:
         return self.server.reached
 
-    @cached_property
+    @lazy
     def is_group_member(self) -> bool:
         return self.facts is not None and self.facts.is_group_member
 
-    @cached_property
+    @lazy
     def is_recorded_primary(self) -> bool:
         """It holds the primary role of its cluster, as committed."""
         return self.cluster is not None and self.cluster.primary == self.key
 
-    @cached_property
+    @lazy
     def failure(self) -> UnreachableKind | None:
         """Why the newest probe brought nothing; None when it did, or there was none."""
         result = self.observation.result if self.observation is not None else None
         return result.kind if isinstance(result, Unreachable) else None
 
-    @cached_property
+    @lazy
     def is_failing_to_connect(self) -> bool:
         return is_failing_to_connect(self.server)
 
-    @cached_property
+    @lazy
     def is_co_primary(self) -> bool:
         return self.server.is_co_primary or any(replica.is_co_primary for replica in self.replicas)
 
-    @cached_property
+    @lazy
     def source(self) -> Server | None:
         return self.topology.servers.get(self.server.source) if self.server.source is not None else None
 
-    @cached_property
+    @lazy
     def errant(self) -> GtidSet | None:
         """What this replica alone has; None where that cannot be said."""
         return errant_gtids(self.topology, self.server)
 
-    @cached_property
+    @lazy
     def members(self) -> tuple[Server, ...]:
         """Everybody in its cluster."""
         return tuple(self.topology.members(self.server.cluster_id))
 
     # -- its replicas
 
-    @cached_property
+    @lazy
     def replicas(self) -> tuple[Server, ...]:
         return self.topology.replicas_of(self.key) if self.server.replicas else ()
 
-    @cached_property
+    @lazy
     def valid(self) -> tuple[Server, ...]:
         return tuple(replica for replica in self.replicas if replica.reached)
 
-    @cached_property
+    @lazy
     def replicating(self) -> tuple[Server, ...]:
         return tuple(
             replica for replica in self.valid if is_replicating(replica) and not is_silent(replica, self.policy)
         )
 
-    @cached_property
+    @lazy
     def silent(self) -> tuple[Server, ...]:
         """Replicas that say they are connected, and hear nothing."""
         return tuple(replica for replica in self.valid if is_silent(replica, self.policy))
 
-    @cached_property
+    @lazy
     def hearing(self) -> tuple[Server, ...]:
         """Replicas whose receivers hear this server, whatever their appliers do."""
         return tuple(replica for replica in self.valid if is_hearing(replica, self.policy))
 
-    @cached_property
+    @lazy
     def failing_to_connect(self) -> tuple[Server, ...]:
         return tuple(replica for replica in self.valid if is_failing_to_connect(replica))
 
-    @cached_property
+    @lazy
     def lagging(self) -> tuple[Server, ...]:
         return tuple(replica for replica in self.replicas if is_lagging(replica, self.policy))
 
-    @cached_property
+    @lazy
     def delayed(self) -> tuple[Server, ...]:
         return tuple(replica for replica in self.replicas if (c := replica.channel) is not None and c.delay_s > 0)
 
-    @cached_property
+    @lazy
     def downtimed(self) -> tuple[Server, ...]:
         return tuple(replica for replica in self.replicas if replica.downtime is not None)
 
-    @cached_property
+    @lazy
     def logging(self) -> tuple[Server, ...]:
         """Replicas that could be sources, by their last known facts: structure does not depend on who answers now."""
         return tuple(replica for replica in self.replicas if replica.facts is not None and replica.facts.can_be_source)
 
-    @cached_property
+    @lazy
     def semi_sync(self) -> tuple[Server, ...]:
         return tuple(replica for replica in self.valid if replica.facts and replica.facts.semi_sync.replica_enabled)
 

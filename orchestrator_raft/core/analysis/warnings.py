@@ -232,6 +232,8 @@ STRUCTURE_WARNINGS: tuple[StructureWarning, ...] = (
 
 def structure_warnings(situation: Situation) -> tuple[Weakness, ...]:
     """All rows that hold and that people have not chosen to ignore, in table order."""
+    if not situation.is_primary and not situation.server.replicas and not situation.is_recorded_primary:
+        return ()  # nothing is below it
     ignored = situation.policy.ignored_codes
     found = ((row, row.predicate(situation)) for row in STRUCTURE_WARNINGS if row.code not in ignored)
     return tuple(Weakness(row, evidence) for row, evidence in found if evidence is not None)
