@@ -212,4 +212,5 @@ class Driver:
 def _contact(hello: Hello | None) -> Contact:
     if hello is None:
         return UNKNOWN
-    return Contact(incarnation=hello.node_id, address=hello.address, newest_level=hello.newest_level)
+    return Contact(incarnation=hello.node_id, address=hello.address, newest_level=hello.newest_level,
+                   members_index=hello.members_index)  # fmt: skip

@@ -111,8 +111,12 @@ class Members:
         return {slot: address for slot, address in (departing | seats).items() if slot != self._me}
 
     def accepts(self, peer: str, contact: Contact) -> bool:
-        """Whether the member is the one it was: its disk has not been emptied meanwhile."""
-        if peer == self._me:
+        """Whether the member is the one it was: its disk has not been emptied meanwhile.
+
+        Who knows more of the members than this node was let in by a leader, with the disk that it has: a node that was
+        away, or is reading the log from its beginning, must not refuse those from whom it is to hear of that.
+        """
+        if peer == self._me or contact.members_index > self.index:
             return True
         seat = self.configuration.seat(peer)
         known = seat.incarnation if seat is not None else ""

@@ -199,6 +199,8 @@ class Contact:
     address: str = ""
     newest_level: int = FIRST
     """The newest level that its version knows."""
+    members_index: int = 0
+    """Where the newest configuration that it knew when it connected stands in the log."""
 
 
 UNKNOWN = Contact()

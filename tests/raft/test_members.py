@@ -28,7 +28,9 @@ class Town(World):
         super().__init__(seed, size=size, limits=limits)
 
     def own(self, name: str) -> Contact:
-        return Contact(incarnation=f"{name}{self.lives.get(name, 0)}", address=name)
+        site = self.sites.get(name)
+        index = site.replica.members.index if site is not None and site.replica is not None else 0
+        return Contact(incarnation=f"{name}{self.lives.get(name, 0)}", address=name, members_index=index)
 
     def start(self, name: str) -> None:
         site = self.sites[name]
@@ -312,6 +314,29 @@ def test_an_emptied_disk_is_refused_until_the_member_was_removed_and_added() -> 
     town.done(lambda: town.add(gone))
     settle(town)
     assert {*FOUNDERS} == town.voters()
+
+
+def test_who_was_away_while_every_other_disk_was_replaced_catches_up() -> None:
+    town = Town(34)
+    town.run(3)
+    for name in ("d", "e"):
+        town.newcomer(name)
+        town.done(lambda name=name: town.add(name))  # type: ignore[misc]
+    assert town.run(20, lambda: len(town.voters()) == 5 and all(seat.incarnation for seat in town.members().seats))
+    town.run(1)
+    town.kill("d", power_lost=False)
+    for name in (*FOUNDERS, "e"):
+        town.kill(name, power_lost=False)
+        town.empty(name)
+        town.start(name)
+        town.done(lambda name=name: town.remove(name))  # type: ignore[misc]
+        town.done(lambda name=name: town.add(name))  # type: ignore[misc]
+        assert town.run(20, lambda name=name: name in town.voters() and "is no member" in town.remove("x"))  # type: ignore[misc]
+    town.emptied = ""
+    write(town, 5, "w")
+    town.start("d")
+    settle(town)
+    assert {*FOUNDERS, "d", "e"} == town.voters()
 
 
 def test_one_change_at_a_time_and_none_that_loses_the_quorum() -> None:
