@@ -15,9 +15,10 @@ from typing import Literal
 from orchestrator_raft.raft.messages import Call, CallFailure, CallPart
 from orchestrator_raft.raft.node import ASK_S, PROPOSE, READ_INDEX, RESUBMIT_S, RETRY_S
 from tests.raft.counting import Add
+from tests.sim.joining import is_readable
 from tests.sim.linearizable import Operation
 from tests.sim.processes import Process, Signal, Steps, Wait
-from tests.sim.world import CODEC, Site, World
+from tests.sim.world import Site, World
 
 CALL_MESSAGES = (Call, CallPart, CallFailure)
 
@@ -62,7 +63,8 @@ class NodeFace:
             index = self._own_read_index(site)
             return None if index is None else str(index).encode()
         assert site.replica is not None
-        return b"" if self._world.step(site, site.replica.submit, payload) else None
+        taken = is_readable(payload, site.version) and self._world.step(site, site.replica.submit, payload)
+        return b"" if taken else None
 
     def _own_read_index(self, site: Site) -> int | None:
         replica = site.replica
@@ -74,7 +76,7 @@ class NodeFace:
 
     def propose(self, site: Site, command: Add, timeout_s: float) -> Steps:
         """The result, or None if it is not known."""
-        world, data, applied = self._world, CODEC.encode_command(command), Signal()
+        world, data, applied = self._world, self._world.encoded(site, command), Signal()
         site.waiting.setdefault(command.id, []).append(applied.fire)
         deadline_s = world.now_s + timeout_s
         taken = False

@@ -103,6 +103,11 @@ class Disk:
         self._writing, self.synced_mark = [], 0
         self._waiting.clear()
 
+    def empty(self) -> None:
+        """Of a node that is down: it is replaced by a new one."""
+        self.durable = Image()
+        self._damaged.clear()
+
     def damage_newest_snapshot(self, dice: random.Random) -> bool:
         """Some bytes of it change while the node is down, in the worst way: it can still be unpacked."""
         if len(self.durable.snapshots) < 2 or self._damaged:

@@ -10,9 +10,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orchestrator_raft.core.errors import OrchestratorError
-from orchestrator_raft.raft import membership
 from tests.raft.counting import Add
+from tests.sim import people
 from tests.sim.linearizable import Operation
 from tests.sim.world import Site, World
 
@@ -292,28 +291,11 @@ def compact(world: World) -> None:
         world.step(site, site.replica.compact)
 
 
-def change_members(world: World) -> None:
-    """Somebody asks whoever leads for a change of the members; as ``RaftNode`` does it, with all its refusals."""
-    leader = next((site for site in world.running() if site.replica and site.replica.is_leader), None)
-    standing = leader.replica.standing() if leader is not None and leader.replica is not None else None
-    if leader is None or leader.replica is None or standing is None:
-        return
-    configuration, name = standing.configuration, world.dice.choice(names(world))
-    try:
-        if configuration.seat(name) is None:
-            replaces = world.dice.choice(["", *sorted(configuration.slots)])
-            wanted = membership.added(configuration, name, replaces=replaces)
-        else:
-            wanted = membership.removed(configuration, name, standing.me)
-        if membership.not_yet(standing) or membership.quorum_complaint(standing, wanted):
-            world.statistics.changes_refused += 1
-            return
-    except OrchestratorError:
-        world.statistics.changes_refused += 1
-        return
-    world.statistics.member_changes += 1
-    world.note(f"members: {sorted(configuration.slots)} to {sorted(wanted.slots)}")
-    world.step(leader, leader.replica.set_members, wanted)
+def start_badly(world: World) -> None:
+    """A process ends, and again while it starts."""
+    name = some_site(world).name
+    world.kill(name, power_lost=world.dice.random() < 0.5)
+    world.at(world.dice.uniform(0.01, 0.5), world.start, name, world.dice.randint(1, 8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +320,9 @@ FAULTS = (
     Fault(fill_disk, 0.5, "disks"), Fault(hang_disk, 0.5, "disks"), Fault(slow_disk, 1, "disks"),
     Fault(transfer, 1, "offices times", needs_peers=True), Fault(compact, 0.5, "disks"),
     Fault(hand_over_badly, 1, "offices links", needs_peers=True),
-    Fault(change_members, 8, "offices links crashes disks times"),
+    Fault(people.change_members, 8, "offices links crashes disks times"),
+    Fault(people.empty_disk, 2, "disks crashes", needs_peers=True), Fault(people.roll_out, 0.5, "offices crashes"),
+    Fault(start_badly, 1, "crashes disks"),
 )  # fmt: skip
 THEMES = ("links", "crashes", "times", "disks", "offices")
 

@@ -37,6 +37,7 @@ class Host(Protocol):
     def wakes_s(self, name: str) -> float:
         """When the process goes on; the past if it runs."""
 
+    def dials(self, name: str, peer: str) -> bool: ...
     def accepts(self, name: str, peer: str) -> bool: ...
     def peer_connected(self, name: str, peer: str) -> None: ...
     def peer_disconnected(self, name: str, peer: str) -> None: ...
@@ -229,6 +230,8 @@ class Network:
         host.at(host.dice.uniform(*REDIAL_S), self._dial, here, there)
         if not host.life(here) or not host.life(there) or self.links[here, there].active is not None:
             return
+        if not host.dials(here, there):
+            return
         if max(host.wakes_s(here), host.wakes_s(there)) > host.now_s or self.is_blocked(here, there):
             return
         line = Line(here, host.life(here), there, host.life(there))
@@ -241,7 +244,7 @@ class Network:
         for name in (smaller, larger):
             if host.life(name) != line.ways[name].life or host.wakes_s(name) > host.now_s:
                 return
-        if self.is_blocked(smaller, larger) or not (host.accepts(smaller, larger) and host.accepts(larger, smaller)):
+        if self.is_blocked(smaller, larger) or not all([host.accepts(smaller, larger), host.accepts(larger, smaller)]):
             return
         self._lines = [known for known in self._lines if not known.is_over]
         self._lines.append(line)

@@ -25,6 +25,11 @@ class Statistics:
     disks_hung: int = 0
     disks_slow: int = 0
     snapshots_damaged: int = 0
+    disks_emptied: int = 0
+    disks_let_in_again: int = 0
+    kills_at_start: int = 0
+    upgrades: int = 0
+    levels_reached: int = 0
     snapshots_taken: int = 0
     snapshots_installed: int = 0
     pauses: int = 0

@@ -179,7 +179,8 @@ class StockWorld(World):
     def node(self, site: Site) -> StockNode | None:
         return self._nodes.get(site.name)
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, fuse: int | None = None) -> None:
+        del fuse
         site = self.sites[name]
         if name in self._nodes or name in self._broken:
             return
@@ -248,6 +249,10 @@ class StockWorld(World):
         self.network.died(name, silently=power_lost)
 
     # network
+
+    def dials(self, name: str, peer: str) -> bool:
+        del name, peer
+        return True
 
     def accepts(self, name: str, peer: str) -> bool:
         """The library asks for nothing but a known address, and all are known."""

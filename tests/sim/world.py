@@ -23,16 +23,19 @@ from orchestrator_raft.raft.messages import RaftMessage, decode, encode
 from orchestrator_raft.raft.replica import Replica
 from orchestrator_raft.raft.settings import Limits, Timing
 from orchestrator_raft.raft.store import Operation, Snapshot
-from tests.raft.counting import Add, Break, Counted, Counter, codec
+from tests.raft import next_version
+from tests.raft.counting import Add, Break, Counted, Counter
 from tests.sim.checks import CRASHED, THIN, UNREADABLE, Ledger, Violation
 from tests.sim.clocks import MachineClock
 from tests.sim.disk import Disk
+from tests.sim.joining import CODECS, Node, encoded, entries_of, identity_of, is_outdated
 from tests.sim.network import Network
 from tests.sim.statistics import Statistics
 
-CODEC = codec()
 START_S = 1000.0
 SYNC_MAX_S = 4.0
+NEWCOMERS_S = 0.9
+"""When people start nodes that are no founders: another list of members, told before, would keep all from founding."""
 Heard = Callable[[str, Any], None]
 
 
@@ -46,7 +49,8 @@ class WatchedState(Replicated[Counted, Add | Break, int]):
     def __init__(self, site: Site, world: World) -> None:
         self._site, self._world = site, world
         self._data = b""
-        super().__init__(world.machine, CODEC, self._told)
+        machine: Any = world.machine if site.version == 1 else next_version.Counter()
+        super().__init__(machine, CODECS[site.version - 1], self._told)
 
     def apply(self, index: int, data: bytes) -> None:
         self._site.burn()
@@ -56,7 +60,7 @@ class WatchedState(Replicated[Counted, Add | Break, int]):
         self._site.burn()
 
     def _told(self, index: int, command: Add | Break, result: int) -> None:
-        amount = command.amount if isinstance(command, Add) else 0
+        amount = getattr(command, "amount", 0) * getattr(command, "times", 1)
         if self._world.ledger.applied(self._site.name, index, command.id, amount, self.digest):
             self._world.first_applied(self._site, index, self._data)
         self._site.applied(command.id, result)
@@ -100,16 +104,13 @@ class Site:
     is_stepping: bool = False
     waiting: dict[str, list[Callable[[int], None]]] = field(default_factory=dict)
     """Whom to tell the result of a command, by its id."""
-    is_founder: bool = True
+    version: int = 1
+    node: Node | None = None
+    """What stands around the replica."""
     disk: SiteDisk = field(init=False)
 
     def __post_init__(self) -> None:
         self.disk = SiteDisk(self.burn)
-
-    @property
-    def contact(self) -> Contact:
-        """What this node says of itself."""
-        return Contact(incarnation=f"{self.name}0", address=self.name)
 
     @property
     def is_up(self) -> bool:
@@ -144,6 +145,8 @@ class World:
         """The newest command that anybody has applied, and the voters by which it was counted."""
         self.trace: list[str] | None = None
         """What happens, in words, if somebody wants to know."""
+        self.emptied = ""
+        """A member whose disk was emptied, and who does not vote again yet: never two, for that may lose a majority."""
         self.on_call: Callable[[str, str, Any], None] = lambda _here, _there, _call: None
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0
@@ -153,11 +156,13 @@ class World:
             name: Site(name, MachineClock(self.dice.uniform(1 - drift, 1 + drift), self.dice.uniform(0, 9)))
             for name in names
         }
-        for name in names[size:]:
-            self.sites[name].is_founder = False
+        self._founders = names[:size]
         self.network = Network(self, names, delay_s)
-        for name in names:
-            self.start(name)
+        for number, name in enumerate(names):
+            if number < size:
+                self.start(name)
+            else:
+                self.at(NEWCOMERS_S, self.start, name)
             self._ticking(self.sites[name])
 
     # events
@@ -183,34 +188,64 @@ class World:
             self.trace.append(f"{self.now_s - START_S:9.4f} {text}")
 
     def _ticking(self, site: Site) -> None:
+        if site.replica is not None and self.now_s >= site.wakes_s:
+            self._found_if_due(site)
         if site.replica is not None and self.now_s >= site.wakes_s and not site.replica.rests():
             self.step(site, site.replica.tick)
         self.at(max(self.timing.tick_s / site.clock.rate, site.wakes_s - self.now_s), self._ticking, site)
 
     # processes
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, fuse: int | None = None) -> None:
+        """With ``fuse``, it may not survive its start."""
         site = self.sites[name]
         if site.replica is not None:
             return
         self.note(f"{name} starts")
         self._lives += 1
-        site.fuse, site.waiting = None, {}
-        site.replicated = WatchedState(site, self)
+        site.fuse, site.waiting, site.is_stepping = fuse, {}, True
         try:
-            site.replica = self._replica(site)
+            site.replicated = WatchedState(site, self)
+            self._assemble(site)
+        except Killed:
+            self.statistics.kills_at_start += 1
+            site.replica, site.fuse = None, None
+            site.disk.crash(self.dice)
+            self._revive_later(site)
+            return
         except (OrchestratorError, RuntimeError, ValueError, AssertionError) as error:
+            site.replica = None
+            if is_outdated(error, site.version):
+                self._upgrade(site)
+                return
             raise Violation(UNREADABLE, f"{name}: {type(error).__name__}: {error}") from error
+        finally:
+            site.is_stepping = False
         site.life = self._lives
         self._after_step(site)
 
-    def _replica(self, site: Site) -> Replica:
-        name = site.name
+    def _upgrade(self, site: Site) -> None:
+        """A node that does not know the cluster's level has said so and is gone; somebody installs the next version."""
+        self.note(f"{site.name} is upgraded")
+        site.version += 1
+        site.fuse = None
+        site.disk.crash(self.dice)
+        self._revive_later(site)
+
+    def _assemble(self, site: Site) -> None:
+        """As ``assembly.assemble`` does it."""
+        image = site.disk.load()
+        identity = identity_of(site.name, dict(image.facts), entries_of(site.name, self._founders), self._lives)
+        others = [slot for slot in identity.founders if slot != site.name] if identity.founders else None
+        site.replica = self._replica(site, others, Contact(incarnation=identity.node_id, address=site.name))
+        site.node = Node(identity, site.replica, site.version, self.now_s)
+        for fact in site.node.unsaved(dict(image.facts)):
+            site.replica.save_fact(*fact)
+
+    def _replica(self, site: Site, others: list[str] | None, own: Contact) -> Replica:
         assert site.replicated is not None
-        founders = [other.name for other in self.sites.values() if other.is_founder and other is not site]
-        others = founders if site.is_founder else None
         return Replica(
-            name, others, store=site.disk, image=site.disk.load(), own=site.contact,
+            site.name, others, store=site.disk, image=site.disk.load(), own=own,
             replicated=site.replicated, deliver=lambda peer, message: self._deliver(site, peer, message),
             clock=lambda: site.clock.boot_s(self.now_s), wall=lambda: site.clock.wall_s(self.now_s),
             timing=self.timing, limits=self.limits,
@@ -232,6 +267,10 @@ class World:
         except (ProtocolError, Violation):
             raise
         except Exception as error:
+            if is_outdated(error, site.version):
+                self.kill(site.name, power_lost=False)
+                self._upgrade(site)
+                return None
             raise Violation(CRASHED, f"{site.name}: {type(error).__name__}: {error}") from error
         finally:
             site.is_stepping = False
@@ -240,6 +279,10 @@ class World:
 
     def _after_step(self, site: Site) -> None:
         replica = site.replica
+        if replica is not None and site.node is not None:
+            for peer in site.node.strangers():
+                self.at(0.0, self.network.abort, site.name, peer)
+            self.statistics.levels_reached = max(self.statistics.levels_reached, replica.members.level - 1)
         if site.disk.has_work:
             site.disk.begin()
             takes_s = min(SYNC_MAX_S, self.dice.uniform(*self.sync_s) * site.disk.slowness * site.disk.age)
@@ -265,7 +308,7 @@ class World:
         self.note(f"{name} {'loses power' if power_lost else 'is killed'}")
         self.statistics.kills += not power_lost
         self.statistics.power_losses += power_lost
-        site.replica, site.fuse, site.life, site.wakes_s, site.waiting = None, None, 0, 0.0, {}
+        site.replica, site.node, site.fuse, site.life, site.wakes_s, site.waiting = None, None, None, 0, 0.0, {}
         site.clock.thaw(self.now_s)
         lost = site.disk.groups_lost
         site.disk.crash(self.dice)
@@ -324,6 +367,20 @@ class World:
             site.disk.synced_mark = mark
             self.step(site, site.replica.synced)
 
+    def _found_if_due(self, site: Site) -> None:
+        replica, node = site.replica, site.node
+        configuration = node.to_found(self.now_s) if node is not None else None
+        if replica is not None and node is not None and configuration is not None:
+            self._save_roster(site)
+            if site.replica is replica:
+                self.step(site, replica.found, configuration)
+
+    def _save_roster(self, site: Site) -> None:
+        replica, node = site.replica, site.node
+        for fact in list(node.roster.facts().items()) if node is not None else ():
+            if replica is not None and site.replica is replica:
+                self.step(site, replica.save_fact, *fact)
+
     # what the network tells and asks
 
     def life(self, name: str) -> int:
@@ -332,15 +389,20 @@ class World:
     def wakes_s(self, name: str) -> float:
         return self.sites[name].wakes_s
 
+    def dials(self, name: str, peer: str) -> bool:
+        node = self.sites[name].node
+        return node is not None and node.dials(peer)
+
     def accepts(self, name: str, peer: str) -> bool:
-        """Whether this node takes the other for a member, as ``handshake.judge`` asks."""
-        replica = self.sites[name].replica
-        return replica is not None and replica.members.accepts(peer, self.sites[peer].contact)
+        """Whether this node takes the other for a member, as the handshake asks."""
+        node, other = self.sites[name].node, self.sites[peer].node
+        return node is not None and other is not None and node.meet(other.hello)
 
     def peer_connected(self, name: str, peer: str) -> None:
         site = self.sites[name]
-        if site.replica is not None:
-            self.step(site, site.replica.connected, peer, self.sites[peer].contact)
+        if site.replica is not None and site.node is not None:
+            self.step(site, site.replica.connected, peer, site.node.contact(peer))
+            self._found_if_due(site)
 
     def peer_disconnected(self, name: str, peer: str) -> None:
         site = self.sites[name]
@@ -355,8 +417,13 @@ class World:
         if not isinstance(message, RaftMessage):
             self.on_call(name, peer, message)
             return True
+        if site.node is not None and site.node.is_taken_in(peer, message):
+            self._save_roster(site)
+        replica = self.sites[name].replica
+        if replica is None:
+            return True
         try:
-            self.step(site, site.replica.received, peer, [message])
+            self.step(site, replica.received, peer, [message])
         except ProtocolError:
             self._after_step(site)
             return False
@@ -377,7 +444,12 @@ class World:
         site = self.sites[name]
         if site.replica is None or self.now_s < site.wakes_s:
             return False
-        return bool(self.step(site, site.replica.submit, CODEC.encode_command(command)))
+        return bool(self.step(site, site.replica.submit, self.encoded(site, command)))
+
+    def encoded(self, site: Site, command: Add) -> bytes:
+        """As that node writes it now."""
+        assert site.replica is not None
+        return encoded(command, site.version, site.replica.members.level)
 
     def running(self) -> Iterator[Site]:
         return (site for site in self.sites.values() if site.replica is not None and self.now_s >= site.wakes_s)
@@ -400,11 +472,13 @@ class World:
         """All members are up, one leads, nothing is to be done about the members, and all have applied the same."""
         leaders = self.leaders()
         leader = self.sites[leaders[0]].replica if len(leaders) == 1 else None
-        if leader is None or membership.going(leader.members.configuration):
+        if leader is None or self.emptied or membership.going(leader.members.configuration):
             return False
         configuration = leader.members.configuration
         replicas = [self.sites[slot].replica for slot in sorted(configuration.slots)]
         if any(replica is None for replica in replicas) or configuration.slots != configuration.voters:
+            return False
+        if configuration.level != min(self.sites[slot].version for slot in configuration.slots):
             return False
         return len({(replica.applied_index, replica.journal.last_index) for replica in replicas if replica}) == 1
 
@@ -416,13 +490,13 @@ class World:
 
     def check_disks(self) -> None:
         """What somebody has applied survives the loss of power everywhere, and of any minority of the voters' disks:
-        of those that it was counted by, or of those that there are now."""
+        of those that it was counted by, or of those that there are now. The one that was lost may have been one."""
         index, data, counted_by = self._newest
         if not counted_by:
             return
         known = (site.replica.voters for site in self.sites.values() if site.replica is not None)
         for voters in (counted_by, *known):
-            holders = sum(self.sites[name].disk.holds(index, data) for name in voters)
+            holders = sum(name == self.emptied or self.sites[name].disk.holds(index, data) for name in voters)
             if holders > len(voters) // 2:
                 return
         raise Violation(THIN, f"entry {index} is applied, but no majority of {', '.join(sorted(counted_by))} has it")
