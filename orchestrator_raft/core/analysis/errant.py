@@ -27,7 +27,7 @@ def errant_gtids(topology: Topology, server: Server) -> GtidSet | None:
     mine, known = _read_before(server.observation, source.observation), theirs.received
     if mine is None or known is None or mine.family != known.family:
         return None
-    extra = mine.minus(known)
+    extra = mine.minus(known) if mine != known else type(mine)()
     for key in topology.ancestors(server.key) if extra else ():
         ancestor = topology.servers[key].facts
         if ancestor is not None:

@@ -150,6 +150,11 @@ class Situation:
         return tuple(replica for replica in self.replicas if replica.facts is not None and replica.facts.can_be_source)
 
     @lazy
+    def is_uniform(self) -> bool:
+        """All replicas that could be sources have one version and one format of the binary log, as most fleets have."""
+        return len({(each.facts.version, each.facts.binlog.format) for each in self.logging if each.facts}) <= 1
+
+    @lazy
     def semi_sync(self) -> tuple[Server, ...]:
         return tuple(replica for replica in self.valid if replica.facts and replica.facts.semi_sync.replica_enabled)
 

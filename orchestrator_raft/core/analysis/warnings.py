@@ -57,7 +57,7 @@ def _no_failover_support(s: Situation) -> Evidence | None:
 
 def _mixed_formats(one: str, other: str) -> Callable[[Situation], Evidence | None]:
     def predicate(s: Situation) -> Evidence | None:
-        if not s.is_primary or len(s.logging) < 2:
+        if not s.is_primary or s.is_uniform:
             return None
         logging = {word: tuple(each for each in s.logging if _format(each) == word) for word in (one, other)}
         if not all(logging.values()):
@@ -72,7 +72,7 @@ def _format(server: Server) -> str:
 
 
 def _major_versions(s: Situation) -> Evidence | None:
-    if not s.is_primary or len(s.logging) < 2:
+    if not s.is_primary or s.is_uniform:
         return None
     versions = {replica.facts.major_version for replica in s.logging if replica.facts is not None}
     shown = ", ".join(".".join(map(str, version)) for version in sorted(versions))
@@ -164,8 +164,11 @@ def _is_head(s: Situation) -> bool:
 
 
 def _twice(name: str, identities: Iterable[tuple[Server, Hashable]]) -> Evidence | None:
+    found = tuple(identities)
+    if len({identity for _, identity in found}) == len(found):
+        return None
     holders: dict[Hashable, list[Server]] = {}
-    for server, identity in identities:
+    for server, identity in found:
         holders.setdefault(identity, []).append(server)
     shared = {identity: servers for identity, servers in holders.items() if len(servers) > 1}
     return tuple(f"{name} {identity}: {names(servers)}" for identity, servers in shared.items()) or None
