@@ -1,0 +1,350 @@
+"""What can go wrong, one row a fault: the matrix of failures of databases, managers, ways between them, and people.
+
+A run draws which of them happen and how often. A fault has a beginning and, where it does not end by itself, an end
+that is put on the agenda with it. Whatever is left is ended by ``World.end_faults``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.fleetsim.node import ManagerNode
+from tests.fleetsim.people import ask, change_semi_sync, some_operation
+from tests.fleetsim.server import Server
+from tests.fleetsim.world import World
+
+Ways = Sequence[tuple[str, str]]
+
+
+def primary(world: World) -> Server:
+    """Whom the manager takes for the primary, else whoever takes writes, else anybody."""
+    for cluster in world.checks.newest.clusters.values():
+        found = world.by_key.get(cluster.primary) if cluster.primary is not None else None
+        if found is not None:
+            return found
+    return next((each for each in world.servers.values() if not each.read_only), next(iter(world.servers.values())))
+
+
+def some_server(world: World) -> Server:
+    """The primary, half of the time: it is where faults hurt."""
+    if world.dice.random() < 0.5:
+        return primary(world)
+    return world.servers[world.dice.choice(sorted(world.servers))]
+
+
+def some_node(world: World) -> ManagerNode:
+    leader = world.leader()
+    if leader is not None and world.dice.random() < 0.6:
+        return leader
+    return world.nodes[world.dice.choice(sorted(world.nodes))]
+
+
+def some_time_s(world: World) -> float:
+    """Mostly short, sometimes beyond every patience."""
+    ranges = ((0.05, 0.6), (0.4, 1.5), (0.4, 2.5), (2.0, 6.0), (5.0, 15.0))
+    return world.dice.uniform(*world.dice.choice(ranges))
+
+
+def back_later(world: World, host: Server | ManagerNode) -> None:
+    """At once (faster than anybody looks), soon, or after a while."""
+    ranges = ((0.02, 0.2), (0.3, 2.0), (2.0, 8.0), (5.0, 20.0))
+    world.at(world.dice.uniform(*world.dice.choice(ranges)), host.start)
+
+
+def both(one: str, other: str) -> list[tuple[str, str]]:
+    return [(one, other), (other, one)]
+
+
+# databases
+
+
+def kill_server(world: World) -> None:
+    world.statistics.server_kills += 1
+    server = some_server(world)
+    server.kill()
+    back_later(world, server)
+
+
+def lose_server(world: World) -> None:
+    """With its machine: nobody is told."""
+    world.statistics.server_power_losses += 1
+    server = some_server(world)
+    server.kill(silently=True)
+    back_later(world, server)
+
+
+def blink_primary(world: World) -> None:
+    """Restarted faster than anybody looks, with what its configuration says."""
+    world.statistics.server_kills += 1
+    server = primary(world)
+    server.kill()
+    world.at(world.dice.uniform(0.005, 0.1), server.start)
+
+
+def kill_two_servers(world: World) -> None:
+    world.statistics.double_deaths += 1
+    second = world.servers[world.dice.choice(sorted(world.servers))]
+    for server in (primary(world), second):
+        world.at(world.dice.choice((0.0, world.dice.uniform(0, 0.2))), server.kill)
+        back_later(world, server)
+
+
+def freeze_server(world: World) -> None:
+    world.statistics.server_freezes += 1
+    some_server(world).freeze(some_time_s(world))
+
+
+def slow_applier(world: World) -> None:
+    world.statistics.slow_appliers += 1
+    server = world.servers[world.dice.choice(sorted(world.servers))]
+    server.slow_apply_until_s = world.now_s + some_time_s(world)
+    world.note(f"the applier of {server.name} hangs until {server.slow_apply_until_s - 1000:.2f}")
+
+
+# managers
+
+
+def kill_node(world: World) -> None:
+    world.statistics.node_kills += 1
+    node = some_node(world)
+    node.kill(power_lost=world.dice.random() < 0.4)
+    back_later(world, node)
+
+
+def kill_inside(world: World) -> None:
+    """The process ends in the middle of what it does next."""
+    node = some_node(world)
+    if node.is_up:
+        node.fuse = world.dice.randint(1, 30)
+
+
+def stall_inside(world: World) -> None:
+    """It stands still between a check and the statement after it."""
+    node = some_node(world)
+    if node.is_up:
+        node.stalls = (world.dice.randint(0, 12), world.dice.choice((0.1, 0.6, 1.5, 4.0)))
+
+
+def pause_node(world: World) -> None:
+    world.statistics.node_pauses += 1
+    some_node(world).pause(some_time_s(world))
+
+
+def freeze_node(world: World) -> None:
+    world.statistics.node_freezes += 1
+    some_node(world).pause(some_time_s(world) / 2, freeze=True)
+
+
+def step_wall_clock(world: World) -> None:
+    clock = some_node(world).clock
+    if not clock.is_frozen:
+        world.statistics.wall_steps += 1
+        clock.step_wall(world.dice.choice((0.02, -0.04, 0.3, -2.0, 30.0, -3600.0)))
+
+
+def trouble_disk(world: World) -> None:
+    disk = some_node(world).disk
+    match world.dice.randint(0, 2):
+        case 0:
+            disk.is_full = True
+            world.at(world.dice.uniform(0.2, 2), setattr, disk, "is_full", False)
+        case 1:
+            disk.is_hung = True
+            world.at(world.dice.uniform(0.2, 3), setattr, disk, "is_hung", False)
+        case _:
+            disk.slowness = world.dice.choice((5.0, 30.0))
+            world.at(world.dice.uniform(0.5, 5), setattr, disk, "slowness", 1.0)
+
+
+def double_death(world: World) -> None:
+    """The primary and the manager's leader at once, or the leader a moment later, in the middle of the recovery."""
+    world.statistics.double_deaths += 1
+    leader, server = world.leader(), primary(world)
+    if leader is None:
+        return
+    server.kill(silently=world.dice.random() < 0.3)
+    back_later(world, server)
+    match world.dice.randint(0, 3):
+        case 0:
+            leader.kill(power_lost=world.dice.random() < 0.5)
+            back_later(world, leader)
+        case 1:
+            leader.fuse = world.dice.randint(1, 80)
+        case 2:
+            leader.stalls = (world.dice.randint(0, 14), world.dice.choice((0.6, 1.5, 4.0)))
+        case _:
+            world.at(world.dice.uniform(0.0, 0.3), leader.pause, some_time_s(world))
+
+
+# ways
+
+
+def cut(world: World, ways: Ways, for_s: float) -> None:
+    world.statistics.cuts += 1
+    world.note(f"cut for {for_s:.2f} s: {', '.join('>'.join(way) for way in ways)}")
+    for one, other in ways:
+        world.tcp.block(one, other)
+        world.at(for_s, world.tcp.unblock, one, other)
+
+
+def cut_nodes(world: World) -> None:
+    """One manager node from another, or from all others."""
+    world.statistics.cuts += 1
+    name, for_s = some_node(world).name, some_time_s(world)
+    others = [each for each in world.slots if each != name]
+    if world.dice.random() < 0.5:
+        others = [world.dice.choice(others)]
+    world.note(f"{name} is cut from {', '.join(others)} for {for_s:.2f} s")
+    for other in others:
+        for one, another in both(name, other):
+            if world.dice.random() < 0.8:
+                world.network.block(one, another)
+                world.at(for_s, world.network.unblock, one, another)
+
+
+def cut_node_from_server(world: World) -> None:
+    ways = both(some_node(world).name, some_server(world).name)
+    cut(world, ways if world.dice.random() < 0.7 else ways[:1], some_time_s(world))
+
+
+def cut_node_from_all_servers(world: World) -> None:
+    name = some_node(world).name
+    cut(world, [way for server in sorted(world.servers) for way in both(name, server)], some_time_s(world))
+
+
+def cut_managers_from_primary(world: World) -> None:
+    """The partition that only the manager suffers."""
+    name = primary(world).name
+    cut(world, [way for node in world.slots for way in both(node, name)], some_time_s(world))
+
+
+def cut_servers(world: World) -> None:
+    names = sorted(world.servers)
+    one = some_server(world).name
+    cut(world, both(one, world.dice.choice([each for each in names if each != one])), some_time_s(world))
+
+
+def isolate_server(world: World) -> None:
+    """From everybody but its clients."""
+    name, for_s = some_server(world).name, some_time_s(world)
+    others = [*world.slots, *(each for each in sorted(world.servers) if each != name)]
+    cut(world, [way for other in others for way in both(name, other)], for_s)
+
+
+def isolate_replicas(world: World) -> None:
+    """The primary is alive, and its replicas hear nothing of it."""
+    name = primary(world).name
+    others = [each for each in sorted(world.servers) if each != name]
+    cut(world, [way for other in others for way in both(name, other)], some_time_s(world))
+
+
+def isolate_but_for_witnesses(world: World) -> None:
+    """Neither the leader nor any replica reaches the primary; the other nodes do, and so do its clients."""
+    name, leader = primary(world).name, world.leader()
+    others = [each for each in sorted(world.servers) if each != name] + ([leader.name] if leader is not None else [])
+    cut(world, [way for other in others for way in both(name, other)], world.dice.uniform(5.0, 12.0))
+
+
+def slow_link(world: World) -> None:
+    world.statistics.slow_links += 1
+    server = some_server(world).name
+    other = world.dice.choice([*world.slots, *(each for each in sorted(world.servers) if each != server)])
+    factor, for_s = world.dice.choice((20.0, 100.0, 500.0)), some_time_s(world)
+    world.note(f"{server} and {other}: {factor:g} times slower for {for_s:.2f} s")
+    for way in both(server, other):
+        world.tcp.slow_down(*way, factor)
+        world.at(for_s, world.tcp.slow_down, *way, 1.0)
+
+
+# people
+
+
+def operate(world: World) -> None:
+    name, arguments = some_operation(world, primary(world))
+    ask(world, name, **arguments)
+
+
+def fail_over(world: World) -> None:
+    """Somebody replaces a primary, dead or alive."""
+    ask(world, "force-master-failover", cluster=str(primary(world).key))
+
+
+def take_over(world: World) -> None:
+    ask(world, "graceful-master-takeover-auto", cluster=str(primary(world).key))
+
+
+def take_over_badly(world: World) -> None:
+    """Something happens in the middle of a planned change."""
+    take_over(world)
+    fault = world.dice.choice(
+        (kill_server, kill_node, freeze_server, cut_servers, stall_inside, kill_inside, cut_nodes)
+    )
+    world.at(world.dice.uniform(0.0, 0.4), fault, world)
+
+
+def touch_semi_sync(world: World) -> None:
+    world.statistics.semi_sync_changes += 1
+    change_semi_sync(world, primary(world))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``themes``: a run has one, or all, or a few of any."""
+
+    begin: Callable[[World], None]
+    weight: float
+    themes: str
+
+
+FAULTS = (
+    Fault(kill_server, 3, "deaths double"), Fault(lose_server, 1.5, "deaths"), Fault(blink_primary, 1, "deaths semi"),
+    Fault(kill_two_servers, 1, "deaths double"), Fault(freeze_server, 2, "times deaths"),
+    Fault(slow_applier, 1.5, "deaths semi times"), Fault(kill_node, 1.5, "managers double"),
+    Fault(kill_inside, 1.5, "managers double"), Fault(stall_inside, 2, "managers times double"),
+    Fault(pause_node, 1, "managers times"), Fault(freeze_node, 0.7, "managers times"),
+    Fault(step_wall_clock, 0.5, "times"), Fault(trouble_disk, 0.7, "managers"),
+    Fault(double_death, 3, "double managers deaths"), Fault(cut_nodes, 1.5, "links managers"),
+    Fault(cut_node_from_server, 1.5, "links"), Fault(cut_node_from_all_servers, 1, "links"),
+    Fault(cut_managers_from_primary, 1, "links"), Fault(cut_servers, 1.5, "links semi"),
+    Fault(isolate_server, 2, "links semi deaths"), Fault(isolate_replicas, 1, "links semi"),
+    Fault(isolate_but_for_witnesses, 1, "links partitions"), Fault(cut_managers_from_primary, 0.1, "partitions"),
+    Fault(slow_link, 1, "links"),
+    Fault(operate, 1.5, "people"), Fault(fail_over, 0.7, "people orders"), Fault(take_over, 1.5, "people times"),
+    Fault(take_over_badly, 2, "people"),
+    Fault(touch_semi_sync, 1, "semi"),
+)  # fmt: skip
+THEMES = ("deaths", "double", "managers", "times", "links", "people", "semi", "partitions", "orders")
+
+
+def drawn(dice: random.Random, theme: str) -> Sequence[Fault]:
+    """The kinds of faults that one run has; ``theme`` says so beforehand."""
+    if not theme:
+        match dice.randint(0, 3):
+            case 0:
+                return FAULTS
+            case 1:
+                return dice.sample(FAULTS, dice.randint(3, 6))
+        theme = dice.choice(THEMES)
+    return [fault for fault in FAULTS if theme in fault.themes.split()]
+
+
+class Troublemaker:
+    """Begins one fault after another, of the kinds that this run has drawn, until it is told to stop."""
+
+    def __init__(self, world: World, dice: random.Random, mean_gap_s: float, theme: str = "") -> None:
+        self._kinds = drawn(dice, theme)
+        self._weights = [fault.weight for fault in self._kinds]
+        self._world = world
+        self._mean_gap_s = mean_gap_s
+        world.at(world.dice.uniform(0.5, 2.0), self._next)
+
+    def _next(self) -> None:
+        world = self._world
+        if not world.troubled:
+            return
+        fault = world.dice.choices(self._kinds, self._weights)[0]
+        world.note(f"fault: {fault.begin.__name__}")
+        fault.begin(world)
+        world.at(world.dice.expovariate(1 / self._mean_gap_s), self._next)

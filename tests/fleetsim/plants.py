@@ -1,0 +1,202 @@
+"""Planted bugs: what a builder might get wrong, one row each, and which check has to notice it.
+
+A plant replaces something at a seam while one run lasts. That the simulator finds each of them, in a bounded number of
+seeds, is what its silence about the real code is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestrator_raft.core.analysis import Confirmed
+from orchestrator_raft.core.candidates import Promise, promised
+from orchestrator_raft.core.instance import Facts
+from orchestrator_raft.core.recovery import losses, rejoin
+from orchestrator_raft.core.recovery.kinds import KINDS
+from orchestrator_raft.core.recovery.machine import Context
+from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.recovery.steps import Outcomes, WaitApplied
+from orchestrator_raft.core.replicated import State, claims, effects
+from orchestrator_raft.core.topology import ClusterRecord
+from orchestrator_raft.engine import watch
+from orchestrator_raft.engine.hands import Hands
+from orchestrator_raft.engine.supervisor import Supervisor
+from orchestrator_raft.flavors import plans
+from orchestrator_raft.mysql import sessions
+from tests.fleetsim import checks
+from tests.sim.plants import Patches
+
+
+class MorePatches(Patches):
+    """Also rows of the table of recoveries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows = dict(KINDS)
+
+    def phase(self, kind: str, name: str, **changes: Any) -> None:
+        row = KINDS[kind]
+        phases = tuple(replace(each, **changes) if each.name == name else each for each in row.phases)
+        KINDS[kind] = replace(row, phases=phases)
+
+    def take_back(self) -> None:
+        super().take_back()
+        KINDS.update(self._rows)
+
+
+Bug = Callable[[MorePatches], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """``found_by`` are the kinds of violation that may give it away."""
+
+    name: str
+    what: str
+    bug: Bug
+    found_by: Sequence[str]
+    theme: str = ""
+    """The sort of trouble that brings it out; any run may draw it."""
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        patches = MorePatches()
+        try:
+            self.bug(patches)
+            yield
+        finally:
+            patches.take_back()
+
+
+def _skip_authority(patches: MorePatches) -> None:
+    patches.put(Hands, "require_authority", lambda self, term: None)
+
+
+def _skip_lock(patches: MorePatches) -> None:
+    async def take_nothing(session: Any, deadline_s: float) -> None:
+        del session, deadline_s
+
+    patches.put(sessions, "_take_lock", take_nothing)
+
+
+def _promote_before_fence(patches: MorePatches) -> None:
+    """A primary that answers is taken for fenced."""
+    freeze = KINDS["dead_primary"].phase("freeze")
+
+    def as_fenced(context: Context) -> Context:
+        return replace(context, recovery=replace(context.recovery, fenced=True))
+
+    def leave(context: Context, outcomes: Outcomes) -> Recovery:
+        return freeze.leave(as_fenced(context), outcomes)
+
+    patches.phase("dead_primary", "freeze", enter=lambda context: freeze.enter(as_fenced(context)), leave=leave)
+
+
+def _ignore_missing_ackers(patches: MorePatches) -> None:
+    patches.put(losses, "missing_ackers", lambda ackers, waits_for, stopped: ())
+
+
+def _promote_without_drain(patches: MorePatches) -> None:
+    plan = plans._plan
+
+    def without_wait(speech: Any, step: Any, facts: Any, account: Any) -> Any:
+        return () if isinstance(step, WaitApplied) else plan(speech, step, facts, account)
+
+    patches.put(plans, "_plan", without_wait)
+
+
+def _skip_eyes(patches: MorePatches) -> None:
+    patches.put(watch, "confirm", lambda problem, *_more: Confirmed(problem.evidence))
+
+
+def _forget_stale(patches: MorePatches) -> None:
+    def unmarked(state: State, before: Recovery, after: Recovery) -> State:
+        del before, after
+        return state
+
+    patches.put(effects, "_mark_stale", unmarked)
+
+
+def _taken_over(patches: MorePatches, changed: Callable[[Recovery], Recovery]) -> None:
+    """What a new leader makes of the record that it takes over."""
+    take_over = Supervisor._take_over
+
+    async def changing(self: Any, recovery_id: str) -> Recovery:
+        before = self._recorded(recovery_id)
+        after = await take_over(self, recovery_id)
+        return after if before.term == after.term else changed(after)
+
+    patches.put(Supervisor, "_take_over", changing)
+
+
+def _restart(patches: MorePatches) -> None:
+    def begun_anew(recovery: Recovery) -> Recovery:
+        first = KINDS[recovery.kind].phases[0].name
+        return replace(
+            recovery, phase=first, attempt=1, successor=None, promoted=False, catch_up_from=None, target_gtids="",
+            followers=(), stale=(), fenced=False, moved=(), timeline=(),
+        )  # fmt: skip
+
+    _taken_over(patches, begun_anew)
+
+
+def _choose_again(patches: MorePatches) -> None:
+    def chosen_anew(recovery: Recovery) -> Recovery:
+        if recovery.kind != "dead_primary" or recovery.phase not in ("catch_up", "promote"):
+            return recovery
+        return replace(recovery, phase="freeze", attempt=1, successor=None, catch_up_from=None, target_gtids="")
+
+    _taken_over(patches, chosen_anew)
+
+
+def _rejoin_uncompared(patches: MorePatches) -> None:
+    patches.put(rejoin, "extra_transactions", lambda server, primary: ("", ""))
+
+
+def _count_lapsed(patches: MorePatches) -> None:
+    def settings_alone(cluster: ClusterRecord, primary: Facts | None, *more: Any) -> Promise:
+        if primary is None:
+            return promised(cluster, primary, *more)
+        semi_sync = replace(primary.semi_sync, source_active=primary.semi_sync.source_enabled)
+        return promised(replace(cluster, caught_up=True), replace(primary, semi_sync=semi_sync), *more)
+
+    patches.put(losses, "promised", settings_alone)
+
+
+def _act_while_disabled(patches: MorePatches) -> None:
+    refuse = claims._refuse_automatic
+
+    def unswitched(state: State, recovery: Recovery, block_ms: int) -> Any:
+        return refuse(replace(state, recoveries_disabled=False), recovery, block_ms)
+
+    patches.put(claims, "_refuse_automatic", unswitched)
+
+
+LOSS = (checks.LOST, checks.TWO_WRITERS, checks.ERRANT, checks.STUCK)
+PLANTS = (
+    Plant("skip-authority", "statements are sent without asking for authority", _skip_authority,
+          (checks.NO_AUTHORITY, checks.LATE), "managers"),
+    Plant("skip-lock", "a session acts without the lock, and ends nobody's that has it", _skip_lock,
+          (checks.LATE, checks.TWO_WRITERS, checks.LOST), "double"),
+    Plant("promote-before-fence", "a primary that answers is replaced without being fenced", _promote_before_fence,
+          LOSS, "orders"),
+    Plant("ignore-missing-ackers", "a failover does not wait for possible ackers that are gone",
+          _ignore_missing_ackers, LOSS, "deaths"),
+    Plant("promote-without-drain", "nobody waits until a server has applied what it received", _promote_without_drain,
+          LOSS, "semi"),
+    Plant("skip-eyes", "a primary that this node does not reach is dead", _skip_eyes, (checks.FALSE_ALARM,),
+          "partitions"),
+    Plant("forget-stale", "a primary that could not be fenced is on no list", _forget_stale,
+          (checks.TWO_WRITERS, checks.STUCK, checks.ERRANT), "deaths"),
+    Plant("restart", "a new leader begins a recovery at its beginning", _restart, LOSS, "double"),
+    Plant("choose-again", "a new leader chooses another successor", _choose_again, LOSS, "double"),
+    Plant("rejoin-uncompared", "a returning server is attached whatever it holds", _rejoin_uncompared,
+          (checks.ERRANT,), "deaths"),
+    Plant("count-lapsed", "semi-sync that is out of force counts as a promise", _count_lapsed, LOSS, "semi"),
+    Plant("act-while-disabled", "the switch of automatic recoveries is not looked at", _act_while_disabled,
+          (checks.DISABLED,), "people"),
+)  # fmt: skip
+BY_NAME = {plant.name: plant for plant in PLANTS}

@@ -1,0 +1,138 @@
+"""One seed is one run: what the installation is like, what happens to it, and whether the product kept its word.
+
+Everything is drawn from the seed, so the same seed is the same run, event by event.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.policy import ClusterFilters, LossPolicy, Policy
+from orchestrator_raft.engine.leadership import EngineSettings
+from orchestrator_raft.engine.pacing import Paces
+from orchestrator_raft.raft.settings import Limits
+from tests.fleetsim.checks import Violation
+from tests.fleetsim.clients import Client, ClientHost
+from tests.fleetsim.ending import calm_down
+from tests.fleetsim.faults import Troublemaker
+from tests.fleetsim.plants import Plant
+from tests.fleetsim.server import Configuration, SemiSyncVariables, Server
+from tests.fleetsim.statistics import Statistics
+from tests.fleetsim.surroundings import surroundings
+from tests.fleetsim.world import START_S, World
+
+HOOKS = ("PreFailoverProcesses", "PostMasterFailoverProcesses", "PreGracefulTakeoverProcesses", "PostFailoverProcesses")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """``kind`` is empty if all promises were kept, else one of the texts in ``checks``."""
+
+    seed: int
+    kind: str = ""
+    text: str = ""
+    at_s: float = 0.0
+    trace: list[str] = field(default_factory=list)
+    statistics: Statistics = field(default_factory=Statistics)
+
+
+def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcome:
+    """One run; with ``plant``, of a product that has that bug."""
+    with surroundings(seed):
+        if plant is None:
+            return _run(seed, None, trace)
+        with plant.planted():
+            return _run(seed, plant, trace)
+
+
+def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome:
+    outcome = Outcome(seed)
+    dice = random.Random(f"plan {seed}")
+    world = _world(seed, dice)
+    outcome.statistics = world.statistics
+    world.trace = outcome.trace if trace else None
+    try:
+        clients = _set_up(world, dice)
+        world.run(dice.choice((3.0, 8.0)))
+        Troublemaker(world, dice, dice.choice((0.5, 1.5, 4.0, 8.0)), plant.theme if plant is not None else "")
+        world.run(dice.uniform(15, 40))
+        world.troubled = False
+        calm_down(world, clients)
+    except Violation as violation:
+        outcome.kind, outcome.text, outcome.at_s = violation.kind, violation.text, world.now_s - START_S
+    finally:
+        world.statistics.terms = max(
+            node.replica.term if node.replica is not None else 0 for node in world.nodes.values()
+        )
+        world.dismantle()
+    world.statistics.virtual_s = world.now_s - START_S
+    return outcome
+
+
+def _world(seed: int, dice: random.Random) -> World:
+    limits = Limits(
+        journal_entries=dice.choice((20, 100, 10_000)), retained_entries=dice.choice((5, 2_000)),
+    )  # fmt: skip
+    return World(
+        seed, nodes=3, limits=limits, node_delay_s=dice.choice(((0.0002, 0.001), (0.0005, 0.003), (0.005, 0.03))),
+        server_delay_s=dice.choice(((0.0002, 0.001), (0.0005, 0.003), (0.003, 0.02))),
+        sync_s=dice.choice(((0.0002, 0.002), (0.001, 0.02))), wire=dice.random() < 0.2,
+    )  # fmt: skip
+
+
+def _set_up(world: World, dice: random.Random) -> Sequence[Client]:
+    """A healthy installation, as its people would have left it."""
+    replicas = dice.choice((2, 2, 3, 3, 4))
+    has_semi_sync = dice.random() < 0.85
+    waits_for = dice.choice((1, 1, 1, 2)) if has_semi_sync and replicas > 2 else 1
+    read_only = dice.random() < 0.85
+    starts = dice.random() < 0.8
+    for _ in range(replicas + 1):
+        semi_sync = SemiSyncVariables(replica_enabled=has_semi_sync, wait_count=waits_for)
+        world.add_server(Configuration(
+            read_only=read_only, semi_sync=semi_sync, apply_s=dice.choice((0.001, 0.005, 0.03)),
+            starts_replication=starts,
+        ))  # fmt: skip
+    servers = list(world.servers.values())
+    world.engine_settings = _settings(dice, servers[0].key)
+    for server in servers:
+        server.start()
+        server.read_only = server.super_read_only = True
+    _replicate(servers, dice, has_semi_sync=has_semi_sync)
+    for node in world.nodes.values():
+        node.start()
+    every_s = dice.choice((0.03, 0.1, 0.4))
+    hosts = [ClientHost(f"client{number}") for number in range(dice.choice((1, 2, 3)))]
+    return [Client(world, host, server, every_s) for host in hosts for server in servers]
+
+
+def _replicate(servers: Sequence[Server], dice: random.Random, *, has_semi_sync: bool) -> None:
+    primary, *others = servers
+    primary.read_only = primary.super_read_only = False
+    primary.opened_by = "its people"
+    if has_semi_sync:
+        primary.semi_sync.source_enabled = primary.semi_sync_active = True
+    for server in others:
+        server.replication.net_timeout_s = dice.choice((2.0, 4.0, 8.0))
+        server.replication.point_to(primary.key)
+        server.replication.start(receiver=True, applier=True)
+
+
+def _settings(dice: random.Random, seed_server: InstanceKey) -> EngineSettings:
+    hooks = {name: ("it",) for name in HOOKS if dice.random() < 0.5} if dice.random() < 0.25 else {}
+    policy = Policy(
+        recover_primary=ClusterFilters(("*",)), recover_intermediate=ClusterFilters(("*",)),
+        recovery_block_s=dice.choice((0.0, 2.0, 10.0, 3600.0)),
+        loss=dice.choice((LossPolicy.AUTO,) * 5 + (LossPolicy.NONE, LossPolicy.ANY)),
+        catch_up_limit_s=dice.choice((2.0, 10.0, 30.0)), demotion_block_limit_s=dice.choice((1.0, 5.0)),
+        hooks=hooks, hook_timeout_s=dice.choice((1.0, 5.0)),
+    )  # fmt: skip
+    paces = Paces(
+        primary_interval_s=dice.choice((0.25, 0.5, 1.0)), primary_timeout_s=dice.choice((0.5, 1.0)),
+        poll_s=dice.choice((1.0, 2.0, 5.0)), timeout_s=dice.choice((1.0, 3.0)),
+    )  # fmt: skip
+    query = "SELECT user, password FROM meta.account" if dice.random() < 0.8 else ""
+    return EngineSettings(policy=policy, paces=paces, seeds=(seed_server,), credentials_query=query)

@@ -1,0 +1,167 @@
+"""A whole installation in virtual time: manager nodes, the databases they manage, clients, and the ways between them.
+
+One seed, one thread, no waiting. Every machine is asked by the world when its turn comes; nothing else decides what
+happens next. A broken promise is noted by ``checks`` and ends the run after the event in which it happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.engine.leadership import EngineSettings
+from orchestrator_raft.raft.settings import Limits
+from tests.fleetsim.checks import Checks, Violation
+from tests.fleetsim.loop import ProcessLoop
+from tests.fleetsim.node import ManagerNode, raft_settings
+from tests.fleetsim.server import Configuration, Server
+from tests.fleetsim.statistics import Statistics
+from tests.fleetsim.tcp import Tcp
+from tests.sim.clocks import MachineClock
+from tests.sim.network import Network
+
+START_S = 1000.0
+GHOST_TURNS_MAX = 300
+
+
+class World:
+    def __init__(
+        self, seed: int, *, nodes: int, limits: Limits, node_delay_s: tuple[float, float],
+        server_delay_s: tuple[float, float], sync_s: tuple[float, float], drift: float = 0.01, wire: bool = False,
+    ) -> None:  # fmt: skip
+        self.seed = seed
+        self.dice = random.Random(f"world {seed}")
+        random.seed(seed)
+        self.now_s = START_S
+        self.statistics = Statistics()
+        self.trace: list[str] | None = None
+        self.violation: Violation | None = None
+        self.troubled = True
+        """Faults may still begin."""
+        self.limits, self.sync_s, self.wire = limits, sync_s, wire
+        self.raft_settings = raft_settings(limits)
+        self.engine_settings: EngineSettings
+        self.cluster_id = "simulated"
+        self.slots = [f"n{number}:10008" for number in range(1, nodes + 1)]
+        self.stood_still_until_s: dict[str, float] = {}
+        """Until when a process that runs again had stood still."""
+        self.graveyard: list[ProcessLoop] = []
+        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._number = self._lives = 0
+        self.checks = Checks(self)
+        self.tcp = Tcp(self, seed, server_delay_s)
+        self.nodes = {
+            slot: ManagerNode(
+                self, slot, MachineClock(self.dice.uniform(1 - drift, 1 + drift), self.dice.uniform(0, 9))
+            )
+            for slot in self.slots
+        }
+        self.servers: dict[str, Server] = {}
+        self.by_key: dict[InstanceKey, Server] = {}
+        self.network = Network(self, self.slots, node_delay_s)  # type: ignore[arg-type]
+
+    def add_server(self, configuration: Configuration) -> Server:
+        server = Server(self, len(self.servers) + 1, configuration)
+        self.servers[server.name] = self.by_key[server.key] = server
+        return server
+
+    # events
+
+    def at(self, delay_s: float, action: Callable[..., None], *arguments: Any) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (self.now_s + delay_s, self._number, action, arguments))
+
+    def run(self, for_s: float, until: Callable[[], bool] | None = None) -> bool:
+        """Until the time is over or the condition holds; says which. Raises Violation."""
+        end_s, events = self.now_s + for_s, self._events
+        while events and events[0][0] <= end_s:
+            self.now_s, _, action, arguments = heapq.heappop(events)
+            self.statistics.events += 1
+            action(*arguments)
+            if self.violation is not None:
+                raise self.violation
+            if until is not None and until():
+                return True
+        self.now_s = end_s
+        return until is not None and until()
+
+    def note(self, text: str) -> None:
+        if self.trace is not None:
+            self.trace.append(f"{self.now_s - START_S:9.4f} {text}")
+
+    def next_life(self) -> int:
+        self._lives += 1
+        return self._lives
+
+    # what the network between nodes asks
+
+    def life(self, name: str) -> int:
+        return self.nodes[name].life
+
+    def wakes_s(self, name: str) -> float:
+        return self.nodes[name].wakes_s
+
+    def accepts(self, name: str, peer: str) -> bool:
+        node = self.nodes[name]
+        return node.replica is not None and node.life != 0 and bool(self.nodes[peer].life)
+
+    def peer_connected(self, name: str, peer: str) -> None:
+        self.nodes[name].peer_connected(peer)
+
+    def peer_disconnected(self, name: str, peer: str) -> None:
+        self.nodes[name].peer_disconnected(peer)
+
+    def peer_said(self, name: str, peer: str, frame: Any) -> bool:
+        self.nodes[name].peer_said(peer, frame)
+        return True
+
+    # what everybody asks
+
+    def leader(self) -> ManagerNode | None:
+        """The node that may act now, if it runs."""
+        return next((node for node in self.nodes.values() if node.is_awake and node.term_with_authority), None)
+
+    def end_faults(self) -> None:
+        """Everything works again, and everybody is started."""
+        self.network.heal()
+        self.tcp.heal()
+        for node in self.nodes.values():
+            node.disk.is_hung = node.disk.is_full = False
+            node.disk.slowness, node.fuse, node.stalls = 1.0, None, None
+            if node.is_up and not node.is_awake:
+                node.wake(node.life)
+            node.start()
+        for server in self.servers.values():
+            server.slow_apply_until_s = 0.0
+            if server.is_up and not server.is_awake:
+                server.thaw(server.life)
+            server.start()
+
+    def dismantle(self) -> None:
+        """End what every process had under way, so that nothing of it is left when this world is forgotten."""
+        loops = [*self.graveyard, *(node.loop for node in self.nodes.values() if node.loop is not None)]
+        for node in self.nodes.values():
+            node.life = 0
+        for loop in loops:
+            _end(loop)
+
+
+def _end(loop: ProcessLoop) -> None:
+    """In the time of a ghost, which jumps to whatever is due."""
+    ghost_s = loop.time()
+    loop._now = lambda: ghost_s
+    loop.set_exception_handler(lambda _loop, _context: None)
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        task.cancel()
+    for _ in range(GHOST_TURNS_MAX):
+        due_s = loop.due_at_s()
+        if due_s is None or not asyncio.all_tasks(loop):
+            break
+        ghost_s = max(ghost_s, due_s)
+        loop.run_due(lambda: True)
+    loop.close()
