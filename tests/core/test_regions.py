@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator_raft.core.instance import Channel, Facts, Flavor, InstanceKey, SemiSync
 from orchestrator_raft.core.replicated import State, apply
 from orchestrator_raft.core.replicated.commands import ObserveServers, ServerObservation
-from orchestrator_raft.core.topology import ServerRecord, StalePrimary, regions
+from orchestrator_raft.core.topology import ServerRecord, StalePrimary, bonds, regions
 from orchestrator_raft.core.topology.clusters import Assignment, assign_clusters
 from orchestrator_raft.core.topology.regions import Fleet, reassign_clusters
 
@@ -116,10 +116,11 @@ def settled(fleet: Fleet) -> tuple[Fleet, int]:
     return fleet, number
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_it_equals_the_whole_calculation_after_any_changes(seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(regions, "REGION_SHARE", 1)
+        patch.setattr(bonds, "REGION_SHARE", 1)
         compare(random.Random(seed))
 
 

@@ -1,7 +1,9 @@
 """What is wrong? Rules, structure warnings, and who has to agree before anything is done about it."""
 
-from orchestrator_raft.core.analysis.analyze import Diagnosis, Problem, analyze, diagnose
+from orchestrator_raft.core.analysis.again import analyze
+from orchestrator_raft.core.analysis.analyze import Diagnosis, Problem, diagnose
 from orchestrator_raft.core.analysis.confirm import Confirmed, Eyes, Refuted, Unconfirmed, WitnessAnswer, confirm
+from orchestrator_raft.core.analysis.errant import errant_gtids
 from orchestrator_raft.core.analysis.rules import NO_PROBLEM, RULE_BY_CODE, RULES, Confirmation, Rule, Severity
 from orchestrator_raft.core.analysis.situation import Situation, is_lagging, situate
 from orchestrator_raft.core.analysis.warnings import STRUCTURE_WARNINGS, Weakness, structure_warnings
@@ -26,6 +28,7 @@ __all__ = [
     "analyze",
     "confirm",
     "diagnose",
+    "errant_gtids",
     "is_lagging",
     "situate",
     "structure_warnings",

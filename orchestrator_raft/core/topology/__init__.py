@@ -1,6 +1,5 @@
 """What is it like? Clusters and servers as one immutable value, built from records, observations and marks."""
 
-from orchestrator_raft.core.topology.build import build
 from orchestrator_raft.core.topology.clusters import assign_clusters, observe_ackers, resolve_sources
 from orchestrator_raft.core.topology.model import (
     Cluster,
@@ -13,6 +12,7 @@ from orchestrator_raft.core.topology.model import (
     StaleStatus,
     Topology,
 )
+from orchestrator_raft.core.topology.rebuild import build
 from orchestrator_raft.core.topology.regions import reassign_clusters
 
 __all__ = [

@@ -30,7 +30,7 @@ def build(
     now_ms: int,
 ) -> Topology:
     """The fleet at one moment. ``now_ms`` is replicated time: downtime that has ended counts no more."""
-    current = {key: _with_newest(record, observations.get(key)) for key, record in records.items()}
+    current = {key: with_newest(record, observations.get(key)) for key, record in records.items()}
     links = resolve_sources(current)
     replicas: dict[InstanceKey, list[InstanceKey]] = {key: [] for key in current}
     for key, source in links.items():
@@ -66,7 +66,7 @@ def build(
     )
 
 
-def _with_newest(record: ServerRecord, observation: Observation | None) -> ServerRecord:
+def with_newest(record: ServerRecord, observation: Observation | None) -> ServerRecord:
     facts = newest_facts(record, observation)
     if facts is record.facts:
         return record

@@ -1,9 +1,7 @@
 """``assign_clusters`` for a fleet of which little has changed since the last call: only that part is worked out anew.
 
-Theory. What ``assign_clusters`` says of a server or a cluster depends on others only through what they have in common:
-an address, a server_uuid, a cluster. These are its *marks*. A *region* is everything that hangs together by marks, as a
-rule one replication topology; what stands in a region is therefore the same whether the rest of the fleet is given to
-``assign_clusters`` or not. So the result is that of the regions in which something has changed, beside the last result.
+What ``assign_clusters`` says of a server or a cluster depends on others only within its region (``bonds``). So the
+result is that of the regions in which something has changed, beside the last result.
 
 Rules
 - The result equals that of ``assign_clusters`` in value and in order, always. What is remembered between calls saves
@@ -16,21 +14,17 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator_raft.core.differences import differences
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.topology import bonds
+from orchestrator_raft.core.topology.bonds import Bonds, Mark, Part, marks_of_cluster, marks_of_server
 from orchestrator_raft.core.topology.clusters import Assignment, Records, assign_clusters
-from orchestrator_raft.core.topology.model import ClusterRecord, ServerRecord, StalePrimary
+from orchestrator_raft.core.topology.model import ClusterRecord, StalePrimary
 
-Mark = Hashable
-"""An address, a server_uuid or a cluster id."""
-Part = InstanceKey | str
-"""A server, or a cluster by its id."""
 Clusters = Mapping[str, ClusterRecord]
-REGION_SHARE = 4
-"""Where more than one in so many servers is concerned, all are worked out anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,51 +45,7 @@ class Known:
     """As it came out."""
     unsettled: set[Part]
     """What came out as another object than it went in; its marks are noted at the next call."""
-    marks: dict[Part, frozenset[Mark]] = field(default_factory=dict)
-    holders: dict[Mark, set[Part]] = field(default_factory=dict)
-
-    def note(self, part: Part, marks: frozenset[Mark]) -> frozenset[Mark]:
-        """From now on ``part`` has these marks, none where it is gone; gives those that it had."""
-        had = self.marks.pop(part, frozenset())
-        for mark in had - marks:
-            self.holders[mark].discard(part)
-            if not self.holders[mark]:
-                del self.holders[mark]
-        for mark in marks - had:
-            self.holders.setdefault(mark, set()).add(part)
-        if marks:
-            self.marks[part] = marks
-        return had
-
-    def region(self, start: Iterable[Mark], parts_max: int) -> set[Part] | None:
-        """Everything that hangs together with these marks; None if that is more than ``parts_max``."""
-        found: set[Part] = set()
-        seen: set[Mark] = set(start)
-        ahead = list(seen)
-        while ahead:
-            for part in self.holders.get(ahead.pop(), ()):
-                if part in found:
-                    continue
-                found.add(part)
-                new = self.marks[part] - seen
-                seen |= new
-                ahead.extend(new)
-            if len(found) > parts_max:
-                return None
-        return found
-
-
-def marks_of_server(record: ServerRecord) -> frozenset[Mark]:
-    facts = record.facts
-    channel = facts.channel if facts is not None else None
-    texts = (record.cluster_id, facts.server_uuid if facts else "", channel.source_uuid if channel else "")
-    sources = (channel.source,) if channel is not None else ()
-    return frozenset((record.key, *record.addresses, *sources, *filter(None, texts)))
-
-
-def marks_of_cluster(record: ClusterRecord) -> frozenset[Mark]:
-    primary = () if record.primary is None else (record.primary,)
-    return frozenset((record.id, *primary, *record.ackers, *record.released, *record.left_behind))
+    bonds: Bonds = field(default_factory=Bonds)
 
 
 _known: Known | None = None
@@ -123,9 +73,9 @@ def _wholly(fleet: Fleet, next_number: int) -> tuple[Assignment, Known]:
     came_out = Fleet(records=found.servers, clusters=clusters, stale=fleet.stale, frozen=fleet.frozen)
     known = Known(came_out, _changed(fleet, came_out))
     for key, server in found.servers.items():
-        known.note(key, marks_of_server(server))
+        known.bonds.note(key, marks_of_server(server))
     for cluster_id, cluster in clusters.items():
-        known.note(cluster_id, marks_of_cluster(cluster))
+        known.bonds.note(cluster_id, marks_of_cluster(cluster))
     return Assignment(found.servers, clusters, found.next_number), known
 
 
@@ -143,15 +93,15 @@ def _changed(before: Fleet, after: Fleet) -> set[Part]:
 
 def _partly(known: Known, fleet: Fleet, next_number: int) -> tuple[Assignment, Known] | None:
     """The result by way of the regions that are concerned; None where that would not be less work."""
-    parts_max = len(fleet.records) // REGION_SHARE
+    parts_max = len(fleet.records) // bonds.REGION_SHARE
     changed = known.unsettled | _changed(known.fleet, fleet)
     if len(changed) > parts_max:
         return None
     start: set[Mark] = set(changed)
     for part in changed:
         marks = _marks(fleet, part)
-        start |= marks | known.note(part, marks)
-    region = known.region(start, parts_max)
+        start |= marks | known.bonds.note(part, marks)
+    region = known.bonds.region(start, parts_max)
     if region is None:
         return None
     before = _within(fleet, region)
