@@ -62,8 +62,13 @@ class Session(Protocol):
 class Sessions(Protocol):
     """Opens acting sessions."""
 
-    def acting(self, key: InstanceKey, *, timeout_s: float) -> AbstractAsyncContextManager[Session]:
-        """Connect, kill whoever holds the lock there (a deposed leader's late session), take it; release at the end."""
+    def acting(
+        self, key: InstanceKey, *, timeout_s: float, before_kill: Callable[[], None]
+    ) -> AbstractAsyncContextManager[Session]:
+        """Connect, kill whoever holds the lock there (a deposed leader's late session), take it; release at the end.
+
+        ``before_kill`` is called right before each kill and raises if this node may not act any more.
+        """
 
 
 @dataclass(frozen=True, slots=True)

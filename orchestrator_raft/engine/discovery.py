@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
+from orchestrator_raft.core.errors import ServerError
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.topology import ServerRecord
 from orchestrator_raft.engine.inventory import Change, Inventory
 from orchestrator_raft.ports import Clock, Prober
 from orchestrator_raft.tasks import Tasks
+
+SHORTEST_PROBE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +79,26 @@ class Discovery:
                 watched.wake.set()
 
     async def probe_now(self, key: InstanceKey, *, timeout_s: float) -> Observation:
-        """One probe that starts after this call; its observation is in the inventory when this returns."""
-        async with self._turns.setdefault(key, asyncio.Lock()), self._slots:
-            asked_at_s = self._clock.monotonic_s()
-            result = await self._prober.probe(key, timeout_s=timeout_s)
+        """One probe that starts after this call; its observation is in the inventory when this returns.
+
+        ``timeout_s`` bounds all of it. Raises ServerError when the probe under way has not ended by then.
+        """
+        ends_at_s = self._clock.monotonic_s() + timeout_s
+        async with AsyncExitStack() as turn:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await turn.enter_async_context(self._turn(key))
+                    await turn.enter_async_context(self._slots)
+            except TimeoutError:
+                raise ServerError(f"{key}: an earlier probe has not ended within {timeout_s:g} s") from None
+            return await self._probe(key, max(SHORTEST_PROBE_S, ends_at_s - self._clock.monotonic_s()))
+
+    def _turn(self, key: InstanceKey) -> asyncio.Lock:
+        return self._turns.setdefault(key, asyncio.Lock())
+
+    async def _probe(self, key: InstanceKey, timeout_s: float) -> Observation:
+        asked_at_s = self._clock.monotonic_s()
+        result = await self._prober.probe(key, timeout_s=timeout_s)
         change = self._inventory.record(key, result, self._clock.monotonic_s(), self._records, asked_at_s=asked_at_s)
         self._listener(change)
         return self._inventory.observations[change.key]
@@ -86,7 +106,8 @@ class Discovery:
     async def _probe_for_ever(self, key: InstanceKey, watched: _Watched) -> None:
         while True:
             watched.wake.clear()
-            await self.probe_now(key, timeout_s=watched.pace.timeout_s)
+            async with self._turn(key), self._slots:
+                await self._probe(key, watched.pace.timeout_s)
             await watched.wait_until_due()
 
 

@@ -10,7 +10,7 @@ acts through here, so two parts of it never hold two sessions on one server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 
 from orchestrator_raft.core.errors import AuthorityLost, ServerError
@@ -51,7 +51,9 @@ class Hands:
         deadline_s = self._clock.monotonic_s() + step.deadline_s
         async with asyncio.timeout(step.deadline_s), hand.turn:
             self.require_authority(term)
-            session = await hand.session(self._sessions, min(CONNECT_TIMEOUT_S, step.deadline_s))
+            session = await hand.session(
+                self._sessions, min(CONNECT_TIMEOUT_S, step.deadline_s), lambda: self.require_authority(term)
+            )
             try:
                 await self._run(session, plan, deadline_s, term)
             except BaseException:
@@ -86,7 +88,7 @@ class Hands:
         hand = self._hands.setdefault(key, _Hand(key))
         async with asyncio.timeout(timeout_s), hand.turn:
             self.require_authority(term)
-            session = await hand.session(self._sessions, timeout_s)
+            session = await hand.session(self._sessions, timeout_s, lambda: self.require_authority(term))
             try:
                 return [dict(row) for row in await session.query(sql, timeout_s=timeout_s)]
             except BaseException:
@@ -111,9 +113,10 @@ class _Hand:
         self._session: Session | None = None
         self._open = AsyncExitStack()
 
-    async def session(self, sessions: Sessions, timeout_s: float) -> Session:
+    async def session(self, sessions: Sessions, timeout_s: float, before_kill: Callable[[], None]) -> Session:
         if self._session is None:
-            self._session = await self._open.enter_async_context(sessions.acting(self._key, timeout_s=timeout_s))
+            acting = sessions.acting(self._key, timeout_s=timeout_s, before_kill=before_kill)
+            self._session = await self._open.enter_async_context(acting)
         return self._session
 
     async def drop(self) -> None:

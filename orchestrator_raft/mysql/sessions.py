@@ -10,7 +10,7 @@ account with CONNECTION_ADMIN (MySQL) or CONNECTION ADMIN (MariaDB) gets in alth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from orchestrator_raft.core.errors import ServerError
@@ -76,7 +76,9 @@ class MysqlSessions:
         return f"<MysqlSessions by {self._connector!r}>"
 
     @asynccontextmanager
-    async def acting(self, key: InstanceKey, *, timeout_s: float) -> AsyncIterator[ActingSession]:
+    async def acting(
+        self, key: InstanceKey, *, timeout_s: float, before_kill: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[ActingSession]:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
         try:
@@ -85,15 +87,15 @@ class MysqlSessions:
             raise SqlFailure(f"{key}: {failure.detail}", failure.number) from None
         session = ActingSession(key, connection)
         try:
-            await _take_lock(session, deadline_s)
+            await _take_lock(session, deadline_s, before_kill)
             yield session
             await _release(session, connection)
         finally:
             connection.abort()
 
 
-async def _take_lock(session: ActingSession, deadline_s: float) -> None:
-    """Kill whoever holds the lock, and take it. Raises SqlFailure at the deadline."""
+async def _take_lock(session: ActingSession, deadline_s: float, before_kill: Callable[[], None]) -> None:
+    """Kill whoever holds the lock, and take it. Raises SqlFailure at the deadline, and what ``before_kill`` raises."""
     loop = asyncio.get_running_loop()
     killed: str | None = None
     await session.query(_PREPARE, timeout_s=deadline_s - loop.time())
@@ -103,6 +105,7 @@ async def _take_lock(session: ActingSession, deadline_s: float) -> None:
             if holder is None:
                 return
             if holder != killed:
+                before_kill()  # the holder may be a newer leader: connecting took its time
                 await _kill(session, holder, deadline_s - loop.time())
                 killed = holder
         except SqlFailure as failure:

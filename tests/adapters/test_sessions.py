@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from orchestrator_raft.core.errors import ServerError
+from orchestrator_raft.core.errors import AuthorityLost, ServerError
 from orchestrator_raft.mysql import Connector, MysqlSessions, SqlFailure
 from orchestrator_raft.mysql.sessions import LOCK
 from sandbox.binaries import Flavor
@@ -44,6 +44,23 @@ async def test_a_newer_session_ends_the_older_one(topology: Topology) -> None:
                 await late.query("SET GLOBAL read_only = ON", timeout_s=TIMEOUT_S)
             assert await newer.query("SELECT 1 AS one", timeout_s=TIMEOUT_S) == ({"one": "1"},)
     assert topology.servers[0].value("@@global.read_only") == 0
+
+
+async def test_nobody_is_killed_who_must_not_be(topology: Topology) -> None:
+    asked: list[str] = []
+
+    def refuse() -> None:
+        asked.append("may I?")
+        raise AuthorityLost("deposed")
+
+    key = key_of(topology.servers[0])
+    async with sessions().acting(key, timeout_s=TIMEOUT_S, before_kill=refuse) as holder:
+        assert asked == [], "the lock was free"
+        with pytest.raises(AuthorityLost):
+            async with sessions().acting(key, timeout_s=TIMEOUT_S, before_kill=refuse):
+                pytest.fail("it acts")
+        assert asked == ["may I?"]
+        assert await holder.query("SELECT 1 AS one", timeout_s=TIMEOUT_S) == ({"one": "1"},)
 
 
 async def test_a_statement_ends_at_its_deadline_and_the_session_with_it(topology: Topology) -> None:

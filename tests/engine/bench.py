@@ -105,6 +105,8 @@ class ScriptedSessions:
         self.opened: list[InstanceKey] = []
         self.closed: list[int] = []
         self.open_count = 0
+        self.held: set[InstanceKey] = set()
+        """Servers on which somebody else holds the lock, and is killed."""
         self.opening: Callable[[InstanceKey], Awaitable[None]] | None = None
         self.before_statement: Callable[[InstanceKey, str], Awaitable[None]] = _at_once
         self.after_statement: Callable[[InstanceKey, str], Awaitable[None]] = _at_once
@@ -112,12 +114,16 @@ class ScriptedSessions:
         """Text and error number of a failure; number 0: the connection broke. The statement took effect."""
 
     @asynccontextmanager
-    async def acting(self, key: InstanceKey, *, timeout_s: float) -> AsyncIterator[ScriptedSession]:
+    async def acting(
+        self, key: InstanceKey, *, timeout_s: float, before_kill: Callable[[], None]
+    ) -> AsyncIterator[ScriptedSession]:
         self.opened.append(key)
         number = len(self.opened)
         await asyncio.sleep(0)
         if self.opening is not None:
             await self.opening(key)
+        if key in self.held:
+            before_kill()
         server = self.fleet.servers.get(key)
         if server is None or server.down is not None:
             raise SqlFailure(f"{key}: connection refused")

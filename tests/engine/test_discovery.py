@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 import pytest_asyncio
 
+from orchestrator_raft.core.errors import ServerError
 from orchestrator_raft.core.instance import InstanceKey, ProbeResult, Reached, Unreachable, UnreachableKind
 from orchestrator_raft.engine.discovery import Discovery, Pace
 from orchestrator_raft.engine.inventory import Change, Inventory
@@ -121,7 +122,7 @@ async def test_one_that_is_woken_during_a_probe_is_probed_again_after_it(stage: 
 async def test_a_server_is_never_probed_twice_at_once(stage: Stage) -> None:
     stage.prober.takes_s[R1] = 0.5
     stage.watch(R1)
-    asked = [asyncio.wait_for(stage.probe(R1), 10.0) for _ in range(5)]
+    asked = [asyncio.wait_for(stage.probe(R1, 5.0), 10.0) for _ in range(5)]
     answers = asyncio.gather(*asked)
     for _ in range(20):
         await asyncio.sleep(0.1)
@@ -153,6 +154,29 @@ async def test_probe_now_begins_a_probe_of_its_own_after_the_one_under_way(stage
     await stage.discovery.probe_now(R1, timeout_s=1.0)
     observation = stage.inventory.get(R1)
     assert observation is not None and observation.facts is not None and observation.facts.is_writable
+
+
+async def test_a_probe_under_way_holds_probe_now_up_to_its_deadline_and_no_longer(stage: Stage) -> None:
+    stage.prober.takes_s[R1] = 999.0
+    stage.watch(R1, pace=Pace(interval_s=0.5, timeout_s=30.0))
+    await asyncio.sleep(0.1)
+    begun_s = stage.clock.monotonic_s()
+    with pytest.raises(ServerError, match=r"an earlier probe has not ended within 0\.25 s"):
+        await stage.discovery.probe_now(R1, timeout_s=0.25)
+    assert stage.clock.monotonic_s() - begun_s == pytest.approx(0.25, abs=0.01)
+    stage.prober.takes_s[R1] = 0.2
+    await asyncio.sleep(30.0)
+    assert await stage.probe(R1), "the turn was given back"
+
+
+async def test_a_probe_that_had_to_wait_gets_the_rest_of_the_time(stage: Stage) -> None:
+    stage.prober.takes_s[R1] = 0.6
+    stage.watch(R1, pace=Pace(interval_s=60.0, timeout_s=30.0))
+    await asyncio.sleep(0.1)
+    stage.prober.takes_s[R1] = 999.0
+    begun_s = stage.clock.monotonic_s()
+    assert not await stage.probe(R1, 1.0)
+    assert stage.clock.monotonic_s() - begun_s == pytest.approx(1.0, abs=0.01)
 
 
 async def test_a_dead_server_costs_nobody_else_time(stage: Stage) -> None:

@@ -151,6 +151,28 @@ async def test_authority_lost_while_the_session_is_opened(
 
 
 @losses
+async def test_nobody_who_holds_the_lock_is_killed_once_authority_is_lost(
+    bench: Bench, hands: Hands, lose: Callable[[MemoryRaft], None]
+) -> None:
+    """Connecting takes its time, and the holder may be the next leader by then."""
+    sessions = bench.sessions["n1"]
+    sessions.held.add(R1)
+    await perform(bench, hands, SetReadOnly(key=R1))
+    await hands.let_go()
+    said = len(sessions.said)
+
+    async def connects(_key: InstanceKey) -> None:
+        await asyncio.sleep(0.5)
+        lose(bench.raft)
+
+    sessions.opening = connects
+    with pytest.raises(AuthorityLost):
+        await perform(bench, hands, SetReadOnly(key=R1))
+    assert (sessions.open_count, len(sessions.said)) == (0, said)
+    assert sessions.closed == [1], "the session of the other leader was taken over"
+
+
+@losses
 async def test_authority_lost_while_a_post_condition_is_awaited(
     bench: Bench, hands: Hands, lose: Callable[[MemoryRaft], None]
 ) -> None:

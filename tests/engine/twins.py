@@ -265,7 +265,9 @@ class MemorySessions:
         self._fleet = fleet
 
     @asynccontextmanager
-    async def acting(self, key: InstanceKey, *, timeout_s: float) -> AsyncIterator[MemorySession]:
+    async def acting(
+        self, key: InstanceKey, *, timeout_s: float, before_kill: Callable[[], None]
+    ) -> AsyncIterator[MemorySession]:
         server = self._fleet.servers.get(key)
         if server is None or server.down is not None:
             raise ServerError(f"{key}: connection refused")

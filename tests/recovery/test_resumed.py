@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator_raft.core.recovery.model import RESUMED, RESUMES_MAX, TIMELINE_MAX, EndState, Recovery
+from orchestrator_raft.core.recovery.model import PHASE, RESUMED, RESUMES_MAX, TIMELINE_MAX, EndState, Recovery
 from orchestrator_raft.core.recovery.steps import Outcome, SetWritable, Step
 from tests.core.manager import Crash
 from tests.recovery.harness import Run, Story
@@ -109,6 +109,14 @@ def test_a_full_timeline_keeps_the_first_and_the_last_of_everything() -> None:
     assert recovery.mark_time("waiting") == 10
     assert marks(recovery)[-2:] == ["promoted", "waiting"]
     assert recovery.count_marks("waiting") > RESUMES_MAX
+
+
+def test_every_phase_is_on_the_timeline_also_one_without_steps() -> None:
+    run = DEAD.begin()
+    run.claim()
+    recovery = run.play()
+    phases = [mark.text for mark in recovery.timeline if mark.name == PHASE]
+    assert phases == ["freeze", "promote", "repoint", "close"]
 
 
 def test_a_wait_of_an_undo_begins_anew_with_a_new_leader() -> None:

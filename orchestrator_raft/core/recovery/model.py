@@ -18,6 +18,7 @@ TIMELINE_MAX = 64
 ERRORS_MAX = 32
 TEXT_MAX = 500
 ENDING = "ending"
+PHASE = "phase"
 RESUMED = "resumed"
 RESUMES_MAX = 8
 """So often a new leader gets the time of the phase it finds anew; a recovery that kills its leaders is not endless."""
@@ -184,7 +185,9 @@ class Recovery:
         return replace(self, errors=merged[-ERRORS_MAX:])
 
     def goto(self, phase: str, now_ms: int) -> Recovery:
-        return replace(self, phase=phase, phase_started_ms=now_ms)
+        """In ``phase`` from now on; on the timeline, too, where that is another one."""
+        here = self.marked(PHASE, now_ms, phase) if phase != self.phase else self
+        return replace(here, phase=phase, phase_started_ms=now_ms)
 
     def ended(self, end: EndState, now_ms: int, text: str = "") -> Recovery:
         return replace(self.marked(end.value, now_ms, text), end=end, finished_ms=now_ms)
