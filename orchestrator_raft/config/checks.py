@@ -109,7 +109,7 @@ RULES = (
     Rule(
         ("UseSuperReadOnly",),
         lambda s: not s.use_super_read_only,
-        "is taken as true: a server that must not be written to is always set super_read_only where it knows that",
+        "spares replicas that are only read_only; a server that has to be fenced is set super_read_only all the same",
         note,
     ),
     Rule(

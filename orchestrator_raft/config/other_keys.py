@@ -261,9 +261,9 @@ NOT_YET = (
         ),
     ),
     NotYet(
-        "only a dead primary is repaired",
+        "only dead, read-only and second primaries are repaired",
         (
-            "RecoverNonWriteableMaster", "CoMasterRecoveryMustPromoteOtherCoMaster", "EnforceExactSemiSyncReplicas",
+            "CoMasterRecoveryMustPromoteOtherCoMaster", "EnforceExactSemiSyncReplicas",
             "RecoverLockedSemiSyncMaster", "ReasonableLockedSemiSyncMasterSeconds",
         ),
     ),

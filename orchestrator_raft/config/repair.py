@@ -15,7 +15,7 @@ from orchestrator_raft.config.values import (
 
 
 class Speed(Group):
-    """New in orchestrator_raft: probes of primaries, limits of a promotion"""
+    """New in orchestrator_raft: probes of primaries, limits of a promotion, small repairs"""
 
     probe_interval_milliseconds: int = key(
         "ProbeIntervalMilliseconds",
@@ -54,6 +54,21 @@ class Speed(Group):
     )
     hook_timeout_seconds: int = key(
         "HookTimeoutSeconds", 60, "Seconds after which a hook is stopped and counts as failed.", least=1
+    )
+    fence_second_writer: bool = key(
+        "FenceSecondWriter",
+        True,
+        "Fence a server that takes writes beside the primary; never co-primaries, nor one that replicas follow.",
+    )
+    close_writable_replicas: bool = key(
+        "CloseWritableReplicas",
+        True,
+        "Set replicas read-only that take writes beside the primary, in clusters of RecoverMasterClusterFilters.",
+    )
+    restart_receivers: bool = key(
+        "RestartReceivers",
+        True,
+        "Start the receiver of a replica again that gave up, once its source answers; never one stopped on purpose.",
     )
 
 

@@ -66,7 +66,7 @@ class ServerAccess(Group):
         "Query for the replication user: one row of user, password, CA, certificate, key; often holds the password.",
     )
     use_super_read_only: bool = key(
-        "UseSuperReadOnly", True, "Where read_only is set or lifted, treat super_read_only alike, if the server has it."
+        "UseSuperReadOnly", True, "Set super_read_only on MySQL replicas that are only read_only, while all is well."
     )
 
 

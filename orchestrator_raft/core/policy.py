@@ -90,6 +90,14 @@ class Policy:
     """More ackers than the primary waits for are a problem (EnforceExactSemiSyncReplicas)."""
     recover_read_only_primary: bool = False
     """A primary that is read-only is a problem to be repaired (RecoverNonWriteableMaster)."""
+    fence_second_writer: bool = True
+    """Fence a server that takes writes beside the primary, where the role is not contested."""
+    close_replicas: bool = True
+    """Set a replica read-only that takes writes beside the primary."""
+    use_super_read_only: bool = True
+    """Set super_read_only on MySQL replicas that are read_only."""
+    restart_receivers: bool = True
+    """Start a receiver again that gave up while its source was away."""
     ignored_codes: frozenset[str] = frozenset()
     """Warnings that people do not want to hear of, by code. What is critical cannot be ignored."""
     prevent_cross_data_center: bool = False

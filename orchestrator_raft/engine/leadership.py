@@ -24,6 +24,7 @@ from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.records import Recorder
 from orchestrator_raft.engine.stale import StaleGuard
 from orchestrator_raft.engine.supervisor import Supervisor
+from orchestrator_raft.engine.upkeep import Upkeep
 from orchestrator_raft.engine.view import Viewer
 from orchestrator_raft.engine.watch import Watch
 from orchestrator_raft.engine.witness import Witnesses
@@ -99,6 +100,7 @@ class Leader:
         self.watch = Watch(
             term, consensus, self.viewer, self.tasks,
             discovery=self.discovery, witnesses=self.witnesses, recorder=self.recorder, claims=self.claims,
+            upkeep=Upkeep(consensus.node_id, term, self.proposals, on_claimed=self.look),
             pacing=self.pacing, housekeeping=Housekeeping(self.proposals),
             authority_since_s=clock.monotonic_s(), on_look=self.look,
         )  # fmt: skip

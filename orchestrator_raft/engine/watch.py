@@ -27,6 +27,7 @@ from orchestrator_raft.engine.housekeeping import Housekeeping
 from orchestrator_raft.engine.inventory import Change
 from orchestrator_raft.engine.pacing import Pacing
 from orchestrator_raft.engine.records import Recorder
+from orchestrator_raft.engine.upkeep import Upkeep
 from orchestrator_raft.engine.view import Moment, Viewer
 from orchestrator_raft.engine.witness import Witnesses
 from orchestrator_raft.ports import Consensus
@@ -51,8 +52,8 @@ class Watch:
 
     def __init__(
         self, term: int, consensus: Consensus, viewer: Viewer, tasks: Tasks, *, discovery: Discovery,
-        witnesses: Witnesses, recorder: Recorder, claims: Claims, pacing: Pacing, housekeeping: Housekeeping,
-        authority_since_s: float, on_look: Callable[[], None],
+        witnesses: Witnesses, recorder: Recorder, claims: Claims, upkeep: Upkeep, pacing: Pacing,
+        housekeeping: Housekeeping, authority_since_s: float, on_look: Callable[[], None],
     ) -> None:  # fmt: skip
         self._term = term
         self._consensus = consensus
@@ -62,6 +63,7 @@ class Watch:
         self._witnesses = witnesses
         self._recorder = recorder
         self._claims = claims
+        self._upkeep = upkeep
         self._pacing = pacing
         self._housekeeping = housekeeping
         self._authority_since_s = authority_since_s
@@ -109,7 +111,7 @@ class Watch:
             if diagnosis.problem is not None:
                 self._consider(diagnosis, diagnosis.problem, moment)
         for cluster in moment.topology.clusters.values():
-            self._consider_returning(cluster, moment)
+            self._consider_members(cluster, moment)
         for name, work in self._housekeeping.due(moment):
             self._start_once(name, work)
         self._on_look()
@@ -193,11 +195,16 @@ class Watch:
         if work is not None:
             self._start_once(f"announce {problem.key} {problem.code}", work)
 
-    def _consider_returning(self, cluster: Cluster, moment: Moment) -> None:
+    def _consider_members(self, cluster: Cluster, moment: Moment) -> None:
+        """Servers that want to be taken back; and where there are none, what has drifted."""
         if self._is_ready(cluster.id, moment) and moment.state.active_recovery(cluster.id) is None:
             work = self._claims.claim_return(cluster, moment)
             if work is not None:
                 self._start_once(f"rejoin {cluster.id}", work)
+                return
+            work = self._upkeep.claim(cluster, moment)
+            if work is not None:
+                self._start_once(f"upkeep {cluster.id}", work)
 
 
 def _is_urgent(diagnosis: Diagnosis) -> bool:

@@ -91,7 +91,7 @@ def test_a_key_is_said_to_have_an_effect_exactly_where_something_reads_it() -> N
     declaring = {"service.py", "servers.py", "repair.py", "other_keys.py", "checks.py", "keys.py"}
     sources = [path for root in ("orchestrator_raft", "api") for path in (ROOT / root).rglob("*.py")]
     text = "\n".join(path.read_text() for path in sources if path.parent.name != "config" or path.name not in declaring)
-    always_done = {"DiscoverByShowSlaveHosts", "HostnameResolveMethod", "UseSuperReadOnly"}
+    always_done = {"DiscoverByShowSlaveHosts", "HostnameResolveMethod"}
     fired_by_nothing = {"PostTakeMasterProcesses"}
     fields = [key for key in KEYS.values() if key.field and key.name not in always_done | fired_by_nothing]
     read = {key.name for key in fields if re.search(rf'[."]{key.field}\b', text)}

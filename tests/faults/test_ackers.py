@@ -33,9 +33,7 @@ def promises(stage: Stage) -> bool:
 
 
 @BOTH
-def test_a_dead_replica_keeps_nobody_from_failing_over_once_it_is_released(
-    new_stage: NewStage, flavor: Flavor
-) -> None:
+def test_a_dead_replica_keeps_nobody_from_failing_over_once_it_is_released(new_stage: NewStage, flavor: Flavor) -> None:
     stage = new_stage(flavor)
     stage.write()
     until("the promise is made", lambda: promises(stage))

@@ -6,6 +6,7 @@ makes a problem not ours to repair (downtime, filters) is said in ``skipped`` an
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from orchestrator_raft.core.analysis.rules import ASKED, NO_PROBLEM, Rule, Severity
@@ -17,6 +18,13 @@ from orchestrator_raft.core.topology import Topology
 
 OF_INTERMEDIATES = ("dead_intermediate",)
 """Recoveries that RecoverIntermediateMasterClusterFilters switch on."""
+OF_OTHERS = ("fence_writer",)
+"""Recoveries of a server that is not the primary."""
+SWITCHES: Mapping[str, tuple[str, Callable[[Policy], bool]]] = {
+    "open_primary": ("RecoverNonWriteableMaster", lambda policy: policy.recover_read_only_primary),
+    "fence_writer": ("FenceSecondWriter", lambda policy: policy.fence_second_writer),
+}
+"""Recoveries with a switch of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +112,15 @@ def _left_alone(rule: Rule, situation: Situation, policy: Policy) -> str:
     key, cluster = situation.key, situation.cluster
     if rule.recovery in OF_INTERMEDIATES:
         return _left_alone_intermediate(situation, policy)
+    if rule.recovery in SWITCHES and not SWITCHES[rule.recovery][1](policy):
+        return f"nobody asked for this repair ({SWITCHES[rule.recovery][0]})"
     if cluster is None or not policy.recover_primary.match(cluster.name, cluster.alias):
         name = cluster.name if cluster else str(key)
         return f"automatic recovery is off for cluster {name}: RecoverMasterClusterFilters does not match it"
     if situation.facts is None:
         return f"nobody has ever reached {key}: fail it over by hand if it is lost (raftctl failover)"
+    if rule.recovery in OF_OTHERS:
+        return "" if cluster.primary not in (key, None) else f"{key} is the recorded primary of its cluster"
     if cluster.primary != key:
         return f"the recorded primary of this cluster is {cluster.name}, not {key}: repair or forget {key} by hand"
     return ""

@@ -125,11 +125,13 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         code="NoWriteableMasterStructureWarning", text="The primary is read-only",
-        about=About.PRIMARY_UP, predicate=primaries.no_writable_primary, notifies=True,
+        about=About.PRIMARY_UP, predicate=primaries.no_writable_primary, recovery="open_primary",
+        notifies=True,
     ),
     Rule(
         code="RestartedMasterReadOnly", text="The primary was restarted and came back read-only",
-        about=About.PRIMARY_UP, predicate=ailments.restarted_read_only, notifies=True,
+        about=About.PRIMARY_UP, predicate=ailments.restarted_read_only, recovery="open_primary",
+        notifies=True,
     ),
     Rule(
         code="StalledDiskMaster", text="The disk of the primary finishes nothing",
@@ -178,7 +180,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         code="MultipleWriteableMasters", text="A second server of the cluster takes writes, and is no plain replica",
-        about=About.REACHED, predicate=ailments.second_writer, notifies=True,
+        about=About.REACHED, predicate=ailments.second_writer, recovery="fence_writer",
+        notifies=True,
     ),
     Rule(
         code="DeadIntermediateMasterWithSingleReplicaFailingToConnect",

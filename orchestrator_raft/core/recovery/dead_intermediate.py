@@ -329,6 +329,7 @@ DEAD_INTERMEDIATE = Kind(
         TELL,
     ),
     counts=False,
+    of_primary=False,
     urgency=1,
     obstacle=obstacle,
 )

@@ -159,7 +159,8 @@ class Recovery:
     """Servers that may still think they are primary and could not be fenced."""
     fenced: bool = False
     moved: tuple[InstanceKey, ...] = ()
-    """Servers that follow the successor by now; of an undone recovery, those that are as they were before."""
+    """Servers that follow the successor by now; of an undone recovery, those that are as they were before; of one that
+    changes no primary, those that it moved or changed."""
     moves: tuple[Move, ...] = ()
     """Of a recovery that changes no primary: who gets which source."""
     kept_stopped: tuple[InstanceKey, ...] = ()

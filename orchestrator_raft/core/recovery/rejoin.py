@@ -168,6 +168,7 @@ REJOIN = Kind(
         Phase(ATTACH, "Make it a replica of the primary", enter_attach, leave_attach),
     ),
     counts=False,
+    of_primary=False,
     starts_period=False,
     urgency=0,
 )

@@ -53,8 +53,8 @@ def _refuse_nonsense(state: State, recovery: Recovery) -> str:
     record = state.servers.get(key)
     if record is None or record.cluster_id != cluster.id:
         return f"{key} does not belong to cluster {cluster.name} any more"
-    if kind.counts != (key == cluster.primary):
-        return f"{key} is {'not ' if kind.counts else ''}the primary of its cluster now ({cluster.name} is)"
+    if kind.of_primary != (key == cluster.primary):
+        return f"{key} is {'not ' if kind.of_primary else ''}the primary of its cluster now ({cluster.name} is)"
     if recovery.id in state.recoveries:
         return f"there is a recovery {recovery.id} already"
     if not recovery.is_active or recovery.promoted or recovery.phase != kind.phases[0].name:
@@ -94,13 +94,17 @@ def _blocks(state: State, earlier: Recovery, recovery: Recovery, block_ms: int) 
     before, now = KINDS[earlier.kind], KINDS[recovery.kind]
     if not before.starts_period or before.counts is not now.counts or earlier.is_active or not has_acted(earlier):
         return False
-    if not now.counts and (earlier.subject.key != recovery.subject.key or _is_dead_since(state, earlier)):
+    if not now.counts and (not _is_repeated(earlier, recovery) or _is_dead_since(state, earlier)):
         return False
     return earlier.acknowledged is None and state.time_ms < earlier.finished_ms + block_ms
 
 
+def _is_repeated(earlier: Recovery, recovery: Recovery) -> bool:
+    return (earlier.kind, earlier.subject.key) == (recovery.kind, recovery.subject.key)
+
+
 def has_acted(recovery: Recovery) -> bool:
-    """It promoted somebody, or of those that change no primary, moved somebody."""
+    """It promoted somebody, or of those that change no primary, moved or changed a server."""
     return recovery.promoted or (not KINDS[recovery.kind].counts and bool(recovery.moved))
 
 
