@@ -6,6 +6,7 @@ by what is so and not by what a node believes. A broken promise is noted where i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,15 @@ ERRANT = "attached with transactions of its own"
 CRASHED = "a node stopped by itself"
 DEFECT = "a task failed"
 UNKNOWN = "statement that the model does not know"
+NO_TOKEN = "acted without the token of the recovery"
+OUTDATED = "failover of a primary that is back"
 TWO_CLAIMS = "two recoveries of one cluster"
 
 CONFIGURATION = "its configuration"
+FENCES = re.compile(r"super_read_only = ON|offline_mode|SET SESSION")
+"""A stale primary is fenced by whoever leads, whatever recovery runs."""
+ASKED_S = 20.0
+"""What a person has asked for is done by then."""
 HEALTHY_S = 3.0
 """A primary that was well in every respect for so long is alive for everybody who looks."""
 SEEN_S = 1.5
@@ -88,6 +95,8 @@ class Checks:
         self._digests: dict[int, tuple[bytes, str]] = {}
         self._claimed_s: dict[str, float] = {}
         self._excused: set[Transaction] = set()
+        self._begun: set[str] = set()
+        """Recoveries for which something was said to a server."""
 
     def violated(self, kind: str, text: str) -> None:
         if self._world.violation is None:
@@ -164,7 +173,7 @@ class Checks:
         if node.is_inert or not isinstance(command, ClaimRecovery) or command.recovery.request.forced:
             return
         if command.recovery.kind == "dead_primary":
-            self._is_really_dead(command.recovery)
+            self._is_really_dead(command.recovery, FALSE_ALARM)
 
     def _finished(self, recovery: Recovery) -> None:
         statistics = self._world.statistics
@@ -181,7 +190,7 @@ class Checks:
 
     # false alarms
 
-    def _is_really_dead(self, recovery: Recovery) -> None:
+    def _is_really_dead(self, recovery: Recovery, kind: str) -> None:
         """A primary that has been well, and within everybody's reach, for a while is nobody's to fail over."""
         world = self._world
         server = world.by_key.get(recovery.subject.key)
@@ -196,9 +205,7 @@ class Checks:
             and world.tcp.is_well(node.name, server.name, HEALTHY_S)
         ]
         if len(witnesses) > len(world.nodes) // 2:
-            self.violated(
-                FALSE_ALARM, f"{server.name} is well, and {', '.join(witnesses)} have reached it all the time"
-            )
+            self.violated(kind, f"{server.name} is well, and {', '.join(witnesses)} have reached it all the time")
 
     def _is_well(self, server: Server) -> bool:
         since_s = self._world.now_s - HEALTHY_S
@@ -222,12 +229,35 @@ class Checks:
             return 0
         world, term = self._world, node.term_with_authority
         if changes:
+            self._may_say(node, key, sql, term)
             world.statistics.statements += 1
             world.note(f"    {node.name} to {key}: {sql[:100]}")
             if not term:
                 self.violated(NO_AUTHORITY, f"{node.name} says to {key}: {sql[:80]}")
         replica = node.replica
         return term or (replica.term if replica is not None else 0)
+
+    def _may_say(self, node: ManagerNode, key: InstanceKey, sql: str, term: int) -> None:
+        rivals = [
+            other.name
+            for other in self._world.nodes.values()
+            if other is not node and other.is_up and not other.clock.is_frozen and other.term_with_authority
+        ]
+        if term and rivals:
+            self.violated(NO_AUTHORITY, f"{node.name} has authority, and so have {', '.join(rivals)}")
+        state = self.newest
+        record = state.servers.get(key)
+        running = state.active_recovery(record.cluster_id) if record is not None else None
+        if running is not None and running.term != term and not FENCES.search(sql):
+            self.violated(NO_TOKEN, f"{node.name} says in term {term} to {key}, while {running.kind} is held by "
+                                    f"{running.holder} in term {running.term}: {sql[:80]}")  # fmt: skip
+        if running is not None and running.id not in self._begun:
+            self._begun.add(running.id)
+            if running.kind == "dead_primary" and not running.request.forced:
+                self._is_really_dead(running, OUTDATED)
+        asked = self._world.now_s - self._world.asked_s < ASKED_S
+        if state.recoveries_disabled and not state.active_recoveries and not state.stale and not asked:
+            self.violated(DISABLED, f"{node.name} says to {key}: {sql[:80]}")
 
     def takes_effect(self, server: Server, session: Session, sql: str, term: int) -> None:
         newest, server.lock_term = server.lock_term, max(server.lock_term, term)

@@ -28,6 +28,7 @@ def ask(world: World, operation: str, **arguments: str) -> None:
         world.note(f"{operation}: {text}")
 
     world.statistics.operations += 1
+    world.asked_s = world.now_s
     world.note(f"{leader.name} is asked: {operation} {arguments}")
     leader.operate(operation, ended, **arguments)
 

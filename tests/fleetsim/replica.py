@@ -49,6 +49,8 @@ class Replication:
         self.receiver = self.applier = STOPPED
         self._connection, self._applying, self._applied = None, False, 0
         self.is_semi_sync, self.error, self.error_number = False, "", 0
+        if self._server.configuration.relay_log_recovery:
+            self._drop_relay_log()
         if self.source is not None and runs:
             self.start(receiver=True, applier=True)
 

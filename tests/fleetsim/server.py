@@ -47,6 +47,8 @@ class Configuration:
     semi_sync: SemiSyncVariables = field(default_factory=SemiSyncVariables)
     apply_s: float = 0.002
     starts_replication: bool = True
+    relay_log_recovery: bool = False
+    """A restart drops what was received and not applied."""
 
 
 @dataclass(slots=True, eq=False)

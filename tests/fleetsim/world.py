@@ -47,6 +47,8 @@ class World:
         self.engine_settings: EngineSettings
         self.cluster_id = "simulated"
         self.slots = [f"n{number}:10008" for number in range(1, nodes + 1)]
+        self.asked_s = 0.0
+        """When somebody last asked for an operation."""
         self.stood_still_until_s: dict[str, float] = {}
         """Until when a process that runs again had stood still."""
         self.graveyard: list[ProcessLoop] = []
@@ -104,6 +106,10 @@ class World:
 
     def wakes_s(self, name: str) -> float:
         return self.nodes[name].wakes_s
+
+    def dials(self, name: str, peer: str) -> bool:
+        del name, peer
+        return True
 
     def accepts(self, name: str, peer: str) -> bool:
         node = self.nodes[name]
