@@ -64,12 +64,11 @@ class NativeDialect:
         value = reply.value
         if operation.name == "topology" and isinstance(value, Cluster) and reply.moment is not None:
             return {"cluster": value.name, "text": text_topology.tree(value, Scene(reply.moment, node))}
-        topology = reply.moment.topology if reply.moment is not None else None
         if not isinstance(value, list | tuple):
-            return document(value, topology)
+            return document(value, reply.moment)
         items = []
         for position, item in enumerate(value, start=1):
-            items.append(document(item, topology))
+            items.append(document(item, reply.moment))
             if position % SLICE == 0:
                 await asyncio.sleep(0)
         return items

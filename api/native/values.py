@@ -16,7 +16,9 @@ from orchestrator_raft.core.analysis import Diagnosis
 from orchestrator_raft.core.candidates import promise_of
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey, Unreachable
-from orchestrator_raft.core.topology import Cluster, Server, Topology
+from orchestrator_raft.core.replicated.outlook import outlook
+from orchestrator_raft.core.topology import Cluster, Server
+from orchestrator_raft.engine.view import Moment
 
 Json = Any
 
@@ -41,11 +43,12 @@ def plain(value: Any) -> Json:
     return value
 
 
-def document(value: Any, topology: Topology | None) -> Json:
-    """The same of a value that was asked for; a cluster says too what it promises now, which its topology knows."""
+def document(value: Any, moment: Moment | None) -> Json:
+    """The same of a value that was asked for; a cluster says too what it promises, and would do, at this moment."""
     shown = plain(value)
-    if isinstance(value, Cluster) and topology is not None:
-        shown["no_loss_promise"] = plain(promise_of(topology, value.id))
+    if isinstance(value, Cluster) and moment is not None:
+        shown["no_loss_promise"] = plain(promise_of(moment.topology, value.id))
+        shown["automatic_failover"] = plain(outlook(moment.state, moment.topology, value.id, moment.policy))
     return shown
 
 
@@ -79,6 +82,7 @@ def _cluster(cluster: Cluster) -> Mapping[str, Any]:
         "primary": cluster.primary,
         "generation": cluster.record.generation,
         "possible_ackers": cluster.record.ackers,
+        "released_ackers": cluster.record.released,
         "members": cluster.members,
     }
 
@@ -95,6 +99,7 @@ def _diagnosis(diagnosis: Diagnosis) -> Mapping[str, Any]:
         "recovery": problem.rule.recovery if problem is not None else "",
         "not_repaired_because": problem.skipped or problem.unconfirmed if problem is not None else "",
         "structure_warnings": diagnosis.warnings,
+        "structure_evidence": {each.code: each.evidence for each in diagnosis.weaknesses},
     }
 
 

@@ -114,7 +114,7 @@ class Row:
 
 
 ROWS = (
-    Row(name="clusters", operation="clusters-info", view=views.clusters),
+    Row(name="clusters", operation="clusters-info", view=views.clusters_explained),
     Row(name="servers", operation="all-instances", view=views.servers),
     Row(name="instance", operation="instance", view=views.instance, help="Everything known of one server."),
     Row(name="problems", operation="replication-analysis", view=views.problems),

@@ -12,6 +12,8 @@ from typing import TextIO
 from orchestrator_raft.raftctl.views import Lines, Table, View
 
 GAP = "  "
+HEAD_MIN = 8
+"""A heading is folded only beyond this, however narrow the terminal is."""
 
 
 def show(view: View, stream: TextIO | None = None) -> None:
@@ -49,7 +51,7 @@ def _draw(table: Table, target: TextIO) -> None:
 
     drawn = Drawn(box=SIMPLE_HEAD, pad_edge=False)
     for name in table.columns:
-        drawn.add_column(name, overflow="fold")
+        drawn.add_column(name, overflow="fold", min_width=min(len(name), HEAD_MIN))
     for row in table.rows:
         drawn.add_row(*(Text(printable(cell)) for cell in row))
     Console(file=target, highlight=False).print(drawn)

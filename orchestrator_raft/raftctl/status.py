@@ -59,6 +59,7 @@ def judge(status: Status) -> tuple[str, ...]:
     automatic = status.fleet.get("automatic_recoveries")
     if isinstance(automatic, dict) and automatic.get("Details") == "disabled":
         found.append("automatic recoveries are disabled: raftctl recoveries enable")
+    found += _refused_failovers(status)
     in_downtime = {each.get("server") for each in _objects(status, "marked") if each.get("downtime")}
     diagnoses = [each for each in _objects(status, "diagnoses") if each.get("server") not in in_downtime]
     found += [f"{each.get('server')}: {_said(each, status)}" for each in diagnoses]
@@ -69,11 +70,32 @@ def judge(status: Status) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _refused_failovers(status: Status) -> list[str]:
+    """A failover that would be refused, told before the primary dies.
+
+    Nothing is said where people switched it off, and where more is wrong or under way, which is said anyway.
+    """
+    busy = {each.get("cluster_id") for each in _objects(status, "recoveries") if each.get("end") == "running"}
+    return [
+        views.refused_failover(cluster)
+        for cluster in _objects(status, "clusters")
+        if views.refused_failover(cluster)
+        and not cluster["automatic_failover"].get("by_choice")
+        and _cluster_state(status, str(cluster.get("id"))) == "ok"
+        and cluster.get("id") not in busy
+    ]
+
+
 def _said(diagnosis: Mapping[str, Any], status: Status) -> str:
-    warnings = ", ".join(str(code) for code in diagnosis.get("structure_warnings") or ())
+    shown = diagnosis.get("structure_evidence") or {}
+    warnings = ", ".join(_warned(str(code), shown.get(code)) for code in diagnosis.get("structure_warnings") or ())
     text = f"{diagnosis.get('code')}: {diagnosis.get('text')}" if diagnosis.get("severity") else ""
     why_not = _why_not_repaired(diagnosis, status) if text else ""
     return "; ".join(part for part in (f"{text}{f' ({why_not})' if why_not else ''}", warnings) if part)
+
+
+def _warned(code: str, evidence: Any) -> str:
+    return f"{code} ({'; '.join(map(str, evidence))})" if isinstance(evidence, list) and evidence else code
 
 
 def _trouble(server: Mapping[str, Any]) -> str:

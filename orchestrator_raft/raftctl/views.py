@@ -37,11 +37,49 @@ View = tuple[Block, ...]
 def clusters(value: Json) -> View:
     rows = tuple(
         (_text(each, "name"), _alias(each), _text(each, "primary"), str(len(_list(each, "members"))),
-         _text(each, "domain"))
+         _text(each, "domain"), _yes_or_no(each, "no_loss_promise", "holds"),
+         _yes_or_no(each, "automatic_failover", "possible"))
         for each in _objects(value)
     )  # fmt: skip
     empty = "no clusters are known: raftctl discover HOST:PORT"
-    return (Table(("CLUSTER", "ALIAS", "PRIMARY", "SERVERS", "DOMAIN"), rows, empty),)
+    columns = ("CLUSTER", "ALIAS", "PRIMARY", "SERVERS", "DOMAIN", "NO-LOSS", "FAILOVER")
+    return (Table(columns, rows, empty),)
+
+
+def outlooks(value: Json) -> tuple[str, ...]:
+    """Of each cluster what stands against the no-loss promise, and against a failover by itself."""
+    found: list[str] = []
+    for each in _objects(value):
+        promise = _object(each, "no_loss_promise")
+        if promise and not promise.get("holds"):
+            found.append(f"{_name(each)}: no-loss promise: no, because {_text(promise, 'because')}")
+        found += [text for text in (refused_failover(each),) if text]
+    return tuple(found)
+
+
+def refused_failover(cluster: Mapping[str, Json]) -> str:
+    """That an automatic failover of this cluster would be refused now, and why; empty where it would not."""
+    failover = _object(cluster, "automatic_failover")
+    if not failover or failover.get("possible"):
+        return ""
+    return f"{_name(cluster)}: an automatic failover would be refused now: {_text(failover, 'because')}"
+
+
+def _name(cluster: Mapping[str, Json]) -> str:
+    return _alias(cluster) or _text(cluster, "name")
+
+
+def clusters_explained(value: Json) -> View:
+    """The table, and below it what is not as one would wish."""
+    explained = outlooks(value)
+    return (*clusters(value), Lines(explained)) if explained else clusters(value)
+
+
+def _yes_or_no(value: Mapping[str, Json], name: str, field: str) -> str:
+    found = _object(value, name)
+    if not found:
+        return ""
+    return "yes" if found.get(field) else "no"
 
 
 def _alias(cluster: Mapping[str, Json]) -> str:
@@ -67,7 +105,8 @@ def _problem_rows(diagnosis: Mapping[str, Json]) -> Iterable[tuple[str, ...]]:
             "; ".join(_list(diagnosis, "evidence")), _text(diagnosis, "not_repaired_because"),
         )  # fmt: skip
     for code in _list(diagnosis, "structure_warnings"):
-        yield (server, "warning", code, "", "", "")
+        evidence = _list(_object(diagnosis, "structure_evidence"), str(code))
+        yield (server, "warning", code, "", "; ".join(map(str, evidence)), "")
 
 
 def audit(value: Json) -> View:

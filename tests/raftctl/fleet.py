@@ -21,6 +21,7 @@ from api.server import ApiServer, TcpAddress
 from api.settings import ApiSettings
 from orchestrator_raft.core.gtid import parse_mysql
 from orchestrator_raft.core.instance import (
+    Binlog,
     Channel,
     Facts,
     Flavor,
@@ -45,6 +46,7 @@ from orchestrator_raft.ports import Channel as NodeChannel
 START_TIMEOUT_S = 20.0
 NOW_MS = 1_795_402_800_000
 DB1, DB2, DB3 = (InstanceKey(f"db{number}.example", 3306) for number in (1, 2, 3))
+BINLOG = Binlog(enabled=True, format="ROW", logs_replica_updates=True)
 PRIMARY = Facts(
     key=DB1,
     flavor=Flavor.MYSQL,
@@ -53,16 +55,22 @@ PRIMARY = Facts(
     server_uuid="00000000-0000-0000-0000-000000000001",
     alias="one",
     executed=parse_mysql("00000000-0000-0000-0000-000000000001:1-5"),
-    semi_sync=SemiSync(available=True, source_enabled=True, wait_for_replica_count=1, source_clients=2),
-)
+    gtid_mode="ON",
+    binlog=BINLOG,
+    semi_sync=SemiSync(
+        available=True, source_enabled=True, source_active=True, after_sync=True, wait_without_replicas=True,
+        timeout_ms=86_400_000, wait_for_replica_count=1, source_clients=2,
+    ),
+)  # fmt: skip
 
 
 def replica(key: InstanceKey, lag_s: int = 0) -> Facts:
     running = ThreadState.RUNNING
     channel = Channel(source=DB1, receiver=running, applier=running, uses_gtid=True, lag_s=lag_s)
     return Facts(
-        key=key, flavor=Flavor.MYSQL, version="9.7.4", read_only=True, super_read_only=True, channels=(channel,)
-    )
+        key=key, flavor=Flavor.MYSQL, version="9.7.4", read_only=True, super_read_only=True, channels=(channel,),
+        gtid_mode="ON", binlog=BINLOG, executed=PRIMARY.executed, semi_sync=SemiSync(replica_enabled=True),
+    )  # fmt: skip
 
 
 FACTS = {DB1: PRIMARY, DB2: replica(DB2), DB3: replica(DB3, lag_s=3)}
@@ -103,11 +111,14 @@ RETURNED = replace(RECOVERY, id="r-8", number=8, kind="rejoin", cluster_id="c2",
     RECOVERY.subject, key=DB3, code="ServerReturned", cluster_alias="other"))  # fmt: skip
 
 
+CLUSTER = ClusterRecord(id="c1", primary=DB1, alias="shop", domain="shop.example", ackers=(DB2, DB3), caught_up=True)
+
+
 def healthy_state() -> State:
     return State(
         time_ms=NOW_MS,
         servers={key: ServerRecord(key=key, facts=facts, cluster_id="c1") for key, facts in FACTS.items()},
-        clusters={"c1": ClusterRecord(id="c1", primary=DB1, alias="shop", domain="shop.example")},
+        clusters={"c1": CLUSTER},
         recoveries={"r-7": RECOVERY, "r-8": RETURNED},
         audit=(AuditEntry(number=1, at_ms=NOW_MS, type="discover", message="found", key=DB2, by="alice"),),
         blocked=(
@@ -144,7 +155,7 @@ class Fleet:
         return Moment(
             state=self.state,
             topology=build(self.state.servers, self.state.clusters, observations, self.state.marks, NOW_MS),
-            policy=Policy(recover_primary=ClusterFilters(("*",))),
+            policy=Policy(recover_primary=ClusterFilters(("*",)), recovery_block_s=1.0),
             now_ms=NOW_MS,
             now_s=100.0,
         )

@@ -28,9 +28,22 @@ def rows(ran: Ran) -> list[list[str]]:
 
 def test_clusters(raftctl: Raftctl) -> None:
     assert [
-        ["CLUSTER", "ALIAS", "PRIMARY", "SERVERS", "DOMAIN"],
-        ["db1.example:3306", "shop", "db1.example:3306", "3", "shop.example"],
+        ["CLUSTER", "ALIAS", "PRIMARY", "SERVERS", "DOMAIN", "NO-LOSS", "FAILOVER"],
+        ["db1.example:3306", "shop", "db1.example:3306", "3", "shop.example", "yes", "yes"],
     ] == rows(raftctl("clusters"))
+
+
+def test_a_cluster_that_would_not_fail_over_says_why_before_its_primary_dies(raftctl: Raftctl, fleet: Fleet) -> None:
+    fleet.dead = frozenset(key for key in fleet.state.servers if key.hostname == "db3.example")
+    because = "possible ackers out of reach: db3.example:3306"
+    ran = raftctl("clusters")
+    assert ["no", "no"] == rows(ran)[1][-2:]
+    assert ran.out.splitlines()[2:] == [
+        f"shop: no-loss promise: no, because {because}",
+        f"shop: an automatic failover would be refused now: acknowledged writes might be lost: {because}",
+    ]
+    (warning,) = [row for row in rows(raftctl("problems")) if row[2] == "NoLossPromiseStructureWarning"]
+    assert because in warning
 
 
 def test_nothing_to_list_says_what_to_do(raftctl: Raftctl, fleet: Fleet) -> None:
@@ -319,7 +332,7 @@ def test_names_of_servers_cannot_steer_the_terminal(node: Node, fleet: Fleet) ->
     state = healthy_state()
     hostile = replace(state.clusters["c1"], alias="\x1b[31mred\x07[bold]x[/bold]")
     fleet.state = replace(state, clusters={"c1": hostile})
-    _, seen = on_terminal("--api", node.url, "clusters")
+    _, seen = on_terminal("--api", node.url, "clusters", columns=160)
     assert "?[31mred?[bold]x[/bold]" in seen
     assert "\x1b[31m" not in seen
 

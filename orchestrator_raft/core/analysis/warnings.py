@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from orchestrator_raft.core.analysis.errant import errant_gtids
 from orchestrator_raft.core.analysis.evidence import Evidence, names
 from orchestrator_raft.core.analysis.situation import Situation, uses_gtid
+from orchestrator_raft.core.candidates import promise_of, semi_sync_promises
 from orchestrator_raft.core.topology import Server
 
 SEMI_SYNC_TIMEOUT_LEAST_MS = 3_600_000
@@ -174,6 +175,14 @@ def _twice(name: str, identities: Iterable[tuple[Server, Hashable]]) -> Evidence
     return tuple(f"{name} {identity}: {names(servers)}" for identity, servers in shared.items()) or None
 
 
+def _no_loss_promise(s: Situation) -> Evidence | None:
+    """Semi-sync could promise, and does not: a possible acker is out of reach, a stranger acknowledges ..."""
+    if s.cluster is None or s.cluster.primary != s.key or not s.is_valid or not semi_sync_promises(s.facts).holds:
+        return None
+    promise = promise_of(s.topology, s.cluster.id)
+    return None if promise.holds else (promise.because,)
+
+
 STRUCTURE_WARNINGS: tuple[StructureWarning, ...] = (
     StructureWarning(
         "NoLoggingReplicasStructureWarning", "No replica has a binary log of what it replicates", _no_logging_replicas
@@ -225,6 +234,11 @@ STRUCTURE_WARNINGS: tuple[StructureWarning, ...] = (
         "ShortSemiSyncTimeoutStructureWarning",
         "The primary soon gives up waiting for replicas, and then commits alone",
         _short_semi_sync,
+    ),
+    StructureWarning(
+        "NoLossPromiseStructureWarning",
+        "A failover now may lose writes that clients were told are safe, or is refused for that",
+        _no_loss_promise,
     ),
     StructureWarning("DuplicateServerIdStructureWarning", "Servers of one cluster share a server_id", _duplicate_id),
     StructureWarning(
