@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from orchestrator_raft.core.errors import Unavailable
+from orchestrator_raft.core.errors import InvalidInput, Unavailable
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.machine import Context, Entered, Performed, advance
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.recovery.steps import Reprobe
+from orchestrator_raft.core.replicated import Result
 from orchestrator_raft.core.replicated.commands import FinishRecovery, RecordPhase, ResumeRecovery
 from orchestrator_raft.engine.executor import Executor
 from orchestrator_raft.engine.proposals import Proposals
@@ -53,6 +54,8 @@ class Supervisor:
         self._make_executor = make_executor
         self._on_ended = on_ended
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._unrecordable: set[str] = set()
+        """Recoveries whose next record no quorum can take: they wait for people, not in a loop."""
 
     def __repr__(self) -> str:
         return f"<Supervisor of term {self._term}: {len(self._running)} recoveries>"
@@ -64,7 +67,7 @@ class Supervisor:
             return
         for recovery in self._consensus.state.active_recoveries:
             task = self._running.get(recovery.id)
-            if task is None or task.done():
+            if (task is None or task.done()) and recovery.id not in self._unrecordable:
                 self._running[recovery.id] = self._tasks.start(f"recovery {recovery.id}", self._run(recovery.id))
 
     async def _run(self, recovery_id: str) -> None:
@@ -146,12 +149,24 @@ class Supervisor:
         moment = self._viewer.moment()
         return Context(recovery=recovery, topology=moment.topology, policy=moment.policy, now_ms=moment.now_ms)
 
+    async def _propose_cut_down(self, kind: type[RecordPhase | FinishRecovery], recovery: Recovery) -> Result:
+        """What was too large, with fewer words; if that is too large as well, it is not tried again in this term."""
+        try:
+            return await self._proposals.propose(kind, recovery=recovery)
+        except InvalidInput:
+            self._unrecordable.add(recovery.id)
+            raise
+
     async def _record(self, recovery: Recovery) -> Recovery:
         """Commit the recovery as it stands. The last record goes after the structure it led to (see records.py)."""
         if not recovery.is_active:
             await self._recorder.flush()
-        kind = RecordPhase if recovery.is_active else FinishRecovery
-        result = await self._proposals.propose(kind, recovery=recovery)
+        kind: type[RecordPhase | FinishRecovery] = RecordPhase if recovery.is_active else FinishRecovery
+        try:
+            result = await self._proposals.propose(kind, recovery=recovery)
+        except InvalidInput:
+            recovery = recovery.cut_down()
+            result = await self._propose_cut_down(kind, recovery)
         if not result.ok:
             raise Superseded(result.reason)
         return recovery

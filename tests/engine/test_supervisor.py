@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from orchestrator_raft.core.errors import AuthorityLost, Unavailable
+from orchestrator_raft.core.errors import AuthorityLost, InvalidInput, Unavailable
 from orchestrator_raft.core.instance import InstanceKey, ProbeResult, Unreachable, UnreachableKind
+from orchestrator_raft.core.recovery import model
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.replicated import Command, Result
 from orchestrator_raft.core.replicated.commands import (
@@ -242,6 +243,33 @@ async def test_the_structure_it_led_to_is_recorded_before_its_end(stage: Stage) 
         assert facts is not None and facts.source == successor
     promoted = seen[successor]
     assert promoted is not None and promoted.is_writable
+
+
+async def test_a_record_that_is_too_large_is_cut_down_once_and_not_tried_for_ever(stage: Stage) -> None:
+    seen = stage.bench.refuse(RecordPhase, InvalidInput("a command of 600,000 bytes is too large"))
+    for _ in range(3):
+        await stage.run()
+    assert len(seen) == 2
+    assert stage.record.phase == "begin"
+    assert [type(error) for _, error in stage.bench.failures] == [InvalidInput]
+    stage.bench.failures.clear()
+
+
+async def test_a_record_that_was_too_large_goes_on_with_fewer_words(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "SHORTENED_TEXT_MAX", 5)
+    commit = stage.bench.raft.commit
+
+    async def commit_small(command: Command) -> Result:
+        if isinstance(command, RecordPhase) and any(len(each.reason) > 5 for each in command.recovery.refused):
+            raise InvalidInput("a command of 600,000 bytes is too large")
+        return await commit(command)
+
+    stage.bench.raft.commit = commit_small  # type: ignore[method-assign]
+    recovery = await stage.run()
+    assert recovery.end is EndState.SUCCEEDED, recovery.errors
+    assert recovery.refused and all(len(each.reason) == 5 for each in recovery.refused)
 
 
 # -- another leader

@@ -22,10 +22,13 @@ from orchestrator_raft.core.candidates import Verdict, choose, possible_ackers, 
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.losses import (
+    CHOSEN,
     how_to_accept,
     is_loss_accepted,
     loss_risk,
     lost_transactions,
+    target_text,
+    too_long,
     with_risk,
 )
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
@@ -264,17 +267,20 @@ def chosen(context: Context, recovery: Recovery, failed: Server, verdict: Verdic
         )
         return give_up(context, recovery, text)
     best = context.topology.server(verdict.best)
+    target = target_text(verdict.target, (context.topology.server(key).fresh for key in verdict.compared))
+    if target is None:
+        return give_up(context, recovery, too_long(verdict.target))
     decided = replace(
         with_channel(recovery, best.facts),
         attempt=1,
         successor=verdict.best,
         catch_up_from=verdict.catch_up_from,
-        target_gtids=str(verdict.target) if verdict.target is not None else "",
+        target_gtids=target,
         followers=_followers(context, verdict),
         stale=tuple(sorted({*recovery.stale, failed.key})),
         lost_gtids=lost_transactions(recovery, failed, best, verdict),
     )
-    decided = decided.marked("chosen", context.now_ms, str(verdict.best))
+    decided = decided.marked(CHOSEN, context.now_ms, str(verdict.best))
     return decided.goto("catch_up" if verdict.catch_up_from else "promote", context.now_ms)
 
 

@@ -9,6 +9,7 @@ A replica with replication filters cannot give others what it has received, so i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -21,6 +22,8 @@ from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.topology import ClusterRecord, Server
 
 GTIDS_RECORDED_MAX = 8192
+TARGET_RECORDED_MAX = 65_536
+CHOSEN = "chosen"
 
 
 def as_found(recovery: Recovery, cluster: ClusterRecord, primary: Facts | None) -> Recovery:
@@ -101,7 +104,7 @@ def _ackers(context: Context) -> tuple[InstanceKey, ...]:
     recovery = context.recovery
     cluster = context.topology.clusters.get(recovery.cluster_id)
     ackers = possible_ackers(context.topology, cluster.record) if cluster is not None else recovery.subject.replicas
-    if not recovery.target_gtids:
+    if recovery.mark_time(CHOSEN) is None:
         return ackers
     return tuple(key for key in ackers if key in recovery.followers and key not in recovery.stale)
 
@@ -149,3 +152,28 @@ def recorded(gtids: GtidSet) -> str:
     """The set for a record: in full where that is possible, else as much of it as fits, and how much there is."""
     text = str(gtids)
     return text if len(text) <= GTIDS_RECORDED_MAX else gtids.describe(GTIDS_RECORDED_MAX)
+
+
+def target_text(target: GtidSet | None, compared: Iterable[Facts | None]) -> str | None:
+    """What has to be executed, for a record; None where it is too long even so.
+
+    A set that is too long is recorded without what every server that was compared has executed: none of them loses
+    that any more, so waiting for the rest, and looking for who holds the rest, is the same.
+    """
+    text = str(target) if target is not None else ""
+    if target is None or len(text) <= TARGET_RECORDED_MAX:
+        return text
+    text = str(without_common(target, compared))
+    return text if len(text) <= TARGET_RECORDED_MAX else None
+
+
+def without_common(target: GtidSet, compared: Iterable[Facts | None]) -> GtidSet:
+    """``target`` without what each of them has executed."""
+    executed = [facts.executed for facts in compared if facts is not None and facts.executed is not None]
+    return target.minus(reduce(lambda one, other: one.intersection(other), executed)) if executed else target
+
+
+def too_long(target: GtidSet | None) -> str:
+    """What is said where ``target_text`` has no answer."""
+    said = target.describe(200) if target is not None else "nothing"
+    return f"what has to be saved is in too many pieces to be recorded: {said}"

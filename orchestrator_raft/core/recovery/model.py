@@ -17,6 +17,7 @@ from orchestrator_raft.core.instance import ChannelOption, InstanceKey
 TIMELINE_MAX = 64
 ERRORS_MAX = 32
 TEXT_MAX = 500
+SHORTENED_TEXT_MAX = 60
 ENDING = "ending"
 PHASE = "phase"
 RESUMED = "resumed"
@@ -189,6 +190,17 @@ class Recovery:
         """In ``phase`` from now on; on the timeline, too, where that is another one."""
         here = self.marked(PHASE, now_ms, phase) if phase != self.phase else self
         return replace(here, phase=phase, phase_started_ms=now_ms)
+
+    def cut_down(self) -> Recovery:
+        """Without most of its words, for a record that would be too large: what it is and does stays."""
+        short = SHORTENED_TEXT_MAX
+        return replace(
+            self,
+            refused=tuple(RefusedServer(each.key, each.reason[:short]) for each in self.refused),
+            timeline=tuple(replace(mark, text=mark.text[:short]) for mark in self.timeline),
+            errors=tuple(error[:short] for error in self.errors),
+            lost_gtids=self.lost_gtids if len(self.lost_gtids) <= TEXT_MAX else f"{self.lost_gtids[:TEXT_MAX]} (cut)",
+        )
 
     def ended(self, end: EndState, now_ms: int, text: str = "") -> Recovery:
         return replace(self.marked(end.value, now_ms, text), end=end, finished_ms=now_ms)

@@ -20,6 +20,7 @@ from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.dead_primary import with_channel
 from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
+from orchestrator_raft.core.recovery.losses import target_text, too_long
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
 from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, hooks, promote_phase
@@ -160,7 +161,11 @@ def leave_demote(context: Context, outcomes: Outcomes) -> Recovery:
         return undo(
             recovery, now, f"{key} still took writes after it was made read-only: who has SUPER or READ_ONLY ADMIN?"
         )
-    demoted = replace(recovery, fenced=True, target_gtids=str(second.executed))
+    successor = context.topology.server(recovery.successor) if recovery.successor is not None else None
+    target = target_text(second.executed, (successor.fresh if successor is not None else None,))
+    if target is None:
+        return undo(recovery, now, too_long(second.executed))
+    demoted = replace(recovery, fenced=True, target_gtids=target)
     return demoted.marked("demoted", now, str(key)).goto("settle", now)
 
 

@@ -18,6 +18,7 @@ from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import LossPolicy
 from orchestrator_raft.core.recovery.ending import unsuccessful
+from orchestrator_raft.core.recovery.losses import target_text, too_long
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S
@@ -105,7 +106,8 @@ def leave_revoke(context: Context, outcomes: Outcomes) -> Recovery:
     if question:
         kept_closed = replace(recovery, attempt=1).with_errors((question,)).marked(KEPT_CLOSED, now, question)
         return kept_closed.goto("restore", now)
-    return _with_holder(context, recovery, outcomes).goto("undo", now)
+    found = _with_holder(context, recovery, outcomes)
+    return found.goto("restore" if found.mark_time(KEPT_CLOSED) is not None else "undo", now)
 
 
 def _began_ms(recovery: Recovery) -> int:
@@ -161,7 +163,12 @@ def _with_holder(context: Context, recovery: Recovery, outcomes: Outcomes) -> Re
     if not offers:
         return replace(recovery, attempt=1)
     _, holder, target = min(offers, key=lambda offer: offer[:2])
-    return replace(recovery, attempt=1, catch_up_from=holder, target_gtids=str(target))
+    read = succeeded(outcomes, Reprobe, recovery.subject.key)
+    text = target_text(target, (read.facts if read is not None else None,))
+    if text is None:
+        why = f"{recovery.subject.key} lacks transactions that {holder} has, and is kept read-only: {too_long(target)}"
+        return replace(recovery, attempt=1).with_errors((why,)).marked(KEPT_CLOSED, context.now_ms, why)
+    return replace(recovery, attempt=1, catch_up_from=holder, target_gtids=text)
 
 
 # -- undo
