@@ -11,17 +11,22 @@ import gzip
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
 from urllib.parse import unquote
 
+import structlog
 from aiohttp import hdrs, web
 
-from .exchange import TEXT, THREAD_FROM_BYTES, Answer, Ask
+from .events import Stream
+from .exchange import TEXT, THREAD_FROM_BYTES, Answer, Ask, Certificate
 from .front import Front
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 SERVER = "orchestrator-raft"
 GZIP_FROM_BYTES = 256
 BODY_TIMEOUT_S = 10.0
+WRITE_TIMEOUT_S = 30.0
 FRONT = web.AppKey("front", Front)
 
 
@@ -29,9 +34,14 @@ def create_app(front: Front) -> web.Application:
     """The application of one node."""
     app = web.Application(client_max_size=front.settings.body_bytes_max)
     app[FRONT] = front
+    app.on_shutdown.append(_end_streams)
     app.on_cleanup.append(_close_front)
     app.router.add_route(hdrs.METH_ANY, r"/{path:[\s\S]*}", _handle)
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    await app[FRONT].end_streams()
 
 
 async def _close_front(app: web.Application) -> None:
@@ -47,8 +57,31 @@ async def _handle(request: web.Request) -> web.StreamResponse:
         return await _response(request, _plain(413, "request body too large"), request_id)
     except TimeoutError:
         return await _response(request, _plain(408, "request body did not arrive in time"), request_id)
-    answer = await request.app[FRONT].answer(_ask(request, body, request_id))
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        answer = await request.app[FRONT].answer(_ask(request, body, request_id))
+    if isinstance(answer, Stream):
+        return await _streamed(request, answer, request_id)
     return await _response(request, answer, request_id)
+
+
+async def _streamed(request: web.Request, stream: Stream, request_id: str) -> web.StreamResponse:
+    """Write until the stream ends, or the client has taken nothing for too long."""
+    response = web.StreamResponse()
+    for name, value in (*stream.headers, ("X-Request-ID", request_id), (hdrs.SERVER, SERVER)):
+        response.headers[name] = value
+    response.content_type = stream.content_type
+    async with aclosing(stream.pieces) as pieces:
+        try:
+            await response.prepare(request)
+            async for piece in pieces:
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
+                    await response.write(piece)
+        except (ConnectionError, TimeoutError):
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            stream.on_end()
+    return response
 
 
 def _plain(status: int, text: str) -> Answer:
@@ -57,8 +90,22 @@ def _plain(status: int, text: str) -> Answer:
 
 def _request_id(request: web.Request) -> str:
     """The caller's id if it is a sane one, else a new one."""
+    return _given_id(request) or secrets.token_hex(12)
+
+
+def _given_id(request: web.Request) -> str:
     given = request.headers.get("X-Request-ID", "")
-    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(12)
+    return given if REQUEST_ID.fullmatch(given) else ""
+
+
+def _certificate(request: web.Request) -> Certificate | None:
+    """What is in the client's certificate, which TLS has verified against the authority."""
+    found: dict[str, Any] | None = request.get_extra_info("peercert")
+    if not found:
+        return None
+    parts = [(name, value) for each in found.get("subject", ()) for name, value in each]
+    units = tuple(value for name, value in parts if name == "organizationalUnitName")
+    return Certificate(next((value for name, value in parts if name == "commonName"), ""), units)
 
 
 def _ask(request: web.Request, body: bytes, request_id: str) -> Ask:
@@ -72,7 +119,17 @@ def _ask(request: web.Request, body: bytes, request_id: str) -> Ask:
         headers=headers,
         body=body,
         request_id=request_id,
+        repeatable=bool(_given_id(request)),
+        remote=_remote(request),
+        over_tls=request.get_extra_info("sslcontext") is not None,
+        certificate=_certificate(request),
     )
+
+
+def _remote(request: web.Request) -> str:
+    """The address of whoever connected; empty for a unix socket."""
+    peer = request.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
 def _text(raw: str) -> str:

@@ -26,6 +26,9 @@ class Dialect(Protocol):
     def arguments(self, match: Match, ask: Ask) -> dict[str, str]:
         """Raw arguments by parameter name. Raises InvalidInput."""
 
+    def wait_s(self, operation: Operation, ask: Ask) -> float:
+        """For how many seconds the end of a long operation is waited for. Raises InvalidInput."""
+
     async def reply(self, operation: Operation, reply: Reply, node: NodeStatus) -> Answer:
         """A reply of the service."""
 

@@ -12,6 +12,14 @@ THREAD_FROM_BYTES = 1 << 20
 Headers = tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What counts of a client certificate that TLS has verified."""
+
+    name: str
+    units: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
     """One request, decoded."""
@@ -24,6 +32,12 @@ class Ask:
     """All values of each header, names in lower case. Not forwarded."""
     body: bytes = b""
     request_id: str = ""
+    repeatable: bool = False
+    """The client chose the id itself, so the same id again means the same request."""
+    remote: str = ""
+    """IP address of whoever connected; empty for a unix socket. Not forwarded, like the next two."""
+    over_tls: bool = False
+    certificate: Certificate | None = None
 
     def header(self, name: str) -> str:
         """The first value of a header, or ''."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from orchestrator_raft.core.errors import OrchestratorError, Unavailable
 from orchestrator_raft.engine.service import Person
 from orchestrator_raft.operations import Operation
@@ -104,7 +106,9 @@ def serve(channel: Channel, answer: Serve) -> None:
     """Answer the requests that other nodes forward."""
 
     async def handle(_node_id: str, payload: bytes) -> bytes:
-        made = await answer(decode_ask(payload))
+        asked = decode_ask(payload)
+        with structlog.contextvars.bound_contextvars(request_id=asked.ask.request_id):
+            made = await answer(asked)
         if isinstance(made, Answer) and len(made.body) >= THREAD_FROM_BYTES:
             return await asyncio.to_thread(encode_answer, made)
         return encode_answer(made)

@@ -48,12 +48,13 @@ def encode_ask(ask: Ask, person: Person) -> bytes:
         "query": ask.query,
         "headers": {name: list(values) for name, values in ask.headers.items() if name in FORWARDED_HEADERS},
         "request_id": ask.request_id,
+        "repeatable": ask.repeatable,
         "person": {"name": person.name, "may_write": person.may_write},
     }
     return _frame(header, ask.body)
 
 
-FORWARDED_HEADERS = frozenset({"content-type", "host", "origin"})
+FORWARDED_HEADERS = frozenset({"content-type", "host", "prefer"})
 """All that the dialects look at; credentials stay where they were checked."""
 
 
@@ -74,6 +75,7 @@ def _forwarded(header: Mapping[str, Any], body: bytes) -> Forwarded:
         headers={str(name): tuple(map(str, values)) for name, values in header["headers"].items()},
         body=body,
         request_id=str(header["request_id"]),
+        repeatable=header["repeatable"] is True,
     )
     person = header["person"]
     return Forwarded(ask, Person(str(person["name"]), may_write=person["may_write"] is True))
@@ -82,13 +84,13 @@ def _forwarded(header: Mapping[str, Any], body: bytes) -> Forwarded:
 def encode_answer(answer: Answer | NotLeading) -> bytes:
     if isinstance(answer, NotLeading):
         return _frame({"version": VERSION, "not_leading": answer.reason}, b"")
-    compress = len(answer.body) >= COMPRESS_FROM_BYTES
+    compress = not answer.is_gzipped and len(answer.body) >= COMPRESS_FROM_BYTES
     header = {
         "version": VERSION,
         "status": answer.status,
         "content_type": answer.content_type,
         "headers": answer.headers,
-        "gzip": compress,
+        "gzip": compress or answer.is_gzipped,
     }
     return _frame(header, gzip.compress(answer.body, compresslevel=1, mtime=0) if compress else answer.body)
 

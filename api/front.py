@@ -1,14 +1,16 @@
 """``Front``: from a request to an answer, whoever carries either.
 
-The order is the same for every path: who asks (401), which operation (404, 405), may they (Unauthorized), where does
-it run: here, or on the leader. Errors of ``core.errors`` are shown in the words of the dialect; anything else is a
-defect of ours, which is reported through ``on_error`` with the request's id and answered without details.
+The order is the same for every path: who asks (401), which operation (404, 405), may they (Unauthorized), does a page
+of another site make them (403), where does it run: here, or on the leader. Errors of ``core.errors`` are shown in the
+words of the dialect; anything else is a defect of ours, which is reported through ``on_error`` with the request's id
+and answered without details.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 
 from orchestrator_raft.core.errors import OrchestratorError, Unavailable
 from orchestrator_raft.engine.service import Call, Person, Service, is_bound, typed_arguments
@@ -16,24 +18,27 @@ from orchestrator_raft.operations import Operation, Where
 from orchestrator_raft.ports import Channel
 from orchestrator_raft.tasks import Tasks
 
-from . import access, forwarding
+from . import access, events, forwarding, health, openapi, tokens
 from .access import Admitted, Forbidden
 from .compat.dialect import CompatibleDialect
 from .dialect import Dialect
-from .exchange import TEXT, Answer, Ask, Headers
+from .events import Events, Stream
+from .exchange import Answer, Ask, Headers
 from .frames import Forwarded, NotLeading
+from .gate import Gate, OnError
 from .native.dialect import NativeDialect
 from .node import NodeStatus, NodeView
+from .repeats import Repeats, intention
 from .routing import Match, Router, native_root, routes
-from .settings import ApiSettings, AuthenticationMethod
+from .settings import ApiSettings
 
-OnError = Callable[[str, str, BaseException], None]
-"""Hears of defects: request id, method and path, the exception."""
+log = logging.getLogger("orchestrator_raft.api")
 AUTHORITY_WAIT_S = 2.0
 LOOK_AGAIN_S = 0.02
-GROUPS_TIMEOUT_S = 2.0
 NODE_ANSWERED = frozenset({"routed-leader-check"})
 """Operations of the leader that the node's own status answers."""
+Raw = Mapping[str, str]
+Own = Callable[[Ask, Raw], Answer | Stream]
 
 
 class Front:
@@ -42,28 +47,36 @@ class Front:
     def __init__(
         self, settings: ApiSettings, service: Service, node: NodeView, channel: Channel, *, on_error: OnError
     ) -> None:
-        access.check(settings)
         self._settings = settings
         self._service = service
         self._node = node
+        self._gate = Gate(settings, service, on_error)
         self._forwarder = forwarding.Forwarder(channel, node)
         self._on_error = on_error
         self._writes = Tasks("forwarded writes", lambda name, error: on_error("", name, error))
+        self._events = Events(service, lambda name, error: on_error("", name, error))
+        self._repeats = Repeats(service, lambda request_id, error: on_error(request_id, "keep an answer", error))
         self._router = Router(routes(settings))
+        self._pages = openapi.Pages(settings, self._router.routes)
         self._compatible: Dialect = CompatibleDialect(settings.message_identity)
-        self._native: Dialect = NativeDialect()
+        self._native: Dialect = NativeDialect(settings.url_prefix)
         self._native_root = native_root(settings)
+        self._own: dict[str, Own] = {
+            **{name: self._check_of(name) for name in health.CHECKS},
+            "events": self._open_stream,
+            "openapi": lambda _ask, _raw: self._pages.specification,
+            "api-page": lambda _ask, _raw: self._pages.page,
+        }
 
     @property
     def settings(self) -> ApiSettings:
         return self._settings
 
-    async def answer(self, ask: Ask) -> Answer:
+    async def answer(self, ask: Ask) -> Answer | Stream:
         """The answer to a client. Never raises but for cancellation."""
-        admitted = await self._admit(ask)
-        if admitted is None:
-            refused = Answer(status=401, body=access.NOT_ADMITTED, content_type=TEXT, headers=(access.CHALLENGE,))
-            return self._signed(refused)
+        admitted = await self._gate.admit(ask)
+        if isinstance(admitted, Answer):
+            return self._signed(admitted)
         return await self._answer(ask, admitted, forwarded=False)
 
     async def answer_forwarded(self, forwarded: Forwarded) -> Answer | NotLeading:
@@ -75,37 +88,31 @@ class Front:
         if not ready:
             return NotLeading(f"node {self._node.status().node_id} does not lead")
         person = Person(forwarded.person.name, forwarded.person.may_write and not self._settings.read_only)
-        answering = self._answer(forwarded.ask, Admitted(person), forwarded=True)
+        answering = self._answered(forwarded.ask, Admitted(person))
         if not self._is_write(forwarded.ask):
             return await answering
         return await asyncio.shield(self._writes.start(f"forwarded {forwarded.ask.path}", answering))
 
+    async def _answered(self, ask: Ask, admitted: Admitted) -> Answer:
+        answer = await self._answer(ask, admitted, forwarded=True)
+        if isinstance(answer, Stream):
+            raise AssertionError("a stream is made by the node that is asked for it")
+        return answer
+
+    async def end_streams(self) -> None:
+        """End what would go on for ever, so that the web server can stop."""
+        await self._events.close()
+
     async def close(self) -> None:
-        """End the forwarded writes that are still under way."""
+        """End the streams and the forwarded writes that are still under way."""
+        await self._events.close()
         await self._writes.close()
 
     def _is_write(self, ask: Ask) -> bool:
         routes = [match.route for match in self._router.match(ask.path)]
         return any(route.operation.writes and ask.method in route.methods for route in routes)
 
-    async def _admit(self, ask: Ask) -> Admitted | None:
-        groups: frozenset[str] = frozenset()
-        settings = self._settings
-        if settings.authentication is AuthenticationMethod.PROXY and settings.power_groups:
-            user = access.proxy_user(settings, ask.headers)
-            groups = await self._groups(user, ask) if user else groups
-        return access.admit(settings, ask.headers, groups)
-
-    async def _groups(self, user: str, ask: Ask) -> frozenset[str]:
-        """Groups as the system knows them; none when its directory does not answer in time."""
-        try:
-            async with asyncio.timeout(GROUPS_TIMEOUT_S):
-                return await asyncio.to_thread(access.unix_groups, user)
-        except (TimeoutError, OSError) as error:
-            self._on_error(ask.request_id, f"Unix groups of {user}", error)
-            return frozenset()
-
-    async def _answer(self, ask: Ask, admitted: Admitted, *, forwarded: bool) -> Answer:
+    async def _answer(self, ask: Ask, admitted: Admitted, *, forwarded: bool) -> Answer | Stream:
         dialect = self._native if ask.path.startswith(self._native_root) else self._compatible
         matches = self._router.match(ask.path)
         if not matches:
@@ -125,24 +132,80 @@ class Front:
 
     async def _carry_out(
         self, ask: Ask, match: Match, dialect: Dialect, admitted: Admitted, *, forwarded: bool
-    ) -> Answer:
+    ) -> Answer | Stream:
         operation = match.route.operation
-        if operation.writes and not admitted.person.may_write:
-            raise Forbidden(admitted.why_not_write)
+        if operation.writes and not operation.admits:
+            self._check_write(ask, match, admitted, forwarded=forwarded)
         raw = dialect.arguments(match, ask)
+        own = self._own.get(operation.name)
+        if own is not None:
+            answer = own(ask, raw)
+            return answer if isinstance(answer, Stream) else self._signed(answer)
         if operation.where is Where.HERE and not is_bound(operation):
             return self._signed(dialect.node_answer(operation, raw, self._node.status(), ask))
-        arguments = typed_arguments(operation, raw)
+        typed_arguments(operation, raw)
         if not forwarded and operation.where is Where.LEADER:
-            answer = await self._elsewhere(ask, admitted.person, operation)
-            if answer is not None:
-                return answer.with_headers((("X-Via-Node-ID", self._node.status().node_id),))
+            elsewhere = await self._elsewhere(ask, admitted.person, operation)
+            if elsewhere is not None:
+                return elsewhere.with_headers((("X-Via-Node-ID", self._node.status().node_id),))
         if operation.name in NODE_ANSWERED:
             return self._signed(dialect.node_answer(operation, raw, self._node.status(), ask))
-        call = Call(operation=operation, arguments=arguments, person=admitted.person, request_id=ask.request_id)
+        return await self._once(ask, match, dialect, admitted.person, raw)
+
+    def _check_write(self, ask: Ask, match: Match, admitted: Admitted, *, forwarded: bool) -> None:
+        """Raises Forbidden. Where a page comes from and how it asks was looked at by the node that was asked."""
+        if not admitted.person.may_write:
+            raise Forbidden(admitted.why_not_write)
+        if not forwarded:
+            access.check_site(ask)
+            if not match.route.is_native:
+                access.check_get(self._settings, ask)
+
+    async def _once(self, ask: Ask, match: Match, dialect: Dialect, person: Person, raw: Raw) -> Answer:
+        """Here, now; or the answer that this very request has had before."""
+        wanted = intention(ask, match, raw, person)
+        operation = match.route.operation
+        call = Call(
+            operation=operation, arguments=typed_arguments(operation, raw), person=person, request_id=ask.request_id,
+            intention=wanted.name if wanted is not None else "", wait_s=dialect.wait_s(operation, ask),
+        )  # fmt: skip
+
+        async def perform() -> Answer:
+            return await self._perform(ask, match, dialect, call)
+
+        if wanted is None:
+            return await perform()
+
+        def show(error: OrchestratorError) -> Answer:
+            return self._signed(dialect.failure(error))
+
+        return await self._repeats.once(wanted, ask, person, perform, show)
+
+    async def _perform(self, ask: Ask, match: Match, dialect: Dialect, call: Call) -> Answer:
+        operation = call.operation
+        if operation.writes:
+            log.info("%s asks for %s: %s", call.person.name or "somebody", operation.name, ask.path)
         reply = await self._service.call(call)
+        if operation.name == tokens.OPERATION and not match.route.is_native:
+            return self._signed(tokens.taken(str(reply.value), self._settings, ask))
         status = self._node.status()
         return self._signed(await dialect.reply(operation, reply, status), status)
+
+    def _check_of(self, name: str) -> Own:
+        return lambda _ask, raw: health.answer(name, self._health_scene(), raw)
+
+    def _health_scene(self) -> health.Scene:
+        sight = self._service.sight
+        return health.Scene(
+            node=self._node.status(), state=self._service.state, seen=sight.newest, seen_age_s=sight.age_s,
+            without_quorum_s=sight.without_quorum_s, settings=self._settings,
+            lag_reasonable_s=self._service.lag_reasonable_s,
+        )  # fmt: skip
+
+    def _open_stream(self, ask: Ask, raw: Raw) -> Answer | Stream:
+        if ask.method == "HEAD":
+            return Answer(status=200, body=b"", content_type=events.CONTENT_TYPE)
+        return self._events.open(ask, raw.get("cluster", ""), raw.get("lastEventId", ""))
 
     async def _elsewhere(self, ask: Ask, person: Person, operation: Operation) -> Answer | None:
         """The leader's answer where another node leads; None where this node has to answer."""

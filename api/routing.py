@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 from orchestrator_raft.operations import OPERATIONS, Operation
 
+from . import health
 from .settings import DEFAULT_STATUS_PATH, ApiSettings
 
 PARAMETER = re.compile(r"[^/#?]+")
 ADDRESS_PAIRS = {("host", "port"): "server", ("targetHost", "targetPort"): "target"}
 NAMES = {"hint": "cluster"}
 STATUS_TEMPLATE = "status"
+OPTIONS_OF = {name: ("OPTIONS",) for name in health.CHECKS}
+"""What load balancers ask by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,10 @@ def routes(settings: ApiSettings) -> Iterator[Route]:
             if template == STATUS_TEMPLATE and settings.status_path != DEFAULT_STATUS_PATH:
                 segments = _segments(settings.status_path) or ("",)
             yield Route(operation, False, methods, segments)
+        for template in operation.root:
+            yield Route(
+                operation, False, (*methods, *OPTIONS_OF.get(operation.name, ())), (*prefix, *_segments(template))
+            )
         if operation.native:
             method, _, path = operation.native.partition(" ")
             methods = ("GET", "HEAD") if method == "GET" else (method,)

@@ -64,6 +64,10 @@ class Operation:
     """Method and path below ``/api/v2``."""
     takes_long: bool = False
     """It may run for minutes: no ordinary request deadline."""
+    root: tuple[str, ...] = ()
+    """Paths that are not below ``/api/``."""
+    admits: bool = False
+    """It writes, and what authorises is in its own argument."""
 
     def parameter(self, name: str) -> Parameter:
         return next(parameter for parameter in self.parameters if parameter.name == name)
@@ -147,6 +151,31 @@ NODE_ROWS: tuple[Operation, ...] = (
          parameters=(Parameter(name="token", help="token"), Parameter(name="bind", help="RaftBind"),
                      Parameter(name="advertise", help="RaftAdvertise"))),
     _here("headers", "The request's headers, as received", "headers"),
+)  # fmt: skip
+
+SERVER_TEXT = Parameter(name="server", required=False, help="host:port; is it this one")
+CHECK_CLUSTER = Parameter(name="cluster", help="cluster id, exact alias, or host:port of a member")
+OWN_ROWS: tuple[Operation, ...] = (
+    _here("health-live", "200 as long as this process answers", root=("health/live",)),
+    _here("health-ready", "200 where a leader is known and nothing is wrong with this node", root=("health/ready",)),
+    _here("health-leader", "200 on the node that holds authority, else 503", root=("health/leader",)),
+    _here("health-primary", "200 where the server is the primary of the cluster; without one, where there is a primary",
+          root=("health/cluster/{cluster}/primary",), parameters=(CHECK_CLUSTER, SERVER_TEXT)),
+    _here("health-replica", "200 where the server replicates with little lag; without one, where any does",
+          root=("health/cluster/{cluster}/replica",),
+          parameters=(CHECK_CLUSTER, SERVER_TEXT,
+                      Parameter(name="lag", kind=Kind.NUMBER, required=False, help="seconds that are little enough"))),
+    _here("events", "What happens, as it happens: server-sent events, resumed by Last-Event-ID", native="GET /events",
+          parameters=(Parameter(name="cluster", required=False, help="only of this cluster: id, alias or member"),
+                      Parameter(name="lastEventId", kind=Kind.NUMBER, required=False, help="as the header"))),
+    _here("openapi", "This API as OpenAPI 3.1", native="GET /openapi.json"),
+    _here("api-page", "This API as a page to read", native="GET /docs"),
+    _act("access-token", "Make an access token for somebody (AuthenticationMethod token)", where=Where.HERE,
+         native="POST /access-tokens",
+         parameters=(Parameter(name="owner", required=False, help="for the audit trail; you, if left out"),)),
+    _act("use-access-token", "Take an access token into use, once, within its time", where=Where.HERE, admits=True,
+         root=("web/access-token",), native="POST /access-tokens/use",
+         parameters=(Parameter(name="publicToken", help="what raftctl access-token printed"),)),
 )  # fmt: skip
 
 READ_ROWS: tuple[Operation, ...] = (
@@ -270,5 +299,5 @@ WRITE_ROWS: tuple[Operation, ...] = (
          native="POST /recoveries/enable"),
 )  # fmt: skip
 
-OPERATIONS: tuple[Operation, ...] = (*NODE_ROWS, *READ_ROWS, *WRITE_ROWS)
+OPERATIONS: tuple[Operation, ...] = (*NODE_ROWS, *OWN_ROWS, *READ_ROWS, *WRITE_ROWS)
 OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}

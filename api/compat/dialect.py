@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from orchestrator_raft.core.errors import OrchestratorError
 from orchestrator_raft.core.instance import UnreachableKind
-from orchestrator_raft.engine.service import NotKnown, NotReached, Reply
+from orchestrator_raft.engine.service import WAIT_S, NotKnown, NotReached, Reply
 from orchestrator_raft.operations import Operation
 
+from ..access import Forbidden, ForbiddenHere
 from ..dialect import Raw, require_comment
 from ..exchange import TEXT, Answer, Ask
 from ..node import NodeStatus
@@ -43,6 +44,10 @@ class CompatibleDialect:
         require_comment(operation, raw)
         return raw
 
+    def wait_s(self, operation: Operation, ask: Ask) -> float:
+        """As long as it takes, which clients expect."""
+        return WAIT_S
+
     async def reply(self, operation: Operation, reply: Reply, node: NodeStatus) -> Answer:
         return Answer(status=200, body=await body_of(operation, reply, node, self._identity))
 
@@ -55,13 +60,13 @@ class CompatibleDialect:
         return Answer(status=said.status, body=body)
 
     def failure(self, error: OrchestratorError) -> Answer:
-        return self._error(_worded(error))
+        return self._error(_worded(error), status=403 if isinstance(error, ForbiddenHere) else 500)
 
     def broken(self, request_id: str) -> Answer:
         return self._error(f"Internal error: the log has it under request {request_id}")
 
-    def _error(self, message: str) -> Answer:
-        return Answer(status=500, body=envelope("ERROR", self._identity + message))
+    def _error(self, message: str, *, status: int = 500) -> Answer:
+        return Answer(status=status, body=envelope("ERROR", self._identity + message))
 
     def not_found(self) -> Answer:
         return Answer(status=404, body=NOT_FOUND, content_type=TEXT, headers=NO_SNIFFING)
@@ -73,7 +78,7 @@ class CompatibleDialect:
 
 def _worded(error: OrchestratorError) -> str:
     """The error's text, with the words that clients look for where a name or a server was not found."""
-    if isinstance(error, NotKnown):
+    if isinstance(error, NotKnown | Forbidden):
         return error.peers
     text = str(error)
     words = GO_WORDS.get(error.unreachable.kind, "") if isinstance(error, NotReached) else ""

@@ -10,7 +10,7 @@ import orjson
 
 from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Refused, ServerError, Unavailable
 from orchestrator_raft.core.topology import Cluster
-from orchestrator_raft.engine.service import Reply
+from orchestrator_raft.engine.service import WAIT_S, Reply
 from orchestrator_raft.operations import Operation
 
 from ..access import Forbidden
@@ -19,6 +19,7 @@ from ..compat.shown import Scene
 from ..dialect import Raw, require_comment
 from ..exchange import Answer, Ask
 from ..node import NodeStatus
+from ..repeats import LOCATION, OtherParameters
 from ..routing import Match
 from .values import Json, document, plain
 
@@ -26,16 +27,21 @@ PROBLEM = "application/problem+json"
 SLICE = 25
 STATUSES: tuple[tuple[type[OrchestratorError], int, str], ...] = (
     (Forbidden, 403, "Forbidden"),
+    (OtherParameters, 422, "Request id used before"),
     (InvalidInput, 400, "Invalid input"),
     (Refused, 409, "Refused"),
     (ServerError, 502, "A database server failed"),
     (Unavailable, 503, "Unavailable"),
 )
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])", re.IGNORECASE)
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class NativeDialect:
     """The API of ``/api/v2``."""
+
+    def __init__(self, url_prefix: str = "") -> None:
+        self._root = f"{url_prefix}/api/v2"
 
     def arguments(self, match: Match, ask: Ask) -> dict[str, str]:
         """Parameters of the path, and the others from the query (GET) or the JSON body; unknown ones are an error."""
@@ -43,7 +49,6 @@ class NativeDialect:
         if ask.method in ("GET", "HEAD"):
             given: Mapping[str, str] = ask.query_values
         else:
-            _require_same_origin(ask)
             given = _body(ask)
         by_name = {_snake(each.name): each.name for each in operation.parameters if each.name not in match.parameters}
         unknown = sorted(set(given) - set(by_name))
@@ -54,8 +59,19 @@ class NativeDialect:
         require_comment(operation, raw)
         return raw
 
+    def wait_s(self, operation: Operation, ask: Ask) -> float:
+        """A long operation is answered at once, or after at most ``Prefer: wait=SECONDS`` (RFC 7240)."""
+        if not operation.takes_long:
+            return WAIT_S
+        found = _WAIT.search(ask.header("prefer"))
+        return min(float(found[1]), WAIT_S) if found is not None else 0.0
+
     async def reply(self, operation: Operation, reply: Reply, node: NodeStatus) -> Answer:
         value = await self._value(operation, reply, node)
+        if reply.under_way:
+            followed = f"{self._root}/recoveries/{reply.under_way}"
+            answer = _json({"message": reply.message, "follow": followed, "result": value}, status=202)
+            return answer.with_headers(((LOCATION, followed), ("Retry-After", "1")))
         if operation.writes:
             return _json({"message": reply.message, "result": value})
         return _json(value)
@@ -106,13 +122,6 @@ def _json(value: Json, *, status: int = 200) -> Answer:
 
 def _snake(name: str) -> str:
     return _CAPITAL.sub("_", name).lower()
-
-
-def _require_same_origin(ask: Ask) -> None:
-    """A browser says where a write comes from: another site's page must not act with the credentials it holds."""
-    origin = ask.header("origin")
-    if origin and origin.partition("://")[2] != ask.header("host"):
-        raise Forbidden(f"a page of {origin} may not act here")
 
 
 def _body(ask: Ask) -> dict[str, str]:

@@ -91,7 +91,8 @@ def http_uri(settings: Settings) -> str:
         return settings.http_advertise
     host = settings.raft_advertise_address.host or "127.0.0.1"
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{settings.listen.port}"
+    scheme = "https" if settings.use_ssl and not settings.listen_socket else "http"
+    return f"{scheme}://{shown}:{settings.listen.port}"
 
 
 async def keep_registered(node: Node, consensus: RaftConsensus, settings: Settings, clock: Clock) -> None:

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from api.settings import ApiSettings, AuthenticationMethod
+from api.tls import TlsFiles
 from orchestrator_raft.config import Settings
 from orchestrator_raft.core.policy import ClusterFilters, HostFilters, LossPolicy, Policy
 from orchestrator_raft.engine.leadership import EngineSettings
@@ -13,7 +14,8 @@ from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.flavors.base import Detection
 from orchestrator_raft.hooks.commands import HookSettings
 from orchestrator_raft.mysql import MysqlSettings, TlsMode
-from orchestrator_raft.raft.settings import RaftSettings, TlsFiles
+from orchestrator_raft.raft.settings import RaftSettings
+from orchestrator_raft.raft.settings import TlsFiles as RaftTlsFiles
 
 HOOK_LISTS = {
     "OnFailureDetectionProcesses": "on_failure_detection_processes",
@@ -95,6 +97,8 @@ def engine_of(settings: Settings) -> EngineSettings:
         witness_timeout_s=settings.witness_timeout_s,
         credentials_query=settings.replication_credentials_query.get_secret_value(),
         seeds=settings.discovery_seed_keys,
+        token_use_s=settings.access_token_use_expiry_seconds,
+        token_valid_s=settings.access_token_expiry_minutes * 60,
     )
 
 
@@ -141,11 +145,11 @@ def raft_of(settings: Settings) -> RaftSettings:
     )
 
 
-def tls_files_of(settings: Settings) -> TlsFiles | None:
+def tls_files_of(settings: Settings) -> RaftTlsFiles | None:
     """The certificates between nodes; the model has seen to it that all three are set, or none."""
     if not settings.raft_ssl_cert_file:
         return None
-    return TlsFiles(
+    return RaftTlsFiles(
         certificate=Path(settings.raft_ssl_cert_file),
         key=Path(settings.raft_ssl_private_key_file),
         authority=Path(settings.raft_ssl_ca_file),
@@ -161,10 +165,29 @@ def api_of(settings: Settings) -> ApiSettings:
         user=settings.http_auth_user,
         password=settings.http_auth_password.get_secret_value(),
         user_header=settings.auth_user_header,
+        trusted_proxies=tuple(settings.auth_trusted_proxies),
         power_users=tuple(settings.power_auth_users),
         power_groups=tuple(settings.power_auth_groups),
+        token_valid_s=settings.access_token_expiry_minutes * 60,
         read_only=settings.read_only,
+        writes_by_get=settings.allow_writes_by_get,
+        client_certificates=settings.use_mutual_tls and not settings.listen_socket,
+        client_units=tuple(settings.ssl_valid_ous),
+        status_needs_certificate=settings.status_ou_verify,
         message_identity=message_identity(settings),
+        fails_without_quorum=settings.no_quorum_health == "fail",
+        no_quorum_after_s=float(settings.no_quorum_health_seconds),
+    )
+
+
+def https_of(settings: Settings) -> TlsFiles | None:
+    """The certificate of HTTPS; None for plain HTTP. A unix socket has none."""
+    if not settings.use_ssl or settings.listen_socket:
+        return None
+    return TlsFiles(
+        certificate=Path(settings.ssl_cert_file),
+        key=Path(settings.ssl_private_key_file),
+        authority=Path(settings.ssl_ca_file) if settings.use_mutual_tls else None,
     )
 
 

@@ -18,13 +18,14 @@ import uvloop
 from api.app import create_app
 from api.front import Front, serve_forwarded
 from api.server import ApiServer, Listen, TcpAddress, UnixSocket
+from api.tls import ServerTls
 from orchestrator_raft import __version__
 from orchestrator_raft.app.consensus import Node, NodeAdmin, RaftConsensus, ReplicatedMachine, codec
 from orchestrator_raft.app.identity import ThisNode, http_uri, keep_registered
-from orchestrator_raft.app.plain import api_of, detection_of, engine_of, hooks_of, mysql_of, raft_of
+from orchestrator_raft.app.plain import api_of, detection_of, engine_of, hooks_of, https_of, mysql_of, raft_of
 from orchestrator_raft.app.recover import report_recovery
 from orchestrator_raft.config import Loaded, Settings
-from orchestrator_raft.core.errors import OrchestratorError, Unavailable
+from orchestrator_raft.core.errors import OrchestratorError, StartupError, Unavailable
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.replicated.commands import RecordAudit
 from orchestrator_raft.engine.clock import SystemClock
@@ -105,12 +106,28 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     service = Service(outside, engine_settings, engine, NodeAdmin(node, is_enabled=settings.raft_enabled))
     front = Front(api_of(settings), service, ThisNode(node, settings, clock), node.channel, on_error=_defect)
     serve_forwarded(node.channel, front)
-    server = ApiServer(create_app(front), _listen(settings))
+    files = https_of(settings)
+    tls = ServerTls(files) if files is not None else None
+    server = ApiServer(create_app(front), _listen(settings), tls=tls.context if tls is not None else None)
     await server.start()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _read_again, tls)
     stack.push_async_callback(server.stop)
     tasks.start("report recovery", report_recovery(node, Proposals(consensus, clock)))
     tasks.start("register", keep_registered(node, consensus, settings, clock))
     return node
+
+
+def _read_again(tls: ServerTls | None) -> None:
+    """SIGHUP: what can be read anew without a restart."""
+    if tls is None:
+        log.info("SIGHUP: there is no HTTPS certificate to read again; other settings need a restart")
+        return
+    try:
+        tls.reload()
+    except StartupError as error:
+        log.error("SIGHUP: the HTTPS certificate that was read before stays in use", cause=str(error))
+    else:
+        log.info("SIGHUP: the HTTPS certificate was read again and is used from the next connection on")
 
 
 async def _hand_over(node: Node) -> None:

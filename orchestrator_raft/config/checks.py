@@ -89,6 +89,47 @@ RULES = (
         warning,
     ),
     Rule(
+        ("AuthenticationMethod", "HTTPAuthUser", "HTTPAuthPassword"),
+        lambda s: (
+            s.authentication_method == "token" and not (s.http_auth_user and s.http_auth_password.get_secret_value())
+        ),
+        "nobody can make the first access token: set a user and a password, with which raftctl access-token does",
+        warning,
+    ),
+    Rule(
+        ("AuthenticationMethod", "AuthTrustedProxies"),
+        lambda s: s.authentication_method == "proxy" and not s.auth_trusted_proxies and not s.listen_socket,
+        "the method proxy without a proxy that is believed lets nobody write: list its address",
+        warning,
+    ),
+    Rule(
+        ("AuthenticationMethod",),
+        lambda s: s.authentication_method == "oauth",
+        "the method oauth lets everybody read and nobody write, as with orchestrator: use another one",
+        warning,
+    ),
+    Rule(
+        ("UseSSL", "SSLCertFile", "SSLPrivateKeyFile"),
+        lambda s: s.use_ssl and not s.listen_socket and not (s.ssl_cert_file and s.ssl_private_key_file),
+        "HTTPS needs a certificate and its key: set SSLCertFile and SSLPrivateKeyFile",
+    ),
+    Rule(
+        ("UseSSL", "UseMutualTLS"),
+        lambda s: s.use_mutual_tls and not s.use_ssl and not s.listen_socket,
+        "client certificates need HTTPS: set UseSSL",
+    ),
+    Rule(
+        ("UseMutualTLS", "SSLCAFile"),
+        lambda s: s.use_mutual_tls and not s.listen_socket and not s.ssl_ca_file,
+        "client certificates need an authority that is believed: set SSLCAFile",
+    ),
+    Rule(
+        ("ListenSocket", "UseSSL"),
+        lambda s: bool(s.listen_socket) and s.use_ssl,
+        "a unix socket has no TLS: HTTPS is not served",
+        warning,
+    ),
+    Rule(
         ("MySQLTopologyUser",),
         lambda s: not s.mysql_topology_user,
         "is empty: database servers will refuse this node; set it or MySQLTopologyCredentialsConfigFile",

@@ -16,19 +16,21 @@ from pydantic.fields import FieldInfo
 from orchestrator_raft.config.findings import without_credentials
 from orchestrator_raft.config.repair import Hooks, Raft, RaftTls, Recovery, Speed
 from orchestrator_raft.config.servers import Classification, Discovery, Lag, ServerAccess
-from orchestrator_raft.config.service import Access, Group, Publication, Service
+from orchestrator_raft.config.service import Access, AccessGuards, Group, Publication, Service
 from orchestrator_raft.config.values import Address, parse_address
 from orchestrator_raft.core.instance import InstanceKey, parse_key
 
 MASK = "********"
 GROUPS: tuple[type[Group], ...] = (
-    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, Publication,
+    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, AccessGuards,
+    Publication,
 )  # fmt: skip
 
 
 class Settings(
-    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, Publication
-):
+    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, AccessGuards,
+    Publication,
+):  # fmt: skip
     """Every key that is used or will be, checked one by one. Rules between keys are in ``checks``."""
 
     @property

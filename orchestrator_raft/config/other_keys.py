@@ -139,6 +139,12 @@ UNUSED = (
         (("OAuthClientId", TEXT, ""), ("OAuthClientSecret", TEXT, ""), ("OAuthScopes", TEXTS, None)),
     ),
     Unused(
+        "Access to the API, and its TLS",
+        "nodes forward requests over their own connections, whose certificates are always verified",
+        (("SSLSkipVerify", FLAG, False),),
+        quiet=True,
+    ),
+    Unused(
         "Metrics and key-value stores",
         "metrics are served for Prometheus and not pushed to Graphite",
         (
@@ -189,17 +195,6 @@ UNUSED = (
 )
 
 NOT_YET = (
-    NotYet(
-        "there are no access tokens: AuthenticationMethod token lets nobody write",
-        ("AccessTokenUseExpirySeconds", "AccessTokenExpiryMinutes"),
-    ),
-    NotYet(
-        "HTTP is served without TLS; put a proxy that speaks TLS before it",
-        (
-            "UseSSL", "UseMutualTLS", "SSLSkipVerify", "SSLPrivateKeyFile", "SSLCertFile", "SSLCAFile", "SSLValidOUs",
-            "StatusOUVerify",
-        ),
-    ),
     NotYet("there is no web page", ("WebMessage", "RemoveTextFromHostnameDisplay")),
     NotYet(
         "nothing is published to key-value stores; use the hooks",

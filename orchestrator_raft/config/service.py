@@ -8,7 +8,15 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from orchestrator_raft.config.keys import key
-from orchestrator_raft.config.values import AdvertisedUrl, AuthenticationMethod, FolderPrefix, ListenText, UrlPrefix
+from orchestrator_raft.config.values import (
+    AdvertisedUrl,
+    AuthenticationMethod,
+    FolderPrefix,
+    ListenText,
+    NetworkTexts,
+    NoQuorumHealth,
+    UrlPrefix,
+)
 
 
 class Group(BaseModel):
@@ -84,15 +92,36 @@ class Access(Group):
         "AccessTokenExpiryMinutes", 1440, "Minutes for which an access token is valid."
     )
     use_ssl: bool = key("UseSSL", False, "Serve HTTPS.")
-    use_mutual_tls: bool = key("UseMutualTLS", False, "Demand a client certificate on HTTPS.")
-    ssl_skip_verify: bool = key("SSLSkipVerify", False, "Do not verify certificates of other nodes on HTTPS.")
+    use_mutual_tls: bool = key("UseMutualTLS", False, "Demand a client certificate that SSLCAFile signed on HTTPS.")
     ssl_private_key_file: str = key("SSLPrivateKeyFile", "", "Private key of the HTTPS server, PEM.", expands=True)
     ssl_cert_file: str = key("SSLCertFile", "", "Certificate of the HTTPS server, PEM.", expands=True)
-    ssl_ca_file: str = key(
-        "SSLCAFile", "", "Authority that signs client certificates and other nodes' certificates, PEM.", expands=True
-    )
+    ssl_ca_file: str = key("SSLCAFile", "", "Authority that signs client certificates, PEM.", expands=True)
     ssl_valid_ous: tuple[str, ...] = key(
-        "SSLValidOUs", (), "Organizational units of which a client certificate must have one."
+        "SSLValidOUs", (), "Organizational units of which a client certificate must have one; empty takes any."
+    )
+
+
+class AccessGuards(Group):
+    """New in orchestrator_raft: who is believed, and what load balancers are told"""
+
+    auth_trusted_proxies: NetworkTexts = key(
+        "AuthTrustedProxies",
+        ("127.0.0.0/8", "::1"),
+        "Addresses and networks of the proxies whose AuthUserHeader counts with the method proxy.",
+        expands=True,
+    )
+    allow_writes_by_get: bool = key(
+        "AllowWritesByGET",
+        True,
+        "Serve those routes of orchestrator's API that change something; false leaves /api/v2 for that.",
+    )
+    no_quorum_health: NoQuorumHealth = key(
+        "NoQuorumHealth",
+        "hold",
+        "What /health/cluster answers without contact to a majority: hold, the last answer, or fail.",
+    )
+    no_quorum_health_seconds: int = key(
+        "NoQuorumHealthSeconds", 10, "Seconds without contact to a majority before NoQuorumHealth counts.", least=1
     )
 
 

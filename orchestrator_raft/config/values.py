@@ -173,6 +173,17 @@ def _cluster_filters(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise ValueError(
+                f"has the entry {shown(text)}, which is no address and no network: write 10.0.0.7 or 10.0.0.0/24"
+            ) from None
+    return texts
+
+
 def _regex_keys(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     for regex, _alias in pairs:
         _check_regex(regex)
@@ -206,6 +217,7 @@ ServerTexts = Annotated[tuple[str, ...], AfterValidator(_server_addresses)]
 AdvertisedUrl = Annotated[str, AfterValidator(_advertised_url)]
 UrlPrefix = Annotated[str, AfterValidator(_prefix)]
 FolderPrefix = Annotated[str, AfterValidator(_folder_prefix)]
+NetworkTexts = Annotated[tuple[str, ...], AfterValidator(_networks)]
 RegexText = Annotated[str, AfterValidator(_regex)]
 GroupRegexText = Annotated[str, AfterValidator(_regex_with_group)]
 RegexTexts = Annotated[tuple[str, ...], AfterValidator(_regexes)]
@@ -217,3 +229,4 @@ AuthenticationMethod = Annotated[
     Literal["", "basic", "multi", "proxy", "token", "oauth"], BeforeValidator(_authentication_method)
 ]
 LossPolicy = Annotated[Literal["auto", "none", "seconds", "any"], BeforeValidator(_lower)]
+NoQuorumHealth = Annotated[Literal["hold", "fail"], BeforeValidator(_lower)]

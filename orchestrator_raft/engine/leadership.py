@@ -22,6 +22,7 @@ from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.pacing import Paces, Pacing
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.records import Recorder
+from orchestrator_raft.engine.sight import Sight
 from orchestrator_raft.engine.stale import StaleGuard
 from orchestrator_raft.engine.supervisor import Supervisor
 from orchestrator_raft.engine.upkeep import Upkeep
@@ -43,6 +44,10 @@ class EngineSettings:
     credentials_query: str = ""
     seeds: tuple[InstanceKey, ...] = ()
     """Servers to begin with (DiscoverySeeds)."""
+    token_use_s: int = 60
+    """For so long a new access token may be taken into use."""
+    token_valid_s: int = 24 * 3600
+    """For so long it is valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +171,7 @@ class Engine:
         self._reports = reports
         self._tasks = Tasks("engine", reports.on_broken)
         self.leader: Leader | None = None
+        self.sight = Sight(outside.consensus, outside.channel, outside.clock)
         outside.prober.on_closed(self._connection_closed)
 
     def __repr__(self) -> str:
@@ -183,6 +189,7 @@ class Engine:
 
     def start(self) -> None:
         self._tasks.start("leadership", self._follow())
+        self._tasks.start("contact", self.sight.watch_contact())
 
     async def close(self) -> None:
         await self._tasks.close()
@@ -206,3 +213,4 @@ class Engine:
             await before.close()
         if leader is not None:
             leader.start()
+            leader.tasks.start("sight", self.sight.show(leader.viewer.moment, leader.term, leader.tasks))

@@ -5,6 +5,7 @@ Also the one place where the engine decides how long a proposal may take.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from typing import Any, TypeVar
 
@@ -20,6 +21,15 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
+def derived_id(intention: str, what: str) -> str:
+    """The same id each time for the same part of the same intention; a random one where that has no name.
+
+    So what a person asks for again under the same request id is recognised by ``apply``, also when the leader that
+    began it is gone.
+    """
+    return hashlib.sha256(f"{intention}/{what}".encode()).hexdigest()[:24] if intention else new_id()
+
+
 class Proposals:
     """Proposes commands in this node's name."""
 
@@ -31,17 +41,17 @@ class Proposals:
     def node_id(self) -> str:
         return self._consensus.node_id
 
-    def make(self, kind: type[C], *, by: str = "", request_id: str = "", **fields: Any) -> C:
-        """A command of this kind with a fresh id, now."""
+    def make(self, kind: type[C], *, by: str = "", request_id: str = "", intention: str = "", **fields: Any) -> C:
+        """A command of this kind, now; with a fresh id unless it is part of an intention that may come again."""
         return kind(
-            id=new_id(),
+            id=derived_id(intention, kind.__name__),
             at_ms=self._clock.wall_ms(),
             by=by or self._consensus.node_id,
             request_id=request_id,
             **fields,
         )
 
-    async def propose(self, kind: type[Command], *, by: str = "", request_id: str = "", **fields: Any) -> Result:
-        """Make and propose; the result of ``apply``. Raises Unavailable when the outcome is not known in time."""
-        command = self.make(kind, by=by, request_id=request_id, **fields)
+    async def propose(self, kind: type[Command], **fields: Any) -> Result:
+        """``make`` and propose; the result of ``apply``. Raises Unavailable when the outcome is not known in time."""
+        command = self.make(kind, **fields)
         return await self._consensus.propose(command, timeout_s=PROPOSAL_TIMEOUT_S)

@@ -16,11 +16,14 @@ import time
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Refused, ServerError, Unavailable
 from orchestrator_raft.raftctl.requests import Request
+
+if TYPE_CHECKING:
+    import ssl
 
 DEFAULT_API = "http://127.0.0.1:3000/api"
 CONNECT_TIMEOUT_S = 3.0
@@ -82,6 +85,32 @@ class Answer:
     endpoint: Endpoint
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How nodes are verified, and how they verify us: PEM files; empty for the system's authorities and no own one."""
+
+    authority: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def context(self) -> ssl.SSLContext:
+        """Raises InvalidInput for files that do not do."""
+        import ssl
+
+        try:
+            context = ssl.create_default_context(cafile=self.authority or None)
+            if self.certificate:
+                context.load_cert_chain(self.certificate, self.key or None, password=_no_password)
+        except (OSError, ValueError) as error:
+            names = ", ".join(name for name in (self.authority, self.certificate, self.key) if name)
+            raise InvalidInput(f"--ca, --cert, --key ({names}) cannot be used: {_reason(error)}") from error
+        return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key is protected by a password: store it without one")
+
+
 class NotSent(Unavailable):
     """The node could not be reached at all: nothing was sent to it."""
 
@@ -93,8 +122,13 @@ class Lost(Unavailable):
 class Client:
     """Sends requests to a cluster. ``timeout_s`` None takes the limit that fits the request."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, request_id: str, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], *, request_id: str, timeout_s: float | None = None, tls: Tls = Tls(),
+        token: str = "",
+    ) -> None:  # fmt: skip
         self.endpoints = tuple(endpoints)
+        self._tls = tls
+        self._token = token
         self.request_id = request_id
         self.timeout_s = timeout_s
         self._ordered: tuple[Endpoint, ...] | None = None
@@ -127,14 +161,14 @@ class Client:
 
     def _exchange(self, endpoint: Endpoint, request: Request, limit_s: float) -> tuple[int, bytes]:
         ends_s = time.monotonic() + limit_s
-        connection = _connection(endpoint, min(CONNECT_TIMEOUT_S, limit_s))
+        connection = self._connection(endpoint, min(CONNECT_TIMEOUT_S, limit_s))
         try:
             try:
                 connection.connect()
             except OSError as error:
                 raise NotSent(f"cannot reach {endpoint}: {_reason(error)}") from error
             try:
-                return _talk(connection, endpoint, request, self._headers(endpoint), ends_s)
+                return _talk(connection, endpoint, request, self._headers(endpoint, request), ends_s)
             except (OSError, http.client.HTTPException) as error:
                 raise self._lost(endpoint, request, error) from error
         finally:
@@ -146,8 +180,18 @@ class Client:
             text += f"; it may have been carried out: look for request {self.request_id} before you repeat it"
         return Lost(text)
 
-    def _headers(self, endpoint: Endpoint) -> dict[str, str]:
+    def _connection(self, endpoint: Endpoint, timeout_s: float) -> http.client.HTTPConnection:
+        if endpoint.scheme == "https":
+            context = self._tls.context()
+            return http.client.HTTPSConnection(endpoint.host, endpoint.port, timeout=timeout_s, context=context)
+        return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=timeout_s)
+
+    def _headers(self, endpoint: Endpoint, request: Request) -> dict[str, str]:
         headers = {"Accept": "application/json", "X-Request-ID": self.request_id, "Connection": "close"}
+        if request.takes_long:
+            headers["Prefer"] = f"wait={LONG_TIMEOUT_S:.0f}"
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         if endpoint.credentials:
             headers["Authorization"] = "Basic " + b64encode(endpoint.credentials.encode()).decode()
         return headers
@@ -186,12 +230,6 @@ def with_credentials(endpoints: Sequence[Endpoint], user: str, password: str) ->
     if not user:
         return tuple(endpoints)
     return tuple(each if each.credentials else replace(each, credentials=f"{user}:{password}") for each in endpoints)
-
-
-def _connection(endpoint: Endpoint, timeout_s: float) -> http.client.HTTPConnection:
-    if endpoint.scheme == "https":
-        return http.client.HTTPSConnection(endpoint.host, endpoint.port, timeout=timeout_s)
-    return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=timeout_s)
 
 
 def _talk(
@@ -233,6 +271,9 @@ def _limit_s(request: Request) -> float:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    parts = [str(part) for name in ("reason", "verify_message") if (part := getattr(error, name, ""))]
+    if parts:
+        return f"TLS: {': '.join(parts).lower().replace('_', ' ')}; --ca names the authority of the nodes"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Unavailable
-from orchestrator_raft.raftctl.client import DEFAULT_API, Client, parse_endpoints, with_credentials
+from orchestrator_raft.raftctl.client import DEFAULT_API, Client, Tls, parse_endpoints, with_credentials
 from orchestrator_raft.raftctl.commands import Session, add_commands, json_option, session_of, yes_option
 from orchestrator_raft.raftctl.member import member
 from orchestrator_raft.raftctl.raft import raft
+from orchestrator_raft.raftctl.token import access_token
 
 EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
 EPILOG = """Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no node answers or there is no leader.
@@ -40,6 +41,10 @@ class OrderedGroup(click.Group):
 @click.option("--user", metavar="NAME", help="User for basic authentication [ORCHESTRATOR_AUTH_USER].")
 @click.option("--password", metavar="TEXT", help="Its password; others on this machine can read it there.")
 @click.option("--password-file", type=click.Path(path_type=Path), help="File with it [ORCHESTRATOR_AUTH_PASSWORD].")
+@click.option("--token-file", type=click.Path(path_type=Path), help="File with an access token [RAFTCTL_TOKEN].")
+@click.option("--ca", metavar="FILE", help="Authority of the nodes' HTTPS certificates, PEM [RAFTCTL_CA].")
+@click.option("--cert", metavar="FILE", help="Certificate to show to them, PEM [RAFTCTL_CERT].")
+@click.option("--key", metavar="FILE", help="Its private key, PEM [RAFTCTL_KEY].")
 @click.option("--timeout", type=click.FloatRange(min=0.05), metavar="SECONDS", help="Limit of each request.")
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
@@ -52,6 +57,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 add_commands(cli)
 cli.add_command(raft)
 cli.add_command(member)
+cli.add_command(access_token)
 
 
 def client_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> Client:
@@ -59,7 +65,15 @@ def client_of(options: Mapping[str, Any], environ: Mapping[str, str]) -> Client:
     text = options["api"] or environ.get("RAFTCTL_API") or environ.get("ORCHESTRATOR_API") or DEFAULT_API
     user = options["user"] or environ.get("ORCHESTRATOR_AUTH_USER", "")
     endpoints = with_credentials(parse_endpoints(text), user, _password(options, environ))
-    return Client(endpoints, request_id=f"raftctl-{os.urandom(8).hex()}", timeout_s=options["timeout"])
+    tls = Tls(**{
+        field: options[option] or environ.get(f"RAFTCTL_{option.upper()}", "")
+        for field, option in (("authority", "ca"), ("certificate", "cert"), ("key", "key"))
+    })  # fmt: skip
+    path: Path | None = options["token_file"]
+    token = _content(path) if path is not None else environ.get("RAFTCTL_TOKEN", "")
+    return Client(
+        endpoints, request_id=f"raftctl-{os.urandom(8).hex()}", timeout_s=options["timeout"], tls=tls, token=token
+    )
 
 
 def _password(options: Mapping[str, Any], environ: Mapping[str, str]) -> str:
@@ -68,6 +82,11 @@ def _password(options: Mapping[str, Any], environ: Mapping[str, str]) -> str:
         raise click.UsageError("give --password or --password-file, not both")
     if path is None:
         return options["password"] or environ.get("ORCHESTRATOR_AUTH_PASSWORD", "")
+    return _content(path)
+
+
+def _content(path: Path) -> str:
+    """The secret in a file. Raises InvalidInput."""
     try:
         with path.open("rb") as file:
             return file.read(PASSWORD_FILE_BYTES_MAX).decode().rstrip("\r\n")

@@ -71,13 +71,13 @@ def test_a_key_without_effect_is_reported_with_the_reason_unless_it_has_its_defa
     assert (
         ()
         == load_values(
-            {"ServeAgentsHttp": False, "UseSSL": False, "OAuthScopes": [], "GraphitePollSeconds": 60}
+            {"ServeAgentsHttp": False, "WebMessage": "", "OAuthScopes": [], "GraphitePollSeconds": 60}
         ).warnings
     )
-    lines = load_values({"ServeAgentsHttp": True, "UseSSL": True}).warnings
+    lines = load_values({"ServeAgentsHttp": True, "WebMessage": "x"}).warnings
     assert (
         "ServeAgentsHttp: without effect: orchestrator-agent and its seeding are not supported",
-        "UseSSL: without effect yet: HTTP is served without TLS; put a proxy that speaks TLS before it",
+        "WebMessage: without effect yet: there is no web page",
     ) == lines
 
 

@@ -27,7 +27,16 @@ Raftctl = Callable[..., Ran]
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RAFTCTL_API", "ORCHESTRATOR_API", "ORCHESTRATOR_AUTH_USER", "ORCHESTRATOR_AUTH_PASSWORD"):
+    for name in (
+        "RAFTCTL_CA",
+        "RAFTCTL_CERT",
+        "RAFTCTL_KEY",
+        "RAFTCTL_TOKEN",
+        "RAFTCTL_API",
+        "ORCHESTRATOR_API",
+        "ORCHESTRATOR_AUTH_USER",
+        "ORCHESTRATOR_AUTH_PASSWORD",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -193,6 +193,12 @@ class RecordingService:
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
+    def kept_answer(self, key: str) -> None:
+        """No request here comes a second time."""
+
+    async def keep_answer(self, *details: object, **more: object) -> None:
+        """Nobody asks for it."""
+
     async def call(self, call: Call) -> Reply:
         read = reads.HANDLERS.get(call.operation.name)
         if read is not None:

@@ -193,7 +193,7 @@ async def test_a_person_may_accept_a_loss_and_the_record_says_who_what_and_for_w
             rig.first.prober.crash(port)
         await rig.until(lambda: not any(rig.raft.state.servers[key(port)].reachable for port in (24000, 24003)))
         path = "/api/v2/clusters/bench/failover"
-        accepted = await rig.first.ask("POST", path, json={"accept_loss": True})
+        accepted = await rig.first.ask("POST", path, json={"accept_loss": True}, headers={"Prefer": "wait=60"})
         assert accepted.status == 200, accepted.body
         recovery = accepted.json["result"]
         assert (recovery["promoted"], recovery["request"]["accept_loss"]) == (True, True)

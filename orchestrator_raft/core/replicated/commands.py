@@ -233,6 +233,7 @@ class KeepAnswer(Command):
     status: int
     content_type: str
     body: bytes
+    location: str = ""
 
 
 COMMANDS: tuple[type[Command], ...] = (

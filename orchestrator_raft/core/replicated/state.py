@@ -102,6 +102,7 @@ class KeptAnswer:
     status: int
     content_type: str
     body: bytes
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

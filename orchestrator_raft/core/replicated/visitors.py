@@ -64,6 +64,7 @@ def keep_answer(state: State, command: KeepAnswer) -> Applied:
         status=command.status,
         content_type=command.content_type,
         body=command.body,
+        location=command.location,
     )
     others = {key: each for key, each in state.answers.items() if key != command.key}
     return replace(state, answers=_bounded({**others, command.key: answer}, state.time_ms)), Result(True)

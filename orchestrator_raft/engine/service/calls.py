@@ -16,6 +16,7 @@ from orchestrator_raft.core.instance import InstanceKey, Unreachable
 from orchestrator_raft.engine.view import Moment
 from orchestrator_raft.operations import Kind, Operation, Parameter
 
+WAIT_S = 900.0
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"^(\d+)([smhdw])$")
 
@@ -36,6 +37,10 @@ class Call:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     person: Person = Person("")
     request_id: str = ""
+    intention: str = ""
+    """The same text when the same request comes again; empty where that cannot be known."""
+    wait_s: float = WAIT_S
+    """For so long the end of a long operation is waited for."""
 
     def text(self, name: str, default: str = "") -> str:
         value = self.arguments.get(name)
@@ -56,6 +61,8 @@ class Reply:
     message: str = ""
     value: object = None
     moment: Moment | None = None
+    under_way: str = ""
+    """Id of the recovery that goes on after this answer."""
 
 
 class NotReached(ServerError):

@@ -6,13 +6,19 @@ Unavailable elsewhere, and ``api`` forwards such calls before they get here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from orchestrator_raft.core.errors import Refused, Unavailable
+from orchestrator_raft.core.replicated import State
+from orchestrator_raft.core.replicated.commands import KeepAnswer
+from orchestrator_raft.core.replicated.state import KeptAnswer
+from orchestrator_raft.core.replicated.visitors import kept_answer
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside
-from orchestrator_raft.engine.service import raft, reads, recoveries, servers
+from orchestrator_raft.engine.proposals import Proposals
+from orchestrator_raft.engine.service import raft, reads, recoveries, servers, tokens
 from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.sight import Sight
 from orchestrator_raft.engine.view import Moment, Viewer
 from orchestrator_raft.operations import OPERATION_BY_NAME, Operation
 from orchestrator_raft.ports import RaftAdmin
@@ -46,6 +52,14 @@ class Desk:
             raise Unavailable("this node does not lead: ask the leader, or ask again when one is elected")
         return leader
 
+    @property
+    def sight(self) -> Sight:
+        return self._engine.sight
+
+    def moment_ms(self) -> int:
+        """Replicated time as far as known."""
+        return max(self.outside.consensus.state.time_ms, self.outside.clock.wall_ms())
+
     def moment(self) -> Moment:
         """The leader's view, or on another node the replicated one, without observations."""
         leader = self._engine.leader
@@ -65,15 +79,50 @@ class Service:
 
     async def call(self, call: Call) -> Reply:
         """Carry out one operation. Raises the errors of ``core.errors``."""
-        if call.operation.writes and not call.person.may_write:
+        if call.operation.writes and not (call.person.may_write or call.operation.admits):
             raise Refused("Unauthorized")
         handler = HANDLERS.get(call.operation.name)
         if handler is None:
             raise Refused(f"{call.operation.name} is answered elsewhere")
         return await handler(call, self.desk)
 
+    @property
+    def state(self) -> State:
+        return self.desk.outside.consensus.state
 
-HANDLERS: dict[str, Handler] = {**reads.HANDLERS, **servers.HANDLERS, **recoveries.HANDLERS, **raft.HANDLERS}
+    @property
+    def sight(self) -> Sight:
+        """What the leader sees right now."""
+        return self.desk.sight
+
+    @property
+    def lag_reasonable_s(self) -> float:
+        return self.desk.settings.policy.lag_reasonable_s
+
+    def changes(self) -> AsyncIterator[None]:
+        """Yields whenever the replicated state may have changed."""
+        return self.desk.outside.consensus.changes()
+
+    def token_owner(self, token: str) -> str | None:
+        """Whose access token this is; None if it is not valid now."""
+        return tokens.owner_of(self.state, token, self.desk.moment_ms())
+
+    def kept_answer(self, key: str) -> KeptAnswer | None:
+        """What the request with this key was answered with, within the last day."""
+        return kept_answer(self.state, key, self.desk.moment_ms())
+
+    async def keep_answer(self, key: str, answer: KeptAnswer, *, by: str, request_id: str) -> None:
+        """Have all nodes keep it. Raises Unavailable when that is not known to have been done."""
+        proposals = Proposals(self.desk.outside.consensus, self.desk.outside.clock)
+        await proposals.propose(
+            KeepAnswer, by=by, request_id=request_id, key=key, parameters=answer.parameters, status=answer.status,
+            content_type=answer.content_type, location=answer.location, body=answer.body,
+        )  # fmt: skip
+
+
+HANDLERS: dict[str, Handler] = {
+    **reads.HANDLERS, **servers.HANDLERS, **recoveries.HANDLERS, **raft.HANDLERS, **tokens.HANDLERS,
+}  # fmt: skip
 
 
 def is_bound(operation: Operation) -> bool:

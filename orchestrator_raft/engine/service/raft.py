@@ -66,7 +66,10 @@ async def _note(call: Call, desk: Desk, what: str) -> None:
     """In the audit trail, before it is done: afterwards this node may be no member any more."""
     proposals = Proposals(desk.outside.consensus, desk.outside.clock)
     message = f"{call.person.name or 'somebody'} asks to {what}"
-    await proposals.propose(RecordAudit, by=call.person.name, type="raft-members", message=message)
+    await proposals.propose(
+        RecordAudit, by=call.person.name, request_id=call.request_id, intention=call.intention, type="raft-members",
+        message=message,
+    )  # fmt: skip
 
 
 async def transfer(call: Call, desk: Desk) -> Reply:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator_raft.core.analysis import diagnose, situate
@@ -17,8 +18,8 @@ from orchestrator_raft.core.replicated.claims import has_acted
 from orchestrator_raft.core.replicated.commands import AcknowledgeRecoveries, ClaimRecovery, SwitchRecoveries
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.leadership import Leader
-from orchestrator_raft.engine.proposals import new_id
-from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.proposals import derived_id
+from orchestrator_raft.engine.service.calls import WAIT_S, Call, Reply
 from orchestrator_raft.engine.service.names import require_cluster, require_server
 from orchestrator_raft.engine.service.servers import DISCOVER_TIMEOUT_S, probe, propose
 from orchestrator_raft.engine.subjects import new_recovery, subject_of
@@ -27,34 +28,58 @@ from orchestrator_raft.engine.view import Moment
 if TYPE_CHECKING:
     from orchestrator_raft.engine.service.dispatch import Desk
 
-WAIT_S = 900.0
 POLL_S = 0.02
+RECOVERY = "recovery"
 FREE_WAIT_S = 30.0
 
 
 async def claim_and_wait(call: Call, desk: Desk, recovery: Recovery) -> tuple[Recovery, Moment]:
-    """Claim, and wait until the recovery has ended on whichever node. Raises Refused with the reason of a refusal."""
+    """Claim, and wait until the recovery has ended on whichever node, or for as long as whoever asks wants to wait.
+
+    Raises Refused with the reason of a refusal.
+    """
     leader = desk.leader()
     await propose(leader, call, ClaimRecovery, recovery=recovery, block_ms=0)
     leader.look()
+    return await _wait(call, desk, recovery.id)
+
+
+async def _wait(call: Call, desk: Desk, recovery_id: str) -> tuple[Recovery, Moment]:
     clock = desk.outside.clock
-    give_up_s = clock.monotonic_s() + WAIT_S
-    while clock.monotonic_s() < give_up_s:
-        recorded = desk.outside.consensus.state.recoveries.get(recovery.id)
+    give_up_s = clock.monotonic_s() + call.wait_s
+    while True:
+        recorded = desk.outside.consensus.state.recoveries.get(recovery_id)
         if recorded is not None and not recorded.is_active:
             return recorded, desk.moment()
+        if clock.monotonic_s() >= give_up_s:
+            break
         await clock.sleep(POLL_S)
-    raise Unavailable(f"recovery {recovery.id} is still running after {WAIT_S:g} s: raftctl recoveries shows it")
+    if recorded is not None and call.wait_s < WAIT_S:
+        return recorded, desk.moment()
+    raise Unavailable(f"recovery {recovery_id} is still running after {WAIT_S:g} s: raftctl recoveries shows it")
+
+
+async def asked_before(call: Call, desk: Desk) -> tuple[Recovery, Moment] | None:
+    """The recovery that this very request began earlier, perhaps on a leader that is gone by now, waited for."""
+    recovery_id = derived_id(call.intention, RECOVERY) if call.intention else ""
+    if recovery_id not in desk.outside.consensus.state.recoveries:
+        return None
+    return await _wait(call, desk, recovery_id)
+
+
+def _request(call: Call, *, command: str, designated: InstanceKey | None) -> Request:
+    return Request(by=call.person.name, command=command, designated=designated, forced=True, request_id=call.request_id)
 
 
 def _recovery(
-    leader: Leader, moment: Moment, server: Server, request: Request, *, kind: str, code: str, text: str
+    call: Call, leader: Leader, moment: Moment, server: Server, *, request: Request, kind: str, code: str, text: str
 ) -> Recovery:
     cluster = moment.topology.clusters.get(server.cluster_id)
     subject = subject_of(server, cluster, moment, code=code, text=text, evidence=(f"asked for by {request.by}",))
     return new_recovery(
         kind, subject, server.cluster_id, moment,
-        recovery_id=new_id(), holder=leader.proposals.node_id, term=leader.term, request=request,
+        recovery_id=derived_id(call.intention, RECOVERY), holder=leader.proposals.node_id, term=leader.term,
+        request=request,
     )  # fmt: skip
 
 
@@ -71,14 +96,33 @@ def _target(call: Call, moment: Moment) -> InstanceKey | None:
     return require_server(moment.topology, asked).key if asked is not None else None
 
 
-def _failover_reply(word: str, recovery: Recovery, moment: Moment) -> Reply:
+Begin = Callable[[Call, "Desk"], Awaitable[Recovery]]
+Tell = Callable[[Call, Recovery, Moment], Reply]
+
+
+def _long(begin: Begin, tell: Tell) -> Callable[[Call, Desk], Awaitable[Reply]]:
+    """The handler of an operation that is a recovery: how it begins, and how its end is told."""
+
+    async def carry_out(call: Call, desk: Desk) -> Reply:
+        then = await asked_before(call, desk) or await claim_and_wait(call, desk, await begin(call, desk))
+        recovery, moment = then
+        if recovery.is_active:
+            message = f"{call.operation.name}: recovery {recovery.id} is under way"
+            return Reply(message=message, value=recovery, moment=moment, under_way=recovery.id)
+        return tell(call, recovery, moment)
+
+    return carry_out
+
+
+def told_failover(call: Call, recovery: Recovery, moment: Moment) -> Reply:
+    word = call.operation.name
     if not recovery.promoted:
         reasons = "; ".join(recovery.errors) or recovery.end.value
         raise Refused(f"{word}: recovery {recovery.id} ended, yet no replica was promoted: {reasons}")
     return Reply(message=f"{word}: successor promoted", value=recovery, moment=moment)
 
 
-async def force_failover(call: Call, desk: Desk) -> Reply:
+async def force_failover(call: Call, desk: Desk) -> Recovery:
     leader = desk.leader()
     moment = leader.viewer.moment()
     primary = _primary(moment, call.text("cluster"))
@@ -91,12 +135,9 @@ async def force_failover(call: Call, desk: Desk) -> Reply:
         raise InvalidInput(f"You may only promote a direct child of the master {primary.key}: {target} is none")
     if primary.reached:
         _check_living(call, moment, primary, target)
-    request = Request(
-        by=call.person.name, command=word, designated=target, forced=True, accept_loss=call.flag("accept_loss")
-    )
+    request = replace(_request(call, command=word, designated=target), accept_loss=call.flag("accept_loss"))
     text = "A person declared the primary dead"
-    recovery = _recovery(leader, moment, primary, request, kind="dead_primary", code="DeadMaster", text=text)
-    return _failover_reply(word, *await claim_and_wait(call, desk, recovery))
+    return _recovery(call, leader, moment, primary, request=request, kind="dead_primary", code="DeadMaster", text=text)
 
 
 async def _once_free(desk: Desk, cluster_id: str) -> Moment:
@@ -122,7 +163,7 @@ def _check_living(call: Call, moment: Moment, primary: Server, target: InstanceK
         raise Refused(f"no replica of {primary.key} can be promoted, so nothing was changed: {reasons}")
 
 
-async def recover(call: Call, desk: Desk) -> Reply:
+async def recover(call: Call, desk: Desk) -> Recovery:
     """Act on what the analysis reports, at once and without regard to blocks; not on a healthy server."""
     leader = desk.leader()
     moment = leader.viewer.moment()
@@ -133,19 +174,22 @@ async def recover(call: Call, desk: Desk) -> Reply:
         raise Refused(f"Recovery on {server.key} not attempted: analysis reports {diagnosis.code}, nothing to recover")
     skip = call.flag("skipProcesses") or call.operation.name == "recover-lite"
     target = _target(call, moment)
-    request = Request(by=call.person.name, command="recover", designated=target, forced=True, skip_hooks=skip)
-    recovery = _recovery(
-        leader, moment, server, request, kind=problem.rule.recovery, code=problem.code, text=problem.rule.text
+    request = replace(_request(call, command="recover", designated=target), skip_hooks=skip)
+    rule = problem.rule
+    return _recovery(
+        call, leader, moment, server, request=request, kind=rule.recovery, code=problem.code, text=rule.text
     )
-    ended, then = await claim_and_wait(call, desk, recovery)
-    if KINDS[ended.kind].counts:
-        _failover_reply("recover", ended, then)
-    elif not has_acted(ended):
-        raise Refused(f"recover: recovery {ended.id} ended and changed nothing: {ended.timeline[-1].text}")
-    return Reply(message=f"Recovery executed on {server.key}", value=ended.successor, moment=then)
 
 
-async def takeover(call: Call, desk: Desk) -> Reply:
+def told_recovery(call: Call, recovery: Recovery, moment: Moment) -> Reply:
+    if KINDS[recovery.kind].counts:
+        told_failover(call, recovery, moment)
+    elif not has_acted(recovery):
+        raise Refused(f"recover: recovery {recovery.id} ended and changed nothing: {recovery.timeline[-1].text}")
+    return Reply(message=f"Recovery executed on {recovery.subject.key}", value=recovery.successor, moment=moment)
+
+
+async def takeover(call: Call, desk: Desk) -> Recovery:
     leader = desk.leader()
     moment = leader.viewer.moment()
     primary = _primary(moment, call.text("cluster"))
@@ -170,17 +214,17 @@ async def takeover(call: Call, desk: Desk) -> Reply:
     why_not = refusal(moment.topology, server, target, moment.policy, start_old_primary=automatic)
     if why_not:
         raise Refused(f"graceful-master-takeover: nothing was changed: {why_not}")
-    request = Request(
-        by=call.person.name, command="graceful-master-takeover", designated=target, forced=True,
-        start_old_primary=automatic,
-    )  # fmt: skip
+    asked = _request(call, command="graceful-master-takeover", designated=target)
+    request = replace(asked, start_old_primary=automatic)
     text = "A person asked for a planned change of primary"
-    recovery = _recovery(leader, moment, primary, request, kind="takeover", code="DeadMaster", text=text)
-    ended, then = await claim_and_wait(call, desk, recovery)
+    return _recovery(call, leader, moment, primary, request=request, kind="takeover", code="DeadMaster", text=text)
+
+
+def told_takeover(_call: Call, ended: Recovery, moment: Moment) -> Reply:
     if ended.end is not EndState.SUCCEEDED:
         reasons = "; ".join(ended.errors) or ended.end.value
         raise Refused(f"graceful-master-takeover: {ended.end.value}: {reasons}")
-    return Reply(message="graceful-master-takeover: successor promoted", value=ended, moment=then)
+    return Reply(message="graceful-master-takeover: successor promoted", value=ended, moment=moment)
 
 
 async def acknowledge(call: Call, desk: Desk) -> Reply:
@@ -208,12 +252,12 @@ async def switch(call: Call, desk: Desk) -> Reply:
 
 
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
-    "force-master-failover": force_failover,
-    "force-master-takeover": force_failover,
-    "recover": recover,
-    "recover-lite": recover,
-    "graceful-master-takeover": takeover,
-    "graceful-master-takeover-auto": takeover,
+    "force-master-failover": _long(force_failover, told_failover),
+    "force-master-takeover": _long(force_failover, told_failover),
+    "recover": _long(recover, told_recovery),
+    "recover-lite": _long(recover, told_recovery),
+    "graceful-master-takeover": _long(takeover, told_takeover),
+    "graceful-master-takeover-auto": _long(takeover, told_takeover),
     "ack-recovery": acknowledge,
     "ack-recovery-cluster": acknowledge,
     "ack-recovery-instance": acknowledge,

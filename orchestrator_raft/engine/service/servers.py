@@ -32,7 +32,9 @@ DOWNTIME_DEFAULT_S = 600
 
 async def propose(leader: Leader, call: Call, kind: type[Command], **fields: Any) -> Result:
     """Propose in the name of the person who asked. Raises Refused with apply's reason."""
-    result = await leader.proposals.propose(kind, by=call.person.name, request_id=call.request_id, **fields)
+    result = await leader.proposals.propose(
+        kind, by=call.person.name, request_id=call.request_id, intention=call.intention, **fields
+    )
     if not result.ok:
         raise Refused(result.reason)
     return result
