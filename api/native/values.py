@@ -99,7 +99,9 @@ def _diagnosis(diagnosis: Diagnosis) -> Mapping[str, Any]:
         "recovery": problem.rule.recovery if problem is not None else "",
         "not_repaired_because": problem.skipped or problem.unconfirmed if problem is not None else "",
         "structure_warnings": diagnosis.warnings,
-        "structure_evidence": {each.code: each.evidence for each in diagnosis.weaknesses},
+        "structure": [
+            {"code": each.code, "text": each.warning.text, "evidence": each.evidence} for each in diagnosis.weaknesses
+        ],
     }
 
 

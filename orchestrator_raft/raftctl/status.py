@@ -87,15 +87,15 @@ def _refused_failovers(status: Status) -> list[str]:
 
 
 def _said(diagnosis: Mapping[str, Any], status: Status) -> str:
-    shown = diagnosis.get("structure_evidence") or {}
-    warnings = ", ".join(_warned(str(code), shown.get(code)) for code in diagnosis.get("structure_warnings") or ())
+    warnings = ", ".join(_warned(each) for each in diagnosis.get("structure") or () if isinstance(each, dict))
     text = f"{diagnosis.get('code')}: {diagnosis.get('text')}" if diagnosis.get("severity") else ""
     why_not = _why_not_repaired(diagnosis, status) if text else ""
     return "; ".join(part for part in (f"{text}{f' ({why_not})' if why_not else ''}", warnings) if part)
 
 
-def _warned(code: str, evidence: Any) -> str:
-    return f"{code} ({'; '.join(map(str, evidence))})" if isinstance(evidence, list) and evidence else code
+def _warned(weakness: Mapping[str, Any]) -> str:
+    evidence = "; ".join(map(str, weakness.get("evidence") or ()))
+    return f"{weakness.get('code')} ({evidence})" if evidence else str(weakness.get("code"))
 
 
 def _trouble(server: Mapping[str, Any]) -> str:

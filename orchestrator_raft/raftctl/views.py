@@ -104,9 +104,9 @@ def _problem_rows(diagnosis: Mapping[str, Json]) -> Iterable[tuple[str, ...]]:
             server, _text(diagnosis, "severity"), _text(diagnosis, "code"), _text(diagnosis, "text"),
             "; ".join(_list(diagnosis, "evidence")), _text(diagnosis, "not_repaired_because"),
         )  # fmt: skip
-    for code in _list(diagnosis, "structure_warnings"):
-        evidence = _list(_object(diagnosis, "structure_evidence"), str(code))
-        yield (server, "warning", code, "", "; ".join(map(str, evidence)), "")
+    for weakness in _objects(diagnosis.get("structure")):
+        evidence = "; ".join(_list(weakness, "evidence"))
+        yield (server, "warning", _text(weakness, "code"), _text(weakness, "text"), evidence, "")
 
 
 def audit(value: Json) -> View:
