@@ -73,9 +73,9 @@ def assemble(settings: RaftSettings, own: Address, replicated: Replicated[Any, A
         raise
     for warning in replica.warnings:
         log.warning("%s: passed over %s", store.where, warning)
-    for name, value in roster.facts().items():
-        if image.facts.get(name) != value:
-            replica.save_fact(name, value)
+    facts = {name: value for name, value in roster.facts().items() if image.facts.get(name) != value}
+    if facts:
+        replica.save_facts(facts)
     return Parts(
         roster=roster, replica=replica, store=store, transport=transport, data_dir=data_dir,
         recovery=image.facts.get(RECOVERED, ""),

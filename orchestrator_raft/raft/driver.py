@@ -179,8 +179,7 @@ class Driver:
 
     def _save_roster(self) -> None:
         assert self.replica is not None and self.roster is not None
-        for name, value in self.roster.facts().items():
-            self.step(self.replica.save_fact, name, value)
+        self.step(self.replica.save_facts, self.roster.facts())
 
     def _notice_leader(self, slot: str) -> None:
         """To be sent entries is to be let in: from then on this node belongs to that cluster."""

@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import overload
 
 from orchestrator_raft.raft import membership
@@ -142,6 +142,10 @@ class Journal:
     def save_snapshot(self, snapshot: SaveSnapshot) -> int:
         """Give a snapshot to the store; it is kept when the mark that comes back is synced."""
         return self._record(snapshot)
+
+    def save_facts(self, facts: Mapping[str, str]) -> None:
+        for name, value in facts.items():
+            self.save_fact(name, value)
 
     def save_fact(self, name: str, value: str) -> None:
         self._record(SetFact(name, value))

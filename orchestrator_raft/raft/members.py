@@ -127,6 +127,7 @@ class Members:
         now_s, last_index = self._clock(), self._journal.last_index
         connected = self._replication.connections
         recent_s = now_s - self._timing.election_max_s
+        has = {peer: self._replication.match_index(peer) or 0 for peer in connected}
         live = {peer for peer in connected if office.echoes.get(peer, NEVER) > recent_s}
         return Standing(
             me=self._me,
@@ -135,7 +136,7 @@ class Members:
             is_committed=self._is_committed,
             live=frozenset(live | {self._me}),
             contacts={slot: said for slot, said in self._contacts.items() if slot in connected or slot == self._me},
-            missing={peer: last_index - (self._replication.match_index(peer) or 0) for peer in connected},
+            missing={peer: last_index - index for peer, index in has.items() if index >= self.index},
         )
 
     # what happens

@@ -219,7 +219,8 @@ class Standing:
     """Who answers now, the leader included."""
     contacts: Mapping[str, Contact] = field(default_factory=dict)
     missing: Mapping[str, int] = field(default_factory=dict)
-    """So many entries each of the others has less than the leader."""
+    """So many entries those of the others have less than the leader who have the newest configuration. Who has not may
+    have nothing, and would not even vote: a cluster of one that had promoted it could not be led again."""
 
 
 @dataclass(frozen=True, slots=True)

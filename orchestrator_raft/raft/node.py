@@ -147,7 +147,7 @@ class RaftNode(Generic[S, C, R]):
         return self._known.recovery
 
     def recovery_is_reported(self) -> None:
-        self._driver.step(self._replica.save_fact, RECOVERED, "")
+        self._driver.step(self._replica.save_facts, {RECOVERED: ""})
 
     def compact(self) -> None:
         """Take a snapshot and trim the journal soon, whatever its size."""

@@ -69,7 +69,7 @@ class Replica:
         self.journal = Journal(image, loaded, limits, None if others is None else founded((me, *others)))
         self._outbox = Outbox(self.journal, deliver)
         self.self_check = SelfCheck(
-            me, replicated, clock=clock, send=self._outbox.send, save_fact=self.save_fact, moment=self._moment
+            me, replicated, clock=clock, send=self._outbox.send, save_facts=self.save_facts, moment=self._moment
         )
         self._replication = Replication(self.journal, limits)
         self._incoming = Incoming(limits.snapshot_bytes)
@@ -257,8 +257,9 @@ class Replica:
         self.members.found(configuration)
         self.tick()
 
-    def save_fact(self, name: str, value: str) -> None:
-        self.journal.save_fact(name, value)
+    def save_facts(self, facts: Mapping[str, str]) -> None:
+        """All of them or none are there after a crash."""
+        self.journal.save_facts(facts)
         self._finish()
 
     def compact(self) -> None:

@@ -86,14 +86,14 @@ class SelfCheck:
 
     def __init__(
         self, me: str, replicated: Replicated[Any, Any, Any], *, clock: Clock, moment: Callable[[], Moment],
-        send: Callable[[str, DigestReport], None], save_fact: Callable[[str, str], None],
+        send: Callable[[str, DigestReport], None], save_facts: Callable[[Mapping[str, str]], None],
         state_format: str = "",
     ) -> None:  # fmt: skip
         self._me = me
         self._replicated = replicated
         self._clock = clock
         self._send = send
-        self._save_fact = save_fact
+        self._save_facts = save_facts
         self._moment = moment
         self._digest = StateDigest(replicated.encode_part)
         self._waiting: deque[_Captured] = deque()
@@ -216,7 +216,7 @@ class SelfCheck:
         self._judge()
         odd = self.verdict.first_of(self._me)
         if odd is not None:
-            self._save_fact(ODD_FACT, str(odd))
+            self._save_facts({ODD_FACT: str(odd)})
             raise OddOneOut(f"{self._me} differs from the majority: {odd}; {WAY_OUT}")
 
     def _mine(self) -> Report:

@@ -360,6 +360,26 @@ def test_one_change_at_a_time_and_none_that_loses_the_quorum() -> None:
     assert {*FOUNDERS} - {one} == town.voters()
 
 
+def test_who_has_nothing_yet_is_not_promoted() -> None:
+    """A single voter that had promoted it, and lost power before it had sent anything, could not be led again."""
+    town = Town(35, size=1)
+    replica(town, "a").found(membership.founded("a"))
+    town.run(2)
+    town.newcomer("d")
+    town.run(1)
+    town.done(lambda: town.add("d"))
+    assert town.run(2, lambda: replica(town, "d").term > 0 and replica(town, "d").journal.all_synced)
+    town.sites["d"].disk.is_hung = True
+    town.run(1)
+    assert {"a"} == town.voters()
+    for name in ("a", "d"):
+        town.kill(name, power_lost=True)
+    town.start("a")
+    assert town.run(5, lambda: town.leaders() == ["a"])
+    settle(town)
+    assert {"a", "d"} == town.voters()
+
+
 def test_a_single_voter_grows_and_shrinks_again() -> None:
     town = Town(8, size=1)
     replica(town, "a").found(membership.founded("a"))

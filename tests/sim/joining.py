@@ -7,7 +7,7 @@ is no broken promise, and ``is_outdated`` tells it from one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from orchestrator_raft.core.errors import InvalidInput
@@ -77,8 +77,8 @@ class Node:
         self._greetings: dict[str, Hello] = {}
         self._members_version = -1
 
-    def unsaved(self, facts: dict[str, str]) -> Iterator[tuple[str, str]]:
-        return ((name, value) for name, value in self.roster.facts().items() if facts.get(name) != value)
+    def unsaved(self, facts: dict[str, str]) -> dict[str, str]:
+        return {name: value for name, value in self.roster.facts().items() if facts.get(name) != value}
 
     # meeting others
 

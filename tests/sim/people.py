@@ -1,8 +1,9 @@
 """What people do to a cluster: they change its members, replace its disks, and install the next version.
 
 They ask as ``RaftNode`` lets them ask, with all its refusals, and what is refused they may ask again. Rules that they
-keep, because the product asks for them: not two disks are emptied at a time, none of a cluster of less than three, and
-none before a leader has written down whose it is; nobody installs an older version.
+keep, because the product asks for them or nothing could save them: not two disks are emptied at a time, none of a
+cluster of less than three, none before a leader has written down whose it is, and none while other members change;
+nobody installs an older version.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def ask(world: World, change: Change) -> None:
 
 def change_members(world: World) -> None:
     """Somebody comes, goes, or takes the place of somebody else."""
+    if world.emptied:
+        return
     name = world.dice.choice(sorted(world.sites))
 
     def change(configuration: Configuration, leader: str) -> Configuration:
@@ -65,7 +68,8 @@ def empty_disk(world: World) -> None:
         return
     configuration = found[1].configuration
     seat = world.dice.choice(configuration.seats)
-    if len(configuration.voters) < 3 or not all(each.incarnation for each in configuration.seats):
+    changes = configuration.slots != configuration.voters or membership.going(configuration)
+    if changes or len(configuration.voters) < 3 or not all(each.incarnation for each in configuration.seats):
         return
     world.statistics.disks_emptied += 1
     world.emptied = seat.slot

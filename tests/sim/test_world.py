@@ -12,7 +12,7 @@ def test_news_of_the_disk_that_comes_late_takes_nothing_back() -> None:
     site = world.sites["a"]
     assert world.run(10, world.settled) and site.replica is not None
     world.run(1.5)
-    world.step(site, site.replica.save_fact, "first", "of two groups")
+    world.step(site, site.replica.save_facts, {"first": "of two groups"})
     world.submit("a", Add("second"))
     world.pause("a", 3.0)
     world.run(0.1)

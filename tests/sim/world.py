@@ -239,8 +239,8 @@ class World:
         others = [slot for slot in identity.founders if slot != site.name] if identity.founders else None
         site.replica = self._replica(site, others, Contact(incarnation=identity.node_id, address=site.name))
         site.node = Node(identity, site.replica, site.version, self.now_s)
-        for fact in site.node.unsaved(dict(image.facts)):
-            site.replica.save_fact(*fact)
+        if unsaved := site.node.unsaved(dict(image.facts)):
+            site.replica.save_facts(unsaved)
 
     def _replica(self, site: Site, others: list[str] | None, own: Contact) -> Replica:
         assert site.replicated is not None
@@ -376,10 +376,8 @@ class World:
                 self.step(site, replica.found, configuration)
 
     def _save_roster(self, site: Site) -> None:
-        replica, node = site.replica, site.node
-        for fact in list(node.roster.facts().items()) if node is not None else ():
-            if replica is not None and site.replica is replica:
-                self.step(site, replica.save_fact, *fact)
+        if site.replica is not None and site.node is not None:
+            self.step(site, site.replica.save_facts, site.node.roster.facts())
 
     # what the network tells and asks
 
