@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.analysis import Diagnosis, Situation, situate
+from orchestrator_raft.core.analysis import Diagnosis, Problem, Situation, situate
 from orchestrator_raft.core.instance import Coordinates, Facts, Flavor
 from orchestrator_raft.core.recovery.model import Recovery, Subject
 from orchestrator_raft.core.topology import Server
@@ -95,10 +95,11 @@ def diagnosis_json(diagnosis: Diagnosis, scene: Scene) -> Json:
         "ClusterDetails": {**details, **automation(name, alias, scene.moment.policy)},
         **_server(situation.server),
         "IsMaster": situation.is_primary,
+        "IsReplicationGroupMember": situation.is_group_member,
         **_replicas(situation, scene),
         "IsFailingToConnectToMaster": situation.is_failing_to_connect,
         "Analysis": diagnosis.code,
-        "Description": problem.rule.text if problem is not None else "",
+        "Description": _description(problem) if problem is not None else "",
         "StructureAnalysis": list(diagnosis.warnings) or None,
         **_downtime(situation, scene),
         "SkippableDueToDowntime": _is_skipped_for_downtime(diagnosis),
@@ -117,6 +118,7 @@ def _server(server: Server) -> dict[str, Json]:
         "AnalyzedInstancePhysicalEnvironment": facts.location.environment,
         "AnalyzedInstanceBinlogCoordinates": coordinates_json(facts.binlog.coordinates),
         "IsCoMaster": server.is_co_primary,
+        "IsBinlogServer": facts.is_binlog_server,
         "LastCheckValid": server.reached,
         "LastCheckPartialSuccess": server.answers,
         "ReplicationDepth": server.depth,
@@ -173,6 +175,11 @@ def _downtime(situation: Situation, scene: Scene) -> dict[str, Json]:
         "DowntimeEndTimestamp": timestamp(mark.ends_ms),
         "DowntimeRemainingSeconds": max(0, left_ms) // 1000,
     }
+
+
+def _description(problem: Problem) -> str:
+    """What is wrong, and what shows it."""
+    return f"{problem.rule.text}: {'; '.join(problem.evidence)}" if problem.evidence else problem.rule.text
 
 
 def _is_skipped_for_downtime(diagnosis: Diagnosis) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator_raft.core.gtid import GtidSet
+from orchestrator_raft.core.analysis import errant_gtids
 from orchestrator_raft.core.instance import Channel, Facts, Flavor, Reached, ThreadState
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.view import Moment
@@ -100,28 +100,8 @@ def downtime(server: Server, moment: Moment) -> DowntimeShown:
     return DowntimeShown(reason=mark.reason, owner=mark.owner, ends_ms=mark.ends_ms, elapsed_s=elapsed_s)
 
 
-def errant_gtids(server: Server, moment: Moment) -> GtidSet | None:
-    """What this replica has executed and its source has not, leaving out what its ancestors wrote themselves.
-
-    None where that cannot be said: it has no source, or one of the two was not sampled or has no GTIDs.
-    """
-    source = moment.topology.servers.get(server.source) if server.source is not None else None
-    mine, theirs = server.fresh, source.fresh if source is not None else None
-    if mine is None or theirs is None or mine.executed is None or theirs.executed is None:
-        return None
-    if mine.flavor is not theirs.flavor or mine.executed.family != theirs.executed.family:
-        return None
-    extra = mine.executed.minus(theirs.executed)
-    for key in moment.topology.ancestors(server.key):
-        ancestor = moment.topology.servers[key].facts
-        if extra and ancestor is not None:
-            wrote = extra.sources_of_server(server_uuid=ancestor.server_uuid, server_id=ancestor.server_id)
-            extra = extra.without_sources(wrote)
-    return extra
-
-
 def errant_text(server: Server, moment: Moment) -> str:
-    errant = errant_gtids(server, moment)
+    errant = errant_gtids(moment.topology, server)
     return str(errant) if errant else ""
 
 

@@ -42,6 +42,14 @@ def policy_of(settings: Settings) -> Policy:
         recovery_block_s=float(settings.recovery_period_block_seconds),
         detection_block_s=settings.failure_detection_period_block_minutes * 60.0,
         lag_reasonable_s=float(settings.reasonable_replication_lag_seconds),
+        silence_s=settings.replica_silence_milliseconds / 1000,
+        net_timeout_reasonable_s=float(settings.reasonable_replica_net_timeout_seconds),
+        stall_s=float(settings.reasonable_disk_stall_seconds),
+        ignored_codes=frozenset(settings.ignored_warnings),
+        locked_after_s=float(
+            settings.reasonable_locked_semi_sync_master_seconds or settings.reasonable_replication_lag_seconds
+        ),
+        exact_semi_sync=settings.enforce_exact_semi_sync_replicas,
         lag_maintenance_s=float(settings.reasonable_maintenance_replication_lag_seconds),
         prevent_cross_data_center=settings.prevent_cross_data_center_master_failover,
         prevent_cross_region=settings.prevent_cross_region_master_failover,

@@ -258,8 +258,7 @@ NOT_YET = (
     NotYet(
         "only dead, read-only and second primaries are repaired",
         (
-            "CoMasterRecoveryMustPromoteOtherCoMaster", "EnforceExactSemiSyncReplicas",
-            "RecoverLockedSemiSyncMaster", "ReasonableLockedSemiSyncMasterSeconds",
+            "CoMasterRecoveryMustPromoteOtherCoMaster", "RecoverLockedSemiSyncMaster",
         ),
     ),
     NotYet(

@@ -35,6 +35,29 @@ class Speed(Group):
         "Milliseconds for another node to say whether it reaches a server; silence is no opinion.",
         least=50,
     )
+    replica_silence_milliseconds: int = key(
+        "ReplicaSilenceMilliseconds",
+        2000,
+        "Milliseconds beyond its heartbeat period after which a replica that has heard nothing counts as cut off.",
+        least=500,
+    )
+    reasonable_replica_net_timeout_seconds: int = key(
+        "ReasonableReplicaNetTimeoutSeconds",
+        10,
+        "Seconds of replica_net_timeout above which a replica is said to notice a silent source too late.",
+        least=1,
+    )
+    reasonable_disk_stall_seconds: int = key(
+        "ReasonableDiskStallSeconds",
+        10,
+        "Seconds for which a primary may wait for its disk, with nothing finished, before that is a problem.",
+        least=1,
+    )
+    ignored_warnings: tuple[str, ...] = key(
+        "IgnoredWarnings",
+        (),
+        "Codes of warnings that are not shown, such as LaggingReplica; critical problems are shown all the same.",
+    )
     demotion_block_limit_milliseconds: int = key(
         "DemotionBlockLimitMilliseconds",
         5000,
@@ -142,7 +165,8 @@ class Recovery(Group):
     reasonable_locked_semi_sync_master_seconds: int = key(
         "ReasonableLockedSemiSyncMasterSeconds",
         0,
-        "Seconds before a waiting semi-sync primary is a problem; 0 takes ReasonableReplicationLagSeconds.",
+        "Seconds after which a primary with too few ackers that commits nothing is locked; "
+        "0 takes ReasonableReplicationLagSeconds.",
     )
 
 

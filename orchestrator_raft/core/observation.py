@@ -117,7 +117,7 @@ def _joined(before: Observation | None, facts: Facts, recorded: Facts | None, at
         heard_at_s=_heard_at_s(before, facts, at_s),
         unchanged_since_s=past.unchanged_since_s if is_same and past.unchanged_since_s is not None else at_s,
         stalled_since_s=_stalled_since_s(past, last, facts, at_s),
-        uptime_s=facts.uptime_s or past.uptime_s,
+        uptime_s=facts.uptime_s if _tells_uptime(facts) else past.uptime_s,
         before_restart=_before_restart(past, last, facts, recorded),
         earlier=earlier,
     )
@@ -164,11 +164,16 @@ def _stalled_since_s(past: History, last: Facts | None, facts: Facts, at_s: floa
 
 def _before_restart(past: History, last: Facts | None, facts: Facts, recorded: Facts | None) -> Facts | None:
     if last is not None:
-        restarted = 0 < facts.uptime_s < past.uptime_s
+        restarted = _tells_uptime(facts) and facts.uptime_s < past.uptime_s
         earlier = last if restarted else past.before_restart
     else:
-        earlier = recorded if 0 < facts.uptime_s < RECENT_S else None
+        earlier = recorded if _tells_uptime(facts) and facts.uptime_s < RECENT_S else None
     return earlier if earlier is not None and _is_worse(facts, earlier) else None
+
+
+def _tells_uptime(facts: Facts) -> bool:
+    """It comes with the load; where the server told neither, the uptime is 0."""
+    return facts.load.connections is not None
 
 
 def _is_worse(facts: Facts, earlier: Facts) -> bool:

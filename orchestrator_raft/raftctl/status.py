@@ -62,7 +62,7 @@ def judge(status: Status) -> tuple[str, ...]:
     found += _refused_failovers(status)
     in_downtime = {each.get("server") for each in _objects(status, "marked") if each.get("downtime")}
     diagnoses = [each for each in _objects(status, "diagnoses") if each.get("server") not in in_downtime]
-    found += [f"{each.get('server')}: {_said(each, status)}" for each in diagnoses]
+    found += [f"{each.get('server')}: {said}" for each in diagnoses if (said := _said(each, status))]
     diagnosed = {each.get("server") for each in diagnoses if each.get("severity")}
     troubled = [each for each in _objects(status, "troubled") if each.get("server") not in diagnosed]
     found += [f"{each.get('server')}: {_trouble(each)}" for each in troubled]
@@ -156,7 +156,17 @@ def view(status: Status, problems: tuple[str, ...]) -> views.View:
     clusters = _cluster_table(status) if status.fleet else ()
     title = "1 problem:" if len(problems) == 1 else f"{len(problems)} problems:"
     verdict = [title, *(f"  {text}" for text in problems)] if problems else ["healthy"]
-    return (nodes, *clusters, views.Lines((*verdict, *_silenced(status))))
+    return (nodes, *clusters, views.Lines((*verdict, *_silenced(status), *_advice(status))))
+
+
+def _advice(status: Status) -> tuple[str, ...]:
+    """Settings that would cost dearly in a failure; no problem today."""
+    return tuple(
+        f"advice: {each.get('server')}: {weakness.get('text')} ({'; '.join(map(str, weakness.get('evidence') or ()))})"
+        for each in _objects(status, "diagnoses")
+        for weakness in each.get("structure") or ()
+        if weakness.get("code") in (each.get("advice") or ())
+    )
 
 
 def _silenced(status: Status) -> tuple[str, ...]:

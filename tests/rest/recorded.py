@@ -41,7 +41,11 @@ from orchestrator_raft.engine.view import Moment
 
 FOLDER = Path(__file__).resolve().parent.parent / "recorded" / "percona-mysql97"
 NOW_S = 1000.0
-POLICY = Policy(recover_primary=ClusterFilters(("*",)), recover_intermediate=ClusterFilters(("*",)))
+POLICY = Policy(
+    recover_primary=ClusterFilters(("*",)), recover_intermediate=ClusterFilters(("*",)),
+    ignored_codes=frozenset({"ShortSemiSyncTimeoutStructureWarning"}),
+)  # fmt: skip
+"""The fleet of the recordings waits only ten seconds for its replicas, of which the peers have nothing to say."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,9 @@ def _observation(shown: Mapping[str, Any], facts: Facts) -> Observation:
     result: ProbeResult = Reached(facts, latency_s=shown["LastDiscoveryLatency"] / 1e9)
     if not shown["IsLastCheckValid"]:
         result = Unreachable(facts.key, UnreachableKind.REFUSED, "connection refused")
-    return Observation(key=facts.key, result=result, at_s=NOW_S, facts=facts, seen_at_s=NOW_S - since_s)
+    return Observation(
+        key=facts.key, result=result, at_s=NOW_S, facts=facts, seen_at_s=NOW_S - since_s, asked_at_s=NOW_S
+    )
 
 
 def subject_of(entry: Mapping[str, Any]) -> Subject:

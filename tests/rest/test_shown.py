@@ -49,7 +49,7 @@ def scene(
     clusters = {"c1": ClusterRecord(id="c1", primary=facts[0].key, alias="bench")}
     observations = {
         each.key: Observation(
-            key=each.key, at_s=NOW_S - age_s, facts=each, seen_at_s=NOW_S - age_s,
+            key=each.key, at_s=NOW_S - age_s, facts=each, seen_at_s=NOW_S - age_s, asked_at_s=NOW_S - age_s,
             result=Unreachable(each.key, UnreachableKind.REFUSED, "refused") if each.key in down else Reached(each),
         )
         for each in facts

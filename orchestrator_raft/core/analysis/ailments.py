@@ -62,7 +62,7 @@ def stalled_disk(s: Situation) -> Evidence | None:
 
 def restarted_read_only(s: Situation) -> Evidence | None:
     before = s.observation.history.before_restart if s.observation is not None else None
-    holds = before is not None and before.is_writable and s.is_valid and s.is_primary
+    holds = before is not None and before.is_writable and s.is_primary and not s.is_group_member
     holds = holds and s.facts is not None and not s.facts.is_writable
     return (f"{s.key} was restarted and is read-only since: nobody writes to this cluster",) if holds else None
 

@@ -58,7 +58,7 @@ def locked(s: Situation) -> Evidence | None:
 
 def locked_hypothesis(s: Situation) -> Evidence | None:
     """Too few replicas acknowledge, so the next commit waits."""
-    if not _is_up(s) or s.facts is None:
+    if not _is_up(s) or s.facts is None or not s.replicas:
         return None
     semi_sync = s.facts.semi_sync
     waits = semi_sync.wait_for_replica_count

@@ -27,6 +27,8 @@ class StructureWarning:
     code: str
     text: str
     predicate: Callable[[Situation], Evidence | None]
+    is_advice: bool = False
+    """About a setting, not a fault: a cluster with it can be called healthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,16 +226,19 @@ STRUCTURE_WARNINGS: tuple[StructureWarning, ...] = (
         "UnsafeDurabilityStructureWarning",
         "A crash of the primary's machine may lose what it had committed",
         _durability,
+        is_advice=True,
     ),
     StructureWarning(
         "SlowFailureDetectionStructureWarning",
         "Replicas notice late that their source is gone, so a frozen or cut-off one is replaced late",
         _slow_detection,
+        is_advice=True,
     ),
     StructureWarning(
         "ShortSemiSyncTimeoutStructureWarning",
         "The primary soon gives up waiting for replicas, and then commits alone",
         _short_semi_sync,
+        is_advice=True,
     ),
     StructureWarning(
         "NoLossPromiseStructureWarning",

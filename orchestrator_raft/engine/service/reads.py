@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator_raft.core.analysis import Diagnosis, analyze, is_lagging
+from orchestrator_raft.core.analysis import Diagnosis, analyze, diagnose, is_lagging, situate
 from orchestrator_raft.core.errors import InvalidInput, Unavailable
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import Recovery
@@ -158,12 +158,17 @@ def problems(call: Call, moment: Moment) -> Reply:
 
 
 def has_problem(server: Server, moment: Moment) -> bool:
-    """Out of reach, not replicating or lagging; what is in downtime, stale or not probed yet is left in peace."""
+    """Out of reach, not replicating, lagging, or whatever a rule says of it.
+
+    What is in downtime, stale or not probed yet is left in peace.
+    """
     if server.downtime or server.stale or server.observation is None or moment.policy.problem_ignore.match(server.key):
         return False
     channel = server.channel
     replicates = channel is None or channel.replicates
-    return not server.reached or not replicates or is_lagging(server, moment.policy)
+    if not server.reached or not replicates or is_lagging(server, moment.policy):
+        return True
+    return diagnose(situate(moment.topology, server, moment.policy), moment.policy).problem is not None
 
 
 def downtimed(call: Call, moment: Moment) -> Reply:
