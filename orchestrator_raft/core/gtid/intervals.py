@@ -36,7 +36,10 @@ def merged(pairs: Iterable[Interval]) -> Intervals:
 
 def union(left: Intervals, right: Intervals) -> Intervals:
     """Numbers in either. (Sorting two sorted runs that follow each other is a linear merge.)"""
-    return left if left is right or left == right else merged(left + right)
+    if left is right or left == right:
+        return left
+    common = _common(left, right)
+    return left[:common] + merged(left[common:] + right[common:])
 
 
 def minus(left: Intervals, right: Intervals) -> Intervals:
@@ -44,8 +47,8 @@ def minus(left: Intervals, right: Intervals) -> Intervals:
     if left is right or left == right:
         return ()
     remaining: list[Interval] = []
-    position = 0
-    for start, stop in left:
+    position = common = _common(left, right)
+    for start, stop in left[common:]:
         while position < len(right) and right[position][1] <= start:
             position += 1
         cut = position
@@ -63,8 +66,8 @@ def intersection(left: Intervals, right: Intervals) -> Intervals:
     """Numbers in both."""
     if left is right or left == right:
         return left
-    shared: list[Interval] = []
-    i = j = 0
+    i = j = _common(left, right)
+    shared = list(left[:i])
     while i < len(left) and j < len(right):
         start = max(left[i][0], right[j][0])
         stop = min(left[i][1], right[j][1])
@@ -81,13 +84,22 @@ def covers(left: Intervals, right: Intervals) -> bool:
     """Whether every number of ``right`` is in ``left``; canonical pairs never touch, so one pair has to hold each."""
     if left is right:
         return True
-    position = 0
-    for start, stop in right:
+    position = common = _common(left, right)
+    for start, stop in right[common:]:
         while position < len(left) and left[position][1] < stop:
             position += 1
         if position == len(left) or left[position][0] > start:
             return False
     return True
+
+
+def _common(left: Intervals, right: Intervals) -> int:
+    """How many pairs both begin with, where that are all but the last: a source that writes only makes that one grow.
+
+    What follows equal pairs touches none of them, so it can be looked at alone.
+    """
+    common = min(len(left), len(right)) - 1
+    return common if common > 0 and left[:common] == right[:common] else 0
 
 
 def count(intervals: Intervals) -> int:

@@ -39,10 +39,11 @@ def resolve_sources(records: Records) -> dict[InstanceKey, InstanceKey | None]:
     """
     addresses = _address_book(records)
     holders: dict[str, list[InstanceKey]] = {}
-    for key in sorted(records, key=lambda key: (not records[key].reachable, key)):
-        facts = records[key].facts
-        if facts is not None and facts.server_uuid:
-            holders.setdefault(facts.server_uuid, []).append(key)
+    for key, record in records.items():
+        if record.facts is not None and record.facts.server_uuid:
+            holders.setdefault(record.facts.server_uuid, []).append(key)
+    for several in (each for each in holders.values() if len(each) > 1):
+        several.sort(key=lambda key: (not records[key].reachable, key))
     links: dict[InstanceKey, InstanceKey | None] = {}
     for key, record in records.items():
         channel = record.facts.channel if record.facts else None
@@ -64,7 +65,7 @@ def _uuid(records: Records, key: InstanceKey | None) -> str:
 def _address_book(records: Records) -> dict[InstanceKey, InstanceKey]:
     """Key by address; a server's own key goes before a further address of another one."""
     book: dict[InstanceKey, InstanceKey] = {}
-    for key in sorted(records, reverse=True):
+    for key in sorted((key for key, record in records.items() if record.addresses), reverse=True):
         book.update(dict.fromkeys(records[key].addresses, key))
     book.update({key: key for key in records})
     return book
