@@ -61,12 +61,13 @@ def _renewed(
 def _concerned(known: Known, topology: Topology) -> set[InstanceKey] | None:
     """Whose diagnosis may be another one now; None if that is not less than everybody."""
     keys_max = len(topology.servers) // PART_SHARE
-    changed = {*differences(known.topology.servers, topology.servers)}
+    differing = differences(known.topology.servers, topology.servers)
+    if len(differing) > keys_max:
+        return None
+    changed = {*differing}
     led = (each.id for each in _led_from(topology, changed))
     for cluster_id in (*differences(known.topology.clusters, topology.clusters), *led):
         changed |= {server.key for each in (known.topology, topology) for server in each.members(cluster_id)}
-    if len(changed) > keys_max:
-        return None
     return _together(changed, (known.topology, topology), keys_max)
 
 
