@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox import dialects, install, topology
+from sandbox import dialects, haproxy, install, topology
 from sandbox.accounts import CLUSTER_ALIAS, CLUSTER_DOMAIN
 from sandbox.binaries import Flavor
 from sandbox.errors import SandboxError
@@ -41,7 +41,18 @@ def parser() -> argparse.ArgumentParser:
     for name, help_text in (("install", "find or install servers"), ("versions", "print what would be used")):
         command = commands.add_parser(name, help=help_text)
         command.add_argument("--flavor", choices=[*(flavor.value for flavor in Flavor), "both"], default="both")
+    commands.add_parser("haproxy", help="find or install HAProxy, for deploy/haproxy.cfg and its test")
     return top
+
+
+def load_balancer() -> int:
+    """Say which HAProxy is used; install one that is missing."""
+    try:
+        say(str(haproxy.find_or_install(say=say)))
+    except SandboxError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
 
 
 def start(options: argparse.Namespace) -> int:
@@ -127,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, end_by_exception)
     try:
+        if options.command == "haproxy":
+            return load_balancer()
         return start(options) if options.command == "start" else servers(options)
     except KeyboardInterrupt:
         return 130
