@@ -59,6 +59,8 @@ def policy_of(settings: Settings) -> Policy:
         fail_promotion_on_lag_s=settings.fail_master_promotion_on_lag_minutes * 60.0,
         fail_promotion_if_behind=settings.fail_master_promotion_if_sql_thread_not_up_to_date,
         apply_promotion=settings.apply_mysql_promotion_after_master_failover,
+        recover_locked_semi_sync=settings.recover_locked_semi_sync_master,
+        promote_other_co_primary=settings.co_master_recovery_must_promote_other_co_master,
         recover_read_only_primary=settings.recover_non_writeable_master,
         fence_second_writer=settings.fence_second_writer,
         close_replicas=settings.close_writable_replicas,

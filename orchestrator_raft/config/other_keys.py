@@ -256,12 +256,6 @@ NOT_YET = (
         ),
     ),
     NotYet(
-        "only dead, read-only and second primaries are repaired",
-        (
-            "CoMasterRecoveryMustPromoteOtherCoMaster", "RecoverLockedSemiSyncMaster",
-        ),
-    ),
-    NotYet(
         "there are no commands that move servers",
         (
             "VerifyReplicationFilters", "LowerReplicaVersionAllowed", "InstanceBulkOperationsWaitTimeoutSeconds",

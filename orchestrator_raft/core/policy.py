@@ -88,6 +88,10 @@ class Policy:
     """A replica with a longer replica_net_timeout tells too late that its source is gone."""
     exact_semi_sync: bool = False
     """More ackers than the primary waits for are a problem (EnforceExactSemiSyncReplicas)."""
+    recover_locked_semi_sync: bool = False
+    """Switch semi-sync on at replicas when a primary waits for too few (RecoverLockedSemiSyncMaster)."""
+    promote_other_co_primary: bool = True
+    """Only the other co-primary may succeed a dead one (CoMasterRecoveryMustPromoteOtherCoMaster)."""
     recover_read_only_primary: bool = False
     """A primary that is read-only is a problem to be repaired (RecoverNonWriteableMaster)."""
     fence_second_writer: bool = True

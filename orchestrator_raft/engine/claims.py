@@ -13,12 +13,12 @@ from typing import Any
 from orchestrator_raft.core.analysis import Diagnosis, Problem
 from orchestrator_raft.core.instance import ChannelOption, InstanceKey
 from orchestrator_raft.core.recovery.kinds import KINDS
-from orchestrator_raft.core.recovery.model import EndState, Recovery, Subject
+from orchestrator_raft.core.recovery.model import EndState, Recovery, Request, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.replicated.claims import ClaimRefusal, refuse_claim
 from orchestrator_raft.core.replicated.commands import ClaimRecovery, RecordBlocked, RecordDetection
-from orchestrator_raft.core.topology import Cluster
+from orchestrator_raft.core.topology import Cluster, Server
 from orchestrator_raft.engine.proposals import Proposals, new_id
 from orchestrator_raft.engine.subjects import channel_donor, new_recovery, subject_of, subject_of_problem
 from orchestrator_raft.engine.view import Moment
@@ -78,6 +78,7 @@ class Claims:
             return None
         subject = subject_of_problem(diagnosis, problem, evidence, moment)
         recovery = self._new(problem.rule.recovery, subject, problem.cluster_id, moment, noticed_ms)
+        recovery = replace(recovery, request=Request(designated=wanted_co_primary(diagnosis.situation.server, moment)))
         block_ms = int(moment.policy.recovery_block_s * 1000)
         refusal = refuse_claim(moment.state, recovery, block_ms) or _obstacle(problem, moment)
         if refusal is None:
@@ -184,6 +185,15 @@ class Claims:
             }
             for other in [each for each in self._in_vain if each[0] == recovery.cluster_id]:
                 del self._in_vain[other]
+
+
+def wanted_co_primary(dead: Server, moment: Moment) -> InstanceKey | None:
+    """The other of two co-primaries, where nobody else may succeed the dead one, or where it takes writes already."""
+    other = moment.topology.servers.get(dead.source) if dead.source is not None and dead.is_co_primary else None
+    if other is None:
+        return None
+    writes = other.fresh is not None and other.fresh.is_writable
+    return other.key if writes or moment.policy.promote_other_co_primary else None
 
 
 def _obstacle(problem: Problem, moment: Moment) -> ClaimRefusal | None:

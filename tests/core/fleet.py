@@ -99,6 +99,7 @@ class Database:
     format: str = "ROW"
     location: Location = field(default_factory=Location)
     rule: PromotionRule = PromotionRule.NEUTRAL
+    semi_sync_priority: int = 0
     cluster_alias: str = ""
     frozen: bool = False
     """The process stands still: connections are open and nothing comes over them."""
@@ -241,6 +242,7 @@ class Fleet:
             cluster_alias=server.cluster_alias,
             location=server.location,
             promotion_rule=server.rule,
+            semi_sync_priority=server.semi_sync_priority,
             settings=server.settings,
             load=Load(
                 connections=server.connections, connections_max=server.connections_max,
@@ -260,6 +262,7 @@ class Fleet:
             after_sync=True,
             timeout_ms=server.timeout_ms,
             replica_enabled=server.acks,
+            replica_active=server.acks and self._receiver(server) is ThreadState.RUNNING,
         )
 
     def _connected(self, server: Database) -> list[Database]:

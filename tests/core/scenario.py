@@ -333,6 +333,7 @@ _OPTIONS: dict[str, Option] = {
     "format": _sets("format", str),
     "dc": _location("data_center"),
     "region": _location("region"),
+    "priority": _sets("semi_sync_priority", int),
     "rule": _sets("rule", PromotionRule),
     "alias": _sets("cluster_alias", str),
     "lag": _sets("lag_s", int),

@@ -329,3 +329,18 @@ async def test_a_problem_is_announced_once(stage: Stage) -> None:
     assert stage.leader.claims.announce(diagnosis, diagnosis.problem, stage.moment) is None
     assert {each.subject.key for each in stage.bench.raft.state.detections} == {PRIMARY}
     assert {R1, R2, R3} == set(stage.bench.raft.state.detections[0].subject.replicas)
+
+
+async def test_only_the_other_co_primary_may_succeed_a_dead_one(bench: Bench) -> None:
+    leader = bench.leader()
+    primary = bench.fleet[PRIMARY.port]
+    assert primary.facts.executed is not None
+    primary.set_channel(running_channel(R2, primary.facts.executed))
+    await bench.known(leader)
+    stage = await Stage(bench).begin()
+    assert stage.diagnosis().code == "DeadCoMaster"
+    work = stage.claim()
+    assert work is not None
+    await work
+    (claimed,) = [each for each in bench.raft.log if isinstance(each, ClaimRecovery)]
+    assert claimed.recovery.request.designated == R2

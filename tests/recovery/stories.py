@@ -32,6 +32,7 @@ STORIES = (
     Story("living primary declared dead", star(), request=PERSON),
     Story("unreachable primary declared dead", star(), change=("P cut",), request=PERSON),
     Story("unfit replicas", star(r1="rule=must_not", r2="delay=60", r3="nolog"), request=PERSON),
+    Story("dead co-primary", star(), change=("P from=R1", "P dead")),
     Story("takeover", star(), kind="takeover", request=PERSON),
     Story("takeover, two ackers", star("semi-sync=2"), kind="takeover", request=PERSON),
     Story("takeover, no semi-sync", star(""), kind="takeover", request=PERSON, promise=False),

@@ -7,7 +7,7 @@ makes a problem not ours to repair (downtime, filters) is said in ``skipped`` an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator_raft.core.analysis.rules import ASKED, NO_PROBLEM, Rule, Severity
 from orchestrator_raft.core.analysis.situation import Situation, situate
@@ -22,6 +22,10 @@ OF_OTHERS = ("fence_writer",)
 """Recoveries of a server that is not the primary."""
 SWITCHES: Mapping[str, tuple[str, Callable[[Policy], bool]]] = {
     "open_primary": ("RecoverNonWriteableMaster", lambda policy: policy.recover_read_only_primary),
+    "semi_sync": (
+        "RecoverLockedSemiSyncMaster, EnforceExactSemiSyncReplicas",
+        lambda policy: policy.exact_semi_sync or policy.recover_locked_semi_sync,
+    ),
     "fence_writer": ("FenceSecondWriter", lambda policy: policy.fence_second_writer),
 }
 """Recoveries with a switch of their own."""
@@ -85,6 +89,7 @@ def diagnose(situation: Situation, policy: Policy) -> Diagnosis:
     problem = None
     for rule in ASKED[situation.is_primary, situation.is_valid, bool(situation.server.replicas)]:
         evidence = rule.predicate(situation)
+        rule = _meant(rule, situation)
         if evidence is not None and not (rule.code in policy.ignored_codes and rule.severity is Severity.WARNING):
             problem = Problem(
                 rule=rule,
@@ -95,6 +100,14 @@ def diagnose(situation: Situation, policy: Policy) -> Diagnosis:
             )
             break
     return Diagnosis(situation=situation, problem=problem, weaknesses=structure_warnings(situation))
+
+
+def _meant(rule: Rule, situation: Situation) -> Rule:
+    """A dead co-primary without the role is replaced by nobody; its replicas need another source."""
+    cluster = situation.cluster
+    if rule.recovery != "dead_primary" or not situation.is_co_primary or cluster is None:
+        return rule
+    return rule if cluster.primary == situation.key else replace(rule, recovery="dead_intermediate")
 
 
 def _skipped(rule: Rule, situation: Situation, policy: Policy) -> str:

@@ -113,6 +113,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         code="LockedSemiSyncMaster", text="The primary waits for more acknowledging replicas than there are",
         about=About.PRIMARY_UP, predicate=primaries.locked, notifies=True,
+        recovery="semi_sync",
     ),
     Rule(
         code="LockedSemiSyncMasterHypothesis",
@@ -122,6 +123,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         code="MasterWithTooManySemiSyncReplicas", text="More replicas acknowledge than the primary waits for",
         about=About.PRIMARY_UP, predicate=primaries.too_many_ackers, severity=Severity.WARNING,
+        recovery="semi_sync",
     ),
     Rule(
         code="NoWriteableMasterStructureWarning", text="The primary is read-only",
@@ -164,10 +166,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         code="DeadCoMaster", text="A co-primary is dead; its replicas answer and none of them replicates",
         about=About.SOURCE, predicate=intermediates.dead_co_primary,
+        confirmation=Confirmation.EYES, notifies=True, recovery="dead_primary",
     ),
     Rule(
         code="DeadCoMasterAndSomeReplicas", text="A co-primary and some of its replicas are dead",
         about=About.SOURCE, predicate=intermediates.dead_co_primary_and_some_replicas,
+        confirmation=Confirmation.EYES, notifies=True, recovery="dead_primary",
     ),
     Rule(
         code="UnreachableCoMaster", text="A co-primary is out of our reach, but a replica still replicates from it",

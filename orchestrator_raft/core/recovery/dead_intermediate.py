@@ -55,19 +55,24 @@ UNREACHED = "its replicas cannot reach it"
 def obstacle(topology: Topology, key: InstanceKey, policy: Policy) -> str:
     """Why nothing could be moved, by what was probed last; empty when something can."""
     failed = topology.servers.get(key)
-    orphans = tuple(each for each in topology.replicas_of(key) if each.reached)
-    if failed is None or not orphans:
+    primary = topology.primary_of(failed.cluster_id) if failed is not None else None
+    replicas = tuple(each for each in topology.replicas_of(key) if each.reached and each is not primary)
+    if failed is None or not replicas:
         return f"no replica of {key} answers, so none can be moved"
-    found = relocate(topology, failed, orphans, policy)
+    found = relocate(topology, failed, replicas, policy)
     if found.moves:
         return ""
     return "no replica can be moved: " + "; ".join(f"{each.key}: {each.reason}" for each in found.refused)
 
 
 def orphans(context: Context) -> tuple[Server, ...]:
-    """Replicas of the failed server, as recorded at the claim, that nobody has moved elsewhere since."""
+    """Replicas of the failed server, as recorded at the claim, that nobody has moved elsewhere since.
+
+    The primary is none of them: one that replicates from a dead co-primary goes on waiting for it.
+    """
     recovery, servers = context.recovery, context.topology.servers
-    known = [servers[key] for key in recovery.subject.replicas if key in servers]
+    primary = context.topology.primary_of(recovery.cluster_id)
+    known = [servers[key] for key in recovery.subject.replicas if key in servers and servers[key] is not primary]
     return tuple(each for each in known if each.source == recovery.subject.key and each.stale is None)
 
 
@@ -188,7 +193,12 @@ def _most_chosen(moves: tuple[Move, ...]) -> InstanceKey | None:
 
 
 def _left(recovery: Recovery) -> tuple[Move, ...]:
-    return tuple(move for move in recovery.moves if move.key not in recovery.moved)
+    return tuple(move for move in recovery.moves if move.key not in recovery.moved and not _is_back(recovery, move))
+
+
+def _is_back(recovery: Recovery, move: Move) -> bool:
+    """It goes back to where it was."""
+    return move.source == recovery.subject.key
 
 
 def enter_move(context: Context) -> tuple[Step, ...]:
@@ -236,13 +246,14 @@ def _elsewhere(context: Context, recovery: Recovery, left: tuple[Move, ...]) -> 
     tried = {move.key: (*move.tried, move.source) for move in left}
     servers = tuple(topology.server(move.key) for move in left)
     found = relocate(topology, topology.server(recovery.subject.key), servers, context.policy, tried)
-    kept = tuple(move for move in recovery.moves if move.key in recovery.moved)
+    kept = tuple(move for move in recovery.moves if move not in left)
+    back = tuple(Move(each.key, recovery.subject.key, tried[each.key]) for each in found.refused)
     failed = tuple(RefusedServer(each.key, _failed(tried[each.key], each.reason)) for each in found.refused)
-    recovery = replace(recovery, moves=(*kept, *found.moves), refused=(*recovery.refused, *failed))
+    recovery = replace(recovery, moves=(*kept, *back, *found.moves), refused=(*recovery.refused, *failed))
     if found.moves:
-        recovery = replace(recovery, successor=_most_chosen(recovery.moves))
+        recovery = replace(recovery, successor=_most_chosen((*_done(recovery), *found.moves)))
         return recovery.marked(CHOSEN, now, str(recovery.successor)).goto(MOVE, now)
-    return replace(recovery, successor=_most_chosen(kept)).goto("restore", now)
+    return replace(recovery, successor=_most_chosen(_done(recovery))).goto("restore", now)
 
 
 def _failed(tried: tuple[InstanceKey, ...], reason: str) -> str:
@@ -253,7 +264,9 @@ def _failed(tried: tuple[InstanceKey, ...], reason: str) -> str:
 
 
 def put_back(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
-    recovery = replace(recovery, attempt=1, successor=_most_chosen(_done(recovery)))
+    done = _done(recovery)
+    back = tuple(Move(move.key, recovery.subject.key, move.tried) for move in recovery.moves if move not in done)
+    recovery = replace(recovery, attempt=1, moves=(*done, *back), successor=_most_chosen(done))
     return recovery.with_errors((reason,)).marked("giving up", now_ms, reason).goto("restore", now_ms)
 
 
@@ -268,18 +281,15 @@ def _done(recovery: Recovery) -> tuple[Move, ...]:
 def enter_restore(context: Context) -> tuple[Step, ...]:
     """Below the failed server again, and started, so that they go on when it is back."""
     recovery, servers = context.recovery, context.topology.servers
-    key = recovery.subject.key
     steps: list[Step] = []
-    for each in recovery.subject.replicas:
-        server = servers.get(each)
-        if server is None or not server.reached or each in recovery.moved or server.stale is not None:
+    for move in recovery.moves:
+        server = servers.get(move.key)
+        if move.source != recovery.subject.key or server is None or not server.reached:
             continue
-        if recovery.mark_time(CHOSEN) is None or server.channel is None or not server.channel.uses_gtid:
-            continue
-        others = tuple(other for other in recovery.subject.replicas if other != each)
-        steps.append(PointTo(key=each, source=key, credentials_from=others, start=False))
-        steps += [StartReplication(key=each)] if each not in recovery.kept_stopped else []
-        steps.append(Reprobe(key=each, deadline_s=REPROBE_S))
+        others = tuple(other for other in recovery.subject.replicas if other != move.key)
+        steps.append(PointTo(key=move.key, source=move.source, credentials_from=others, start=False))
+        steps += [StartReplication(key=move.key)] if move.key not in recovery.kept_stopped else []
+        steps.append(Reprobe(key=move.key, deadline_s=REPROBE_S))
     return (*_pause(recovery), *steps)
 
 
@@ -288,7 +298,9 @@ def leave_restore(context: Context, outcomes: Outcomes) -> Recovery:
     broken = failures(outcomes)
     if broken and recovery.attempt < PUT_BACK_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).with_errors(broken).goto("restore", now)
-    known = {key for key in recovery.subject.replicas if key in context.topology.servers}
+    primary = context.topology.primary_of(recovery.cluster_id)
+    outside = {primary.key} if primary is not None else set()
+    known = {key for key in recovery.subject.replicas if key in context.topology.servers} - outside
     elsewhere = {key for key in known if context.topology.server(key).source not in (recovery.subject.key, None)}
     lost = tuple(sorted(known - elsewhere - {*recovery.moved}))
     return replace(recovery, attempt=1, lost=lost).with_errors(broken).goto("close", now)

@@ -6,9 +6,10 @@ from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.dead_primary import DEAD_PRIMARY
 from orchestrator_raft.core.recovery.machine import Kind
 from orchestrator_raft.core.recovery.rejoin import REJOIN
+from orchestrator_raft.core.recovery.semi_sync import SEMI_SYNC
 from orchestrator_raft.core.recovery.single_server import FENCE_WRITER, OPEN_PRIMARY
 from orchestrator_raft.core.recovery.takeover import TAKEOVER
 from orchestrator_raft.core.recovery.upkeep import UPKEEP
 
-ROWS = (DEAD_PRIMARY, DEAD_INTERMEDIATE, TAKEOVER, REJOIN, OPEN_PRIMARY, FENCE_WRITER, UPKEEP)
+ROWS = (DEAD_PRIMARY, DEAD_INTERMEDIATE, TAKEOVER, REJOIN, OPEN_PRIMARY, FENCE_WRITER, SEMI_SYNC, UPKEEP)
 KINDS: dict[str, Kind] = {kind.name: kind for kind in ROWS}

@@ -86,7 +86,7 @@ def assign_clusters(
         for key in cluster.left_behind
         if key in records and records[key].cluster_id == cluster.id
     ]
-    outside = frozenset((*late, *(key for key in stale if key in records and links[key] is None)))
+    outside = frozenset((*late, *(key for key in stale if key in records and _stands_alone(key, links, stale))))
     components = _components(links, records, frozen)
     named = _name_components(components, records, clusters, outside)
     members: dict[str, list[InstanceKey]] = {}
@@ -109,6 +109,12 @@ def assign_clusters(
             known = observe_ackers(_refresh(known, active, servers, links), servers, replicas)
         kept[cluster_id] = known
     return Assignment(servers, kept, next_number)
+
+
+def _stands_alone(key: InstanceKey, links: Links, stale: Mapping[InstanceKey, StalePrimary]) -> bool:
+    """No server that counts holds this stale one in its cluster: it has no source, or that is stale too (a ring)."""
+    source = links[key]
+    return source is None or source in stale
 
 
 def _replicas(links: Links) -> Replicas:
