@@ -87,7 +87,8 @@ def _refused_failovers(status: Status) -> list[str]:
 
 
 def _said(diagnosis: Mapping[str, Any], status: Status) -> str:
-    warnings = ", ".join(_warned(each) for each in diagnosis.get("structure") or () if isinstance(each, dict))
+    codes = diagnosis.get("structure_warnings") or ()
+    warnings = ", ".join(_warned(each) for each in diagnosis.get("structure") or () if each.get("code") in codes)
     text = f"{diagnosis.get('code')}: {diagnosis.get('text')}" if diagnosis.get("severity") else ""
     why_not = _why_not_repaired(diagnosis, status) if text else ""
     return "; ".join(part for part in (f"{text}{f' ({why_not})' if why_not else ''}", warnings) if part)
