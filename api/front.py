@@ -184,7 +184,7 @@ class Front:
     async def _perform(self, ask: Ask, match: Match, dialect: Dialect, call: Call) -> Answer:
         operation = call.operation
         if operation.writes:
-            log.info("%s asks for %s: %s", call.person.name or "somebody", operation.name, ask.path)
+            log.info("%s asks for %s (%s)", call.person.name or "somebody", operation.name, ask.path)
         reply = await self._service.call(call)
         if operation.name == tokens.OPERATION and not match.route.is_native:
             return self._signed(tokens.taken(str(reply.value), self._settings, ask))

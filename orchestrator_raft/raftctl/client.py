@@ -136,6 +136,10 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client of {', '.join(str(each) for each in self.endpoints)}>"
 
+    def to(self, endpoints: Sequence[Endpoint]) -> Client:
+        """The same client for other nodes."""
+        return Client(endpoints, request_id=self.request_id, timeout_s=self.timeout_s, tls=self._tls, token=self._token)
+
     def call(self, request: Request) -> Answer:
         """The answer of a node that answers. Raises Unavailable when none does, else what the node refuses."""
         failures: list[str] = []
@@ -284,7 +288,7 @@ def _decoded(endpoint: Endpoint, status: int, body: bytes) -> Any:
         return json.loads(body)
     except ValueError as error:
         if status == 401:
-            raise Refused(f"{endpoint} lets nobody in without credentials: give --user and --password-file") from error
+            raise Refused(_not_let_in(endpoint, body)) from error
         text = " ".join(body[:200].decode("utf-8", "replace").split())
         raise Refused(f"{endpoint} is no orchestrator-raft node: it answered {status}: {text}") from error
 
@@ -296,3 +300,9 @@ def _refusal(endpoint: Endpoint, status: int, value: Any) -> OrchestratorError:
         if status == 500 and value.get("title"):
             text = f"{value['title']}: {text}"
     return _ERRORS.get(status, Refused)(text)
+
+
+def _not_let_in(endpoint: Endpoint, body: bytes) -> str:
+    if body in (b"No TLS", b"Invalid OU"):
+        return f"{endpoint} wants a certificate that it believes ({body.decode()}): give --cert and --key"
+    return f"{endpoint} lets nobody in without credentials: give --user and --password-file"

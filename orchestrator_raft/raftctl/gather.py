@@ -42,7 +42,7 @@ def gather(client: Client) -> Status:
     endpoints = _in_order(nodes, client.endpoints)
     if not endpoints:
         return Status(nodes)
-    fleet_client = Client(endpoints[:1], request_id=client.request_id, timeout_s=client.timeout_s)
+    fleet_client = client.to(endpoints[:1])
     requests = [request(OPERATION_BY_NAME[name], arguments) for name, arguments in FLEET.values()]
     try:
         answers = at_once(lambda each: fleet_client.call(each).value, requests)
@@ -77,10 +77,12 @@ def others(nodes: Iterable[Node], given: tuple[Endpoint, ...]) -> list[Endpoint]
 
 
 def _learned(uri: str, known: Endpoint) -> Endpoint | None:
+    """Never from https to http: secrets meant for the one must not be sent over the other."""
     try:
-        return replace(parse_endpoint(f"{uri}{known.path}"), credentials=known.credentials)
+        found = replace(parse_endpoint(f"{uri}{known.path}"), credentials=known.credentials)
     except InvalidInput:
         return None
+    return None if (known.scheme, found.scheme) == ("https", "http") else found
 
 
 def _guesses(node: Node, known: Endpoint) -> list[Endpoint]:
