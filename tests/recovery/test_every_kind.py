@@ -73,8 +73,12 @@ REPAIRS = (
     Story("a second writer", star(""), kind="fence_writer", on="R1", change=("R1 rw",)),
     Story("a replica takes writes", star(""), kind="upkeep", on="R1", change=("R1 rw",)),
     Story("the primary is read-only", star(""), kind="open_primary", change=("P ro",)),
+    Story(
+        "semi-sync on the wrong replica", star(r1="priority=1 noack", policy="policy exact_semi_sync=yes\n"),
+        kind="semi_sync",
+    ),
     *(replace(story, fleet=HOOKS + story.fleet) for story in INTERMEDIATE),
-)
+)  # fmt: skip
 ALL = (*STORIES, *MORE, *INTERMEDIATE, *RETURNS, *REPAIRS)
 NEEDS_MORE_THAN_A_DEAD_LEADER: dict[str, frozenset[str]] = {}
 """Phases of a kind that none of the stories comes to, by kind."""
