@@ -49,6 +49,13 @@ class Prober(Protocol):
     async def close(self) -> None: ...
 
 
+class Writer(Protocol):
+    """Tries to write, to learn whether a server still can."""
+
+    async def try_write(self, key: InstanceKey, *, timeout_s: float) -> str | None:
+        """Why the write failed or did not end in time; '' when it was done; None when it could not even be asked."""
+
+
 class Session(Protocol):
     """The one acting session on a server: it holds the lock ``orchestrator_raft`` there and never reconnects."""
 

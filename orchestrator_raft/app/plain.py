@@ -11,6 +11,7 @@ from orchestrator_raft.config import Settings
 from orchestrator_raft.core.policy import ClusterFilters, HostFilters, LossPolicy, Policy
 from orchestrator_raft.engine.leadership import EngineSettings
 from orchestrator_raft.engine.pacing import Paces
+from orchestrator_raft.engine.write_probe import WritePace
 from orchestrator_raft.flavors.base import Detection
 from orchestrator_raft.hooks.commands import HookSettings
 from orchestrator_raft.mysql import MysqlSettings, TlsMode
@@ -105,6 +106,10 @@ def engine_of(settings: Settings) -> EngineSettings:
         ),
         concurrency_max=settings.discovery_max_concurrency,
         witness_timeout_s=settings.witness_timeout_s,
+        write_pace=WritePace(
+            interval_s=float(settings.write_probe_interval_seconds),
+            timeout_s=settings.write_probe_timeout_milliseconds / 1000,
+        ),
         credentials_query=settings.replication_credentials_query.get_secret_value(),
         seeds=settings.discovery_seed_keys,
         token_use_s=settings.access_token_use_expiry_seconds,

@@ -34,7 +34,7 @@ from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.service import Service
 from orchestrator_raft.engine.witness import serve_witness
 from orchestrator_raft.hooks.commands import CommandHooks
-from orchestrator_raft.mysql import Connector, MysqlProber, MysqlSessions
+from orchestrator_raft.mysql import Connector, MysqlProber, MysqlSessions, MysqlWriter
 from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.tasks import Tasks
 from orchestrator_raft.telemetry.logs import on_failure
@@ -92,6 +92,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     outside = Outside(
         consensus=consensus, channel=node.channel, prober=prober, sessions=MysqlSessions(connector), hooks=hooks,
         clock=clock,
+        writer=MysqlWriter(connector, settings.write_probe_query) if settings.write_probe_query else None,
     )  # fmt: skip
     engine_settings = engine_of(settings)
     serve_witness(node.channel, prober)

@@ -53,6 +53,18 @@ class Speed(Group):
         "Seconds for which a primary may wait for its disk, with nothing finished, before that is a problem.",
         least=1,
     )
+    write_probe_query: str = key(
+        "WriteProbeQuery",
+        "",
+        "Statement that writes, run on each primary now and then to see whether it can, such as "
+        "REPLACE INTO meta.alive VALUES (1, NOW()); empty tries no write.",
+    )
+    write_probe_interval_seconds: int = key(
+        "WriteProbeIntervalSeconds", 5, "Seconds between two such writes on one primary.", least=1
+    )
+    write_probe_timeout_milliseconds: int = key(
+        "WriteProbeTimeoutMilliseconds", 2000, "Milliseconds for such a write, connecting included.", least=100
+    )
     ignored_warnings: tuple[str, ...] = key(
         "IgnoredWarnings",
         (),

@@ -44,6 +44,15 @@ class History:
     """What it had executed at the probe before the newest."""
 
 
+@dataclass(frozen=True, slots=True)
+class WriteTrouble:
+    """Writes that were tried one after the other, and failed or did not end in time."""
+
+    detail: str
+    since_s: float
+    count: int = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """The newest that is known of one server: its last probe and, where that failed, the last facts before it."""
@@ -56,6 +65,7 @@ class Observation:
     asked_at_s: float | None = None
     """When the probe was begun: what it brought is at least as new as this."""
     history: History = History()
+    write_trouble: WriteTrouble | None = None
 
     @property
     def reached(self) -> bool:
@@ -93,8 +103,9 @@ def observe(
         facts = result.facts
         history = _joined(before, facts, recorded, at_s)
         return Observation(
-            key=key, result=result, at_s=at_s, facts=facts, seen_at_s=at_s, asked_at_s=asked_at_s, history=history
-        )
+            key=key, result=result, at_s=at_s, facts=facts, seen_at_s=at_s, asked_at_s=asked_at_s, history=history,
+            write_trouble=before.write_trouble if before else None,
+        )  # fmt: skip
     return Observation(
         key=key,
         result=replace(result, key=key),
@@ -103,7 +114,17 @@ def observe(
         seen_at_s=before.seen_at_s if before else None,
         asked_at_s=asked_at_s,
         history=before.history if before else History(),
+        write_trouble=before.write_trouble if before else None,
     )
+
+
+def after_write(before: Observation, complaint: str, at_s: float) -> Observation:
+    """The observation after a write was tried; no complaint means that it was done."""
+    if not complaint:
+        return replace(before, write_trouble=None)
+    known = before.write_trouble
+    since_s, count = (known.since_s, known.count + 1) if known is not None else (at_s, 1)
+    return replace(before, write_trouble=WriteTrouble(complaint, since_s, count))
 
 
 def _joined(before: Observation | None, facts: Facts, recorded: Facts | None, at_s: float) -> History:

@@ -14,6 +14,7 @@ from orchestrator_raft.engine.acknowledging import Acknowledging
 from orchestrator_raft.engine.catching_up import CatchingUp
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.view import Moment
+from orchestrator_raft.engine.write_probe import WriteProbes
 
 Work = Coroutine[Any, Any, object]
 
@@ -21,8 +22,9 @@ Work = Coroutine[Any, Any, object]
 class Housekeeping:
     """Small chores of the leader."""
 
-    def __init__(self, proposals: Proposals) -> None:
+    def __init__(self, proposals: Proposals, write_probes: WriteProbes | None = None) -> None:
         self._proposals = proposals
+        self._write_probes = write_probes
         self._acknowledging = Acknowledging(proposals)
         self._catching_up = CatchingUp(proposals)
 
@@ -33,6 +35,8 @@ class Housekeeping:
         for key, downtime in moment.state.downtimes.items():
             if downtime.ends_ms <= moment.now_ms:
                 yield f"end downtime {key}", self._proposals.propose(EndDowntime, key=key, expired=True)
+        if self._write_probes is not None:
+            yield from self._write_probes.due(moment)
         unseen = long_unseen(moment)
         if unseen:
             hours = moment.policy.unseen_forget_s / 3600

@@ -21,7 +21,7 @@ from orchestrator_raft.core.instance import (
     Unreachable,
     UnreachableKind,
 )
-from orchestrator_raft.core.observation import Observation, Observations, observe
+from orchestrator_raft.core.observation import Observation, Observations, after_write, observe
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.replicated.commands import ServerObservation
 from orchestrator_raft.core.replicated.servers import is_absorbed
@@ -73,6 +73,12 @@ class Inventory:
         before = self._observations.get(key)
         self._observations[key] = observe(before, key, result, at_s=at_s, asked_at_s=asked_at_s)
         return Change(key, urgent=before is None or before.reached)
+
+    def record_write(self, key: InstanceKey, complaint: str, at_s: float) -> None:
+        """Take in what became of a write that was tried; '' when it was done."""
+        before = self._observations.get(key)
+        if before is not None:
+            self._observations[key] = after_write(before, complaint, at_s)
 
     def _record_reached(
         self, asked: InstanceKey, result: Reached, at_s: float, known: Mapping[InstanceKey, ServerRecord], *,

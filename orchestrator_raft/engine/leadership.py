@@ -29,7 +29,8 @@ from orchestrator_raft.engine.upkeep import Upkeep
 from orchestrator_raft.engine.view import Viewer
 from orchestrator_raft.engine.watch import Watch
 from orchestrator_raft.engine.witness import Witnesses
-from orchestrator_raft.ports import Channel, Clock, Consensus, Hooks, Prober, Sessions
+from orchestrator_raft.engine.write_probe import WritePace, WriteProbes
+from orchestrator_raft.ports import Channel, Clock, Consensus, Hooks, Prober, Sessions, Writer
 from orchestrator_raft.tasks import OnFailure, Tasks
 
 
@@ -41,6 +42,7 @@ class EngineSettings:
     paces: Paces = field(default_factory=Paces)
     concurrency_max: int = 300
     witness_timeout_s: float = 0.4
+    write_pace: WritePace = field(default_factory=WritePace)
     credentials_query: str = ""
     seeds: tuple[InstanceKey, ...] = ()
     """Servers to begin with (DiscoverySeeds)."""
@@ -60,6 +62,8 @@ class Outside:
     sessions: Sessions
     hooks: Hooks
     clock: Clock
+    writer: Writer | None = None
+    """Where people want it seen whether primaries can write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class Leader:
             term, consensus, self.viewer, self.tasks,
             discovery=self.discovery, witnesses=self.witnesses, recorder=self.recorder, claims=self.claims,
             upkeep=Upkeep(consensus.node_id, term, self.proposals, on_claimed=self.look),
-            pacing=self.pacing, housekeeping=Housekeeping(self.proposals),
+            pacing=self.pacing, housekeeping=Housekeeping(self.proposals, self._write_probes()),
             authority_since_s=clock.monotonic_s(), on_look=self.look,
         )  # fmt: skip
 
@@ -139,6 +143,11 @@ class Leader:
         self.discovery.wake({key, *server.replicas, *((server.source,) if server.source is not None else ())})
         if server.source is None and server.replicas:
             self.witnesses.ask(key)
+
+    def _write_probes(self) -> WriteProbes | None:
+        writer = self._outside.writer
+        pace = self._settings.write_pace
+        return WriteProbes(writer, self.inventory, self._outside.clock, pace) if writer is not None else None
 
     def _make_executor(self) -> Executor:
         return Executor(

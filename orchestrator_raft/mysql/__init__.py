@@ -10,5 +10,6 @@ from orchestrator_raft.mysql.connector import Connector
 from orchestrator_raft.mysql.prober import MysqlProber
 from orchestrator_raft.mysql.sessions import MysqlSessions, SqlFailure
 from orchestrator_raft.mysql.settings import MysqlSettings, TlsMode
+from orchestrator_raft.mysql.writer import MysqlWriter
 
-__all__ = ["Connector", "MysqlProber", "MysqlSessions", "MysqlSettings", "SqlFailure", "TlsMode"]
+__all__ = ["Connector", "MysqlProber", "MysqlSessions", "MysqlSettings", "MysqlWriter", "SqlFailure", "TlsMode"]

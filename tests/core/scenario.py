@@ -22,6 +22,7 @@ from orchestrator_raft.core.instance import (
     UnreachableKind,
     parse_key,
 )
+from orchestrator_raft.core.observation import after_write
 from orchestrator_raft.core.policy import ClusterFilters, HostFilters, LossPolicy, Policy
 from orchestrator_raft.core.replicated.commands import BeginDowntime, ObserveServers, ServerObservation
 from orchestrator_raft.core.topology import StalePrimary, StaleStatus
@@ -272,6 +273,12 @@ def _restarted(world: World, database: Database, value: str) -> None:
     database.uptime_s = 1
 
 
+def _writes_fail(world: World, database: Database, value: str) -> None:
+    """One more write that was tried; no text means that it was done."""
+    seen = world.manager.seen
+    seen[database.key] = after_write(seen[database.key], value, world.manager.now_ms / 1000)
+
+
 def _from(world: World, database: Database, value: str) -> None:
     """Replicates from that one as well: two such are co-primaries."""
     _replicate(database, world.fleet[value])
@@ -354,6 +361,7 @@ _OPTIONS: dict[str, Option] = {
     "restarted": _restarted,
     "from": _from,
     "connections": _sets("connections", int),
+    "writes-fail": _writes_fail,
     "stalled": _sets("syncs_pending", lambda _: 1),
     "sync-binlog": _setting("binlog_sync"),
     "redo-flush": _setting("redo_flush"),

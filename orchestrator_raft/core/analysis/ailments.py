@@ -5,6 +5,8 @@ Nothing here is guessed from one sign: each names two things that fit together, 
 
 from __future__ import annotations
 
+import re
+
 from orchestrator_raft.core.analysis.evidence import Evidence, hears_nothing, names, unreached
 from orchestrator_raft.core.analysis.primaries import locked_hypothesis
 from orchestrator_raft.core.analysis.situation import Situation, is_replicating, is_silent
@@ -14,6 +16,8 @@ from orchestrator_raft.core.topology import Server
 _MUTE = frozenset({UnreachableKind.NO_GREETING, UnreachableKind.QUERY_TIMEOUT})
 """What a frozen process looks like: the kernel takes the connection, and nobody says anything on it."""
 _REFUSALS = frozenset({UnreachableKind.AUTHENTICATION, UnreachableKind.TLS_MISSING, UnreachableKind.PROTOCOL})
+_NO_SPACE = re.compile(r"no space left|errno: 28|disk (is )?full|\b(1021|1114)\b", re.IGNORECASE)
+WRITES_IN_VAIN = 2
 _STOPS_RECEIVING = (ThreadState.STOPPED, ThreadState.ABSENT)
 
 # -- primaries
@@ -58,6 +62,21 @@ def stalled_disk(s: Situation) -> Evidence | None:
         return None
     waiting = s.facts.load.syncs_pending
     return (f"{waiting} flushes to disk are waited for, and none was finished for {stall_s:.0f} s",)
+
+
+def full_disk(s: Situation) -> Evidence | None:
+    evidence = cannot_write(s)
+    return evidence if evidence is not None and _NO_SPACE.search(evidence[0]) is not None else None
+
+
+def cannot_write(s: Situation) -> Evidence | None:
+    """It answers, and two writes running have failed. A locked one only waits, and a closed one refuses on purpose."""
+    trouble = s.observation.write_trouble if s.observation is not None else None
+    if trouble is None or trouble.count < WRITES_IN_VAIN or not s.is_recorded_primary:
+        return None
+    if s.facts is None or not s.facts.is_writable or locked_hypothesis(s) is not None:
+        return None
+    return (f"{trouble.count} writes running have failed (WriteProbeQuery): {trouble.detail}",)
 
 
 def restarted_read_only(s: Situation) -> Evidence | None:

@@ -136,8 +136,16 @@ RULES: tuple[Rule, ...] = (
         notifies=True,
     ),
     Rule(
+        code="FullDiskMaster", text="The disk of the primary is full: it answers, and cannot write",
+        about=About.PRIMARY_UP, predicate=ailments.full_disk, notifies=True,
+    ),
+    Rule(
         code="StalledDiskMaster", text="The disk of the primary finishes nothing",
         about=About.PRIMARY_UP, predicate=ailments.stalled_disk, notifies=True,
+    ),
+    Rule(
+        code="MasterCannotWrite", text="The primary answers, and writes fail or do not end",
+        about=About.PRIMARY_UP, predicate=ailments.cannot_write, notifies=True,
     ),
     Rule(
         code="RestartedMasterWithoutSemiSync", text="The primary was restarted and came back without semi-sync",
