@@ -28,6 +28,7 @@ ANSWER_TIMEOUT_S = 5.0
 LONG_TIMEOUT_S = 120.0
 PAUSE_S = 0.02
 LOG_TAIL_LINES = 15
+JSON = {"Content-Type": "application/json"}
 
 
 class NoAnswer(SandboxError):
@@ -129,9 +130,9 @@ class Node:
         return self._ask(urllib.request.Request(self.url + path), timeout_s)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = LONG_TIMEOUT_S) -> Any:
-        """JSON of a POST to the native API. Raises NoAnswer."""
+        """JSON of a POST to the native API, of a long operation when it has ended. Raises NoAnswer."""
         request = urllib.request.Request(
-            self.url + path, json.dumps(body or {}).encode(), {"Content-Type": "application/json"}, method="POST"
+            self.url + path, json.dumps(body or {}).encode(), {**JSON, "Prefer": f"wait={timeout_s:.0f}"}, method="POST"
         )
         return self._ask(request, timeout_s)
 
