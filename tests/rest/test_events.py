@@ -90,6 +90,7 @@ async def test_followers_tell_what_happens_as_the_leader_does() -> None:
 async def test_who_comes_back_is_told_what_was_missed_on_any_node() -> None:
     async with Rig(2) as rig:
         await rig.discovered()
+        await rig.until(lambda: all(each.caught_up for each in rig.raft.state.clusters.values()))
         async with listening(rig["n1"]) as first:
             await first.until("problems")
             await disable(rig["n1"])
