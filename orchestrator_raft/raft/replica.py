@@ -62,7 +62,7 @@ class Replica:
         self._first_of_term = 0
         self._heartbeat_s = self._ticked_s = NEVER
         self._seen_mark, self._disk_answered_s = 0, clock()
-        self._jumps = JumpWatch(clock, wall, timing.drift_margin_s)
+        self._jumps = JumpWatch(clock, wall, timing.jump_s, timing.lease_s)
         refuse_if_odd(image.facts, store.where)
         loaded = choose(image, store.where, limits.snapshot_bytes)
         self.warnings = loaded.unreadable

@@ -91,8 +91,19 @@ class Timing:
     election_max_s: float = 1.0
     heartbeat_s: float = 0.1
     drift_margin_s: float = 0.05
-    """Taken off every lease: how much faster a follower's clock may run than the leader's, with a wide reserve."""
+    """Taken off every lease: how much faster a follower's clock may run than the leader's, with a wide reserve, and how
+    long the leader's may have stood still without being noticed."""
     tick_s: float = 0.025
+
+    @property
+    def lease_s(self) -> float:
+        """How long a lease lasts from the send time that it rests on."""
+        return self.election_min_s - self.drift_margin_s
+
+    @property
+    def jump_s(self) -> float:
+        """What a clock may jump by in the length of a lease; the rest of the margin is for drift."""
+        return 0.75 * self.drift_margin_s
 
     def __post_init__(self) -> None:
         if not 0 < 3 * self.heartbeat_s < self.election_min_s < self.election_max_s:

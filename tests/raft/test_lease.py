@@ -172,14 +172,29 @@ def test_times_that_cannot_work_are_refused() -> None:
 
 def test_a_jump_of_the_wall_clock_against_the_boot_clock_is_noticed_once() -> None:
     times = {"boot": 5.0, "wall": 1000.0}
-    watch = JumpWatch(lambda: times["boot"], lambda: times["wall"], 0.05)
+    watch = JumpWatch(lambda: times["boot"], lambda: times["wall"], 0.05, 0.5)
     times["boot"], times["wall"] = 6.0, 1001.04
     assert not watch.jumped()
     times["wall"] += 3.0
     assert [True, False] == [watch.jumped(), watch.jumped()]
 
 
-def test_a_process_that_was_put_aside_between_two_readings_judges_later() -> None:
-    boot = iter([0.0, 1.0, 4.0, 4.1, 4.1])
-    watch = JumpWatch(lambda: next(boot), lambda: 100.0, 0.05)
+@pytest.mark.parametrize(("every_s", "is_noticed"), [(0.02, True), (0.09, True), (0.3, False)])
+def test_short_pauses_of_a_machine_add_up_in_the_length_of_a_lease(every_s: float, is_noticed: bool) -> None:
+    """Each alone is within the tolerance; so many as to use up the margin of a lease are not."""
+    times = {"boot": 5.0, "wall": 1000.0}
+    watch = JumpWatch(lambda: times["boot"], lambda: times["wall"], 0.04, 0.45)
+    noticed = []
+    for _ in range(12):
+        times["wall"] += 0.015
+        for name in times:
+            times[name] += every_s
+        noticed.append(watch.jumped())
+    assert is_noticed == any(noticed)
+
+
+def test_a_process_that_was_put_aside_between_two_clocks_looks_again() -> None:
+    times = iter([0.0, 0.0, 1.0, 4.0, 4.0, 4.0])
+    walls = iter([100.0, 104.0, 104.0])
+    watch = JumpWatch(lambda: next(times), lambda: next(walls), 0.05, 0.5)
     assert not watch.jumped()
