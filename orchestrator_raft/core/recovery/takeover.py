@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from orchestrator_raft.core.candidates import Verdict, choose
 from orchestrator_raft.core.candidates.choose import can_replicate_from
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.instance import InstanceKey, ThreadState
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.dead_primary import with_channel
 from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
@@ -33,9 +33,11 @@ from orchestrator_raft.core.recovery.steps import (
     failures,
     succeeded,
 )
-from orchestrator_raft.core.recovery.undo import RESTORE, REVOKE, UNDO, revoke, undo
+from orchestrator_raft.core.recovery.undo import RESTORE, REVOKE, UNDO, out_of_reach, revoke, undo
 from orchestrator_raft.core.topology import Server, Topology
 
+STILL_THERE_S = 0.5
+"""How long the last look at the old primary may take; writes are refused meanwhile."""
 BEFORE = ("PreGracefulTakeoverProcesses", "OnFailureDetectionProcesses", "PreFailoverProcesses")
 
 
@@ -173,7 +175,9 @@ def enter_settle(context: Context) -> tuple[Step, ...]:
     recovery = context.recovery
     if recovery.successor is None:
         return ()
-    return (WaitApplied(key=recovery.successor, gtids=recovery.target_gtids, deadline_s=_time_left_s(context)),)
+    wait = WaitApplied(key=recovery.successor, gtids=recovery.target_gtids, deadline_s=_time_left_s(context))
+    old = Reprobe(key=recovery.subject.key, deadline_s=STILL_THERE_S)
+    return old, wait, Reprobe(key=recovery.successor, deadline_s=STILL_THERE_S)
 
 
 def _time_left_s(context: Context) -> float:
@@ -186,7 +190,32 @@ def leave_settle(context: Context, outcomes: Outcomes) -> Recovery:
     if recovery.successor is None or succeeded(outcomes, WaitApplied, recovery.successor) is None:
         text = f"{recovery.successor} did not catch up within {context.policy.demotion_block_limit_s:g} s"
         return undo(recovery.with_errors(failures(outcomes)), now, text)
+    if not _is_still_demoted(recovery, outcomes):
+        return _primary_lost(recovery, now)
+    if succeeded(outcomes, Reprobe, recovery.subject.key) is None:
+        recovery = out_of_reach(recovery)
     return recovery.marked("caught up", now, str(recovery.successor)).goto("promote", now)
+
+
+def _is_still_demoted(recovery: Recovery, outcomes: Outcomes) -> bool:
+    """It answers and is read-only; or only we do not reach it, and the successor has been connected to it all along."""
+    old = succeeded(outcomes, Reprobe, recovery.subject.key)
+    if old is not None and old.facts is not None:
+        return old.facts.read_only
+    new = succeeded(outcomes, Reprobe, recovery.successor) if recovery.successor is not None else None
+    channel = new.facts.channel if new is not None and new.facts is not None else None
+    return channel is not None and channel.receiver is ThreadState.RUNNING and channel.source == recovery.subject.key
+
+
+def _primary_lost(recovery: Recovery, now_ms: int) -> Recovery:
+    """It died, or was restarted, and so it may take writes again, which its replicas would acknowledge.
+
+    No receiver was stopped, so nobody may be promoted here; nothing else was changed either. A dead primary is failed
+    over, with all that belongs to it.
+    """
+    key = recovery.subject.key
+    text = f"{key} was lost after it had been made read-only, and nobody was promoted: dead, it is failed over"
+    return recovery.with_errors((text,)).ended(EndState.FAILED, now_ms, text)
 
 
 def undo_late(context: Context, recovery: Recovery) -> Recovery:

@@ -54,7 +54,18 @@ KEPT_CLOSED = "kept closed"
 
 def undo(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
     """Nothing but the old primary was touched: open it again."""
-    return replace(recovery, attempt=1).with_errors((reason,)).marked(UNDOING, now_ms, reason).goto("undo", now_ms)
+    began = replace(recovery, attempt=1, stale=_others_stale(recovery)).with_errors((reason,))
+    return began.marked(UNDOING, now_ms, reason).goto("undo", now_ms)
+
+
+def out_of_reach(recovery: Recovery) -> Recovery:
+    """The old primary does not answer any more, and a restart may open it: nobody is promoted before it is listed."""
+    return replace(recovery, fenced=False, stale=tuple(sorted({*recovery.stale, recovery.subject.key})))
+
+
+def _others_stale(recovery: Recovery) -> tuple[InstanceKey, ...]:
+    """The stale servers without the old primary, which is the primary again."""
+    return tuple(each for each in recovery.stale if each != recovery.subject.key)
 
 
 def revoke(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
@@ -97,11 +108,11 @@ def leave_revoke(context: Context, outcomes: Outcomes) -> Recovery:
     primary_answers = succeeded(outcomes, Reprobe, recovery.subject.key) is not None
     if is_shut and not primary_answers and recovery.count_marks(UNDOING) < PROMOTIONS_MAX:
         text = f"{recovery.subject.key} does not answer any more, so {successor} is promoted after all"
-        return replace(recovery.with_errors((text,)), attempt=1).goto("promote", now)
+        return out_of_reach(replace(recovery.with_errors((text,)), attempt=1)).goto("promote", now)
     question = "" if is_shut else _open_question(context, outcomes)
     if question and now - _began_ms(recovery) < REVOKE_WAIT_MS:
         return replace(recovery, attempt=recovery.attempt + 1).goto("revoke", now)
-    others = {each for each in recovery.stale if each != successor}
+    others = {each for each in _others_stale(recovery) if each != successor}
     recovery = replace(recovery, stale=tuple(sorted(others if is_shut else {*others, successor})))
     if question:
         kept_closed = replace(recovery, attempt=1).with_errors((question,)).marked(KEPT_CLOSED, now, question)

@@ -1,0 +1,94 @@
+"""A fence that a restart takes away, and what a primary has not acknowledged yet."""
+
+from __future__ import annotations
+
+from orchestrator_raft.core.recovery.model import EndState
+from orchestrator_raft.core.recovery.rejoin import extra_transactions
+from orchestrator_raft.core.recovery.steps import SetWritable, Step
+from tests.recovery.harness import Run, Story
+from tests.recovery.stories import PERSON, star
+
+TAKEOVER = Story("takeover", star(), kind="takeover", request=PERSON)
+
+
+def restarts_open(run: Run) -> None:
+    """The old primary dies while the successor catches up, and is back, writable, right before that is opened."""
+    before = run.manager.hooks.before_step
+
+    def step(next_step: Step) -> None:
+        if run.manager.state.recoveries["r1"].phase == "settle" and run.fleet["P"].alive:
+            run.fleet.crash("P")
+            run.died.add("P")
+        if isinstance(next_step, SetWritable) and not run.fleet["P"].alive:
+            run.fleet.start("P")
+            run.fleet["P"].read_only = False
+        before(next_step)
+
+    run.manager.hooks.before_step = step
+
+
+def test_nobody_takes_over_from_a_primary_that_died_after_it_was_demoted() -> None:
+    """Its replicas are still connected to whatever comes back in its place, and would acknowledge its writes."""
+    run = TAKEOVER.begin()
+    run.claim()
+    restarts_open(run)
+    recovery = run.play()
+    assert recovery.end is EndState.FAILED
+    assert not recovery.promoted
+    assert "it is failed over" in recovery.errors[-1]
+    run.manager.look()
+    run.manager.claim("dead_primary", "P", recovery_id="r2")
+    ended = run.manager.run("r2")
+    assert ended.end is EndState.SUCCEEDED
+    assert run.fleet["P"].key in ended.stale
+    run.fleet.start("P")
+    run.fleet["P"].read_only = False
+    run.settle()
+    run.check(ended)
+
+
+def test_a_demoted_primary_that_only_we_do_not_reach_is_on_the_list_before_anybody_is_promoted() -> None:
+    run = TAKEOVER.begin()
+    run.claim()
+    before = run.manager.hooks.before_step
+
+    def cut_off(next_step: Step) -> None:
+        if run.manager.state.recoveries["r1"].phase == "settle":
+            run.fleet["P"].reachable = False
+        before(next_step)
+
+    run.manager.hooks.before_step = cut_off
+    recovery = run.play()
+    assert recovery.end is EndState.SUCCEEDED
+    assert run.fleet["P"].key in recovery.stale
+    run.fleet["P"].reachable = True
+    run.settle()
+    run.check(recovery)
+
+
+def test_what_a_replica_got_from_the_primary_itself_is_nothing_of_its_own() -> None:
+    """The primary shows a transaction as executed when it was acknowledged; its replica has it before."""
+    run = Story("pending", star()).begin()
+    fleet, manager = run.fleet, run.manager
+    for name in ("R1", "R2", "R3"):
+        fleet[name].acks = False
+    assert fleet.write("P")
+    manager.look()
+    topology = manager.topology
+    replica, primary = topology.server(fleet["R1"].key), topology.server(fleet["P"].key)
+    assert replica.facts is not None and primary.facts is not None
+    assert replica.facts.received is not None and primary.facts.executed is not None
+    assert not primary.facts.executed.covers(replica.facts.received)
+    assert extra_transactions(replica, primary) == ("", "")
+    assert extra_transactions(primary, replica) == ("", "")
+
+
+def test_what_a_server_wrote_itself_is_its_own() -> None:
+    run = Story("errant", star()).begin()
+    fleet, manager = run.fleet, run.manager
+    fleet["R1"].read_only = False
+    assert fleet.write("R1")
+    manager.look()
+    topology = manager.topology
+    extra, _ = extra_transactions(topology.server(fleet["R1"].key), topology.server(fleet["P"].key))
+    assert extra == f"{fleet['R1'].uuid}:1"
