@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.losses import recorded
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
@@ -126,8 +127,18 @@ def extra_transactions(server: Server, primary: Server) -> tuple[str, str]:
     theirs = primary.facts.executed if primary.facts else None
     if mine is None or theirs is None:
         return UNKNOWN, UNKNOWN
-    extra = mine.minus(theirs)
+    extra = _without_unacknowledged(mine.minus(theirs), server, primary)
     return ("", "") if extra.is_empty else (recorded(extra), extra.describe(300))
+
+
+def _without_unacknowledged(extra: GtidSet, server: Server, primary: Server) -> GtidSet:
+    """What a replica got from the primary itself is no extra: there it may still wait for an acknowledgement."""
+    channel, facts = server.channel, primary.facts
+    if channel is None or facts is None or channel.source != primary.key:
+        return extra
+    if channel.source_uuid not in ("", facts.server_uuid):
+        return extra
+    return extra.without_sources(extra.sources_of_server(server_uuid=facts.server_uuid, server_id=facts.server_id))
 
 
 def enter_attach(context: Context) -> tuple[Step, ...]:
