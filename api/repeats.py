@@ -50,9 +50,9 @@ class Intention:
 
 
 def intention(ask: Ask, match: Match, raw: Mapping[str, str], person: Person) -> Intention | None:
-    """None for a request that cannot come again: a read, or one whose id the client did not choose."""
+    """None for a request that cannot be recognised or repeated: a read, one for a secret, one without a chosen id."""
     route = match.route
-    if not route.operation.writes or not ask.repeatable:
+    if not route.operation.writes or route.operation.secret or not ask.repeatable:
         return None
     parameters = _digest(json.dumps(dict(raw), sort_keys=True))
     scope = [person.name, route.operation.name, route.is_native, ask.request_id]

@@ -68,6 +68,8 @@ class Operation:
     """Paths that are not below ``/api/``."""
     admits: bool = False
     """It writes, and what authorises is in its own argument."""
+    secret: bool = False
+    """Its answer holds a secret, which is kept nowhere: so it cannot be given again."""
 
     def parameter(self, name: str) -> Parameter:
         return next(parameter for parameter in self.parameters if parameter.name == name)
@@ -171,9 +173,10 @@ OWN_ROWS: tuple[Operation, ...] = (
     _here("openapi", "This API as OpenAPI 3.1", native="GET /openapi.json"),
     _here("api-page", "This API as a page to read", native="GET /docs"),
     _act("access-token", "Make an access token for somebody (AuthenticationMethod token)", where=Where.HERE,
-         native="POST /access-tokens",
+         secret=True, native="POST /access-tokens",
          parameters=(Parameter(name="owner", required=False, help="for the audit trail; you, if left out"),)),
     _act("use-access-token", "Take an access token into use, once, within its time", where=Where.HERE, admits=True,
+         secret=True,
          root=("web/access-token",), native="POST /access-tokens/use",
          parameters=(Parameter(name="publicToken", help="what raftctl access-token printed"),)),
 )  # fmt: skip

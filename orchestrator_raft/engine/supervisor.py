@@ -152,7 +152,7 @@ class Supervisor:
     async def _propose_cut_down(self, kind: type[RecordPhase | FinishRecovery], recovery: Recovery) -> Result:
         """What was too large, with fewer words; if that is too large as well, it is not tried again in this term."""
         try:
-            return await self._proposals.propose(kind, recovery=recovery)
+            return await self._proposals.propose(kind, recovery=recovery, request_id=recovery.request.request_id)
         except InvalidInput:
             self._unrecordable.add(recovery.id)
             raise
@@ -163,7 +163,7 @@ class Supervisor:
             await self._recorder.flush()
         kind: type[RecordPhase | FinishRecovery] = RecordPhase if recovery.is_active else FinishRecovery
         try:
-            result = await self._proposals.propose(kind, recovery=recovery)
+            result = await self._proposals.propose(kind, recovery=recovery, request_id=recovery.request.request_id)
         except InvalidInput:
             recovery = recovery.cut_down()
             result = await self._propose_cut_down(kind, recovery)

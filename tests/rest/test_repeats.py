@@ -140,7 +140,6 @@ async def test_a_long_operation_is_answered_at_once_with_where_to_follow_it() ->
         assert (followed.status, followed.json["end"]) == (200, "succeeded")
         again = await rig.first.ask("POST", "/api/v2/clusters/bench/takeover", headers=with_id("q1"))
         assert (again.status, again.headers["Location"], again.body) == (202, location, started.body)
-        assert all(entry.request_id == "q1" for entry in rig.raft.state.audit if entry.by == "somebody")
 
 
 async def test_an_answer_that_is_too_large_is_not_kept() -> None:

@@ -14,13 +14,15 @@ TOKEN = ApiSettings(
 
 
 async def made(node: Node, owner: str = "ann") -> str:
-    answer = await node.ask("POST", "/api/v2/access-tokens", headers=BOSS, json={"owner": owner})
+    headers = {**BOSS, "X-Request-ID": "chosen"}
+    answer = await node.ask("POST", "/api/v2/access-tokens", headers=headers, json={"owner": owner})
     assert answer.status == 200, answer.body
     return str(answer.json["result"])
 
 
 async def used(node: Node, public: str) -> Got:
-    return await node.ask("POST", "/api/v2/access-tokens/use", json={"public_token": public})
+    headers = {"X-Request-ID": "chosen-too"}
+    return await node.ask("POST", "/api/v2/access-tokens/use", json={"public_token": public}, headers=headers)
 
 
 async def test_a_token_lets_its_owner_write_on_every_node_and_the_audit_names_him() -> None:
@@ -89,3 +91,4 @@ async def test_no_secret_of_a_token_is_in_the_state() -> None:
         token = (await used(rig.first, await made(rig.first))).json["result"]
         public, _, secret = token.partition(":")
         assert public not in repr(rig.raft.log) and secret not in repr(rig.raft.log)
+        assert rig.raft.state.answers == {}, "answers are kept, but not these"
