@@ -175,10 +175,13 @@ class Clients:
             yield from self.add("last", Add("last"))
 
     def _site(self) -> Site | None:
-        """Some node whose machine answers at all; in the end a voter, for others may know nobody."""
+        """Some node whose machine answers at all; in the end a voter that the leader knows, for others may know nobody:
+        who was removed while it was down may take itself for a member for ever."""
         sites = [site for site in self._world.sites.values() if site.replica is not None]
         if not self.is_open:
-            sites = [site for site in sites if site.replica is not None and site.name in site.replica.voters]
+            leaders = [self._world.sites[name].replica for name in self._world.leaders()]
+            voters = {name for leader in leaders if leader is not None for name in leader.voters}
+            sites = [site for site in sites if site.name in voters]
         return self._world.dice.choice(sites) if sites else None
 
     def add(self, name: str, command: Add) -> Steps:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from orchestrator_raft.raft.transport import SILENCE_S
 from tests.raft.counting import Add
 from tests.sim import people
 from tests.sim.linearizable import Operation
@@ -181,19 +182,73 @@ def relapse(world: World) -> None:
     """A leader writes to a minority and loses its office; it is leader again when an old answer reaches it.
 
     Of five: ``leader`` and ``partner`` are alone together, the partner's answers stall. The others elect one, the two
-    follow it, and it hands over to the old leader; then what the partner said long ago gets through, and nothing else.
+    follow it, and it hands over to the old leader. That one then reaches a single follower, writes, and hears what the
+    partner said long ago: two disks have the entry, and who counts the old answer counts three.
     """
     leader, partner, *others = leader_first(world)
     if len(others) < 3:
         return
     world.network.block(partner, leader)
     block(world, [way for one in (leader, partner) for other in others for way in both(one, other)], 1.6)
-    for number in range(3):
-        world.at(0.1 + 0.05 * number, _write_in_vain, world, leader)
-    for turn in range(8):
-        world.at(2.0 + 0.05 * turn, _hand_to, world, leader)
-    world.at(2.3, block, world, [(leader, partner)], 2.0)
-    world.at(world.dice.uniform(2.5, 3.0), world.network.unblock, partner, leader)
+    for number in range(12):
+        world.at(0.05 + 0.04 * number, _write_in_vain, world, leader)
+    for turn in range(10):
+        world.at(1.7 + 0.08 * turn, _hand_to, world, leader)
+    world.at(1.8, _again, world, leader, partner, others, world.now_s + 3.0)
+
+
+def _again(world: World, leader: str, partner: str, others: Sequence[str], until_s: float) -> None:
+    replica = world.sites[leader].replica
+    if world.now_s > until_s:
+        world.network.unblock(partner, leader)
+    elif replica is None or not replica.is_leader or replica.commit_index != replica.journal.last_index:
+        world.at(0.005, _again, world, leader, partner, others, until_s)
+    else:
+        block(world, [(leader, partner), *(way for other in others[1:] for way in both(leader, other))], 1.0)
+        for number in range(2):
+            world.at(0.001 + 0.02 * number, _write_in_vain, world, leader)
+        world.at(0.1, world.network.unblock, partner, leader)
+
+
+def late_frames(world: World) -> None:
+    """What a leader sent over a connection that has been replaced arrives after what it sent over the new one; only the
+    one that gets it, and the leader, have what was written in between."""
+    leader, follower, *others = leader_first(world)
+    for_s = SILENCE_S + world.dice.uniform(0.3, 0.8)
+    world.network.block(leader, follower)
+    world.at(for_s, world.network.unblock, leader, follower, world.dice.uniform(0.6, 1.0))
+    for number in range(12):
+        world.at(world.dice.uniform(0.05, SILENCE_S), _write_in_vain, world, leader)
+        world.at(for_s + 0.4 + 0.01 * number, _write_in_vain, world, leader)
+    spare = others[len(names(world)) // 2 - 1 :]
+    world.at(for_s, block, world, [way for other in spare for way in both(leader, other)], 1.3)
+
+
+def late_echo(world: World) -> None:
+    """A leader's machine stands still while answers are on their way to it; they arrive after it has woken, and its
+    clock does not know how old they are."""
+    leader, *others = leader_first(world)
+    for_s = world.dice.uniform(1.2, 2.5)
+    begins_s = world.dice.uniform(0.12, 0.3)
+    for other in others:
+        world.network.block(other, leader)
+        world.at(begins_s + for_s + world.dice.uniform(0.03, 0.15), world.network.unblock, other, leader, 0.0)
+    world.at(begins_s, _freeze, world, leader, for_s)
+
+
+def stutter(world: World) -> None:
+    """A leader's machine stands still again and again, never long, while nobody reaches it."""
+    leader, *others = leader_first(world)
+    block(world, [way for other in others for way in both(leader, other)], world.dice.uniform(1.2, 1.8))
+    every_s = world.dice.uniform(0.06, 0.08)
+    world.at(0.001, _write_in_vain, world, leader)
+    for turn in range(int(1.5 / every_s)):
+        world.at(0.01 + turn * every_s, _freeze, world, leader, world.dice.uniform(0.035, 0.048))
+
+
+def _freeze(world: World, name: str, for_s: float) -> None:
+    world.statistics.freezes += 1
+    world.pause(name, for_s, freeze=True)
 
 
 def _write_in_vain(world: World, name: str) -> None:
@@ -230,10 +285,8 @@ def pause(world: World) -> None:
 
 
 def freeze(world: World) -> None:
-    world.statistics.freezes += 1
-    name = some_site(world).name
-    for_s = world.dice.choice((world.dice.uniform(0.01, 0.1), world.dice.uniform(0.1, 0.6), world.dice.uniform(0.5, 4)))
-    world.pause(name, for_s, freeze=True)
+    ranges = ((0.01, 0.1), (0.1, 0.6), (0.5, 4))
+    _freeze(world, some_site(world).name, world.dice.uniform(*world.dice.choice(ranges)))
 
 
 def step_wall_clock(world: World) -> None:
@@ -311,6 +364,8 @@ class Fault:
 FAULTS = (
     Fault(cut, 2, "links", needs_peers=True), Fault(cut_one_way, 2, "links disks", needs_peers=True),
     Fault(isolate, 2, "links times disks", needs_peers=True), Fault(bridge, 1, "links", needs_peers=True),
+    Fault(late_frames, 0.5, "links", needs_peers=True), Fault(late_echo, 0.5, "times", needs_peers=True),
+    Fault(stutter, 0.5, "times", needs_peers=True),
     Fault(isolate_by_halves, 1, "links times", needs_peers=True), Fault(flap, 1, "links", needs_peers=True),
     Fault(slow_down, 2, "links times", needs_peers=True), Fault(relapse, 1, "links offices", needs_peers=True),
     Fault(kill, 2, "crashes"), Fault(kill_some, 1, "crashes"), Fault(kill_inside, 4, "crashes disks"),

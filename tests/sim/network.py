@@ -128,12 +128,14 @@ class Network:
     def block(self, source: str, target: str) -> None:
         self._blocked.add((source, target))
 
-    def unblock(self, source: str, target: str) -> None:
+    def unblock(self, source: str, target: str, late_s: float | None = None) -> None:
+        """What was held back gets through ``late_s`` later."""
         if (source, target) in self._blocked:
             self._blocked.discard((source, target))
             for line in list(self._lines):
                 if source in line.ways and target in line.ways:
-                    self._host.at(self._host.dice.uniform(0, 0.2), self._arrive, line, target)
+                    after_s = self._host.dice.uniform(0, 0.2) if late_s is None else late_s
+                    self._host.at(after_s, self._arrive, line, target)
 
     def heal(self) -> None:
         for source, target in sorted(self._blocked):

@@ -189,6 +189,16 @@ def _overlook_jumps(patches: Patches) -> None:
     patches.put(JumpWatch, "jumped", lambda self: False)
 
 
+def _compare_with_the_last_reading(patches: Patches) -> None:
+    def jumped(self: Any) -> bool:
+        now_s, distance_s = self._read()
+        last_s = self._seen[-1][1]
+        self._seen.append((now_s, distance_s))
+        return bool(abs(distance_s - last_s) > 0.05)
+
+    patches.put(JumpWatch, "jumped", jumped)
+
+
 def _trust_old_echoes(patches: Patches) -> None:
     patches.put(Office, "forgotten", lambda self, now_s: replace(self, echoes={}))
 
@@ -278,9 +288,17 @@ RARE = (
         _cut_what_matches,
         _SAFETY,
         _accept_replaced,
+        theme="links",
     ),
     Plant(
         "promise-forgotten", "a node that has just started votes at once", _forget_promise, _LEADERS, theme="offices"
+    ),
+    Plant(
+        "short-freezes-overlooked",
+        "each reading of the clocks is compared with the one before only",
+        _compare_with_the_last_reading,
+        _LEADERS,
+        theme="times",
     ),
     Plant(
         "echoes-through-a-jump",
@@ -290,7 +308,8 @@ RARE = (
         theme="times",
     ),
 )
-"""What needs several faults in one order: more seeds than an ordinary test run has."""
+"""What needs several faults in one order: more seeds than an ordinary test run has, or one fault made for it
+(``test_directed``)."""
 HARMLESS_ALONE = (
     Plant(
         "replaced-frames",
