@@ -8,8 +8,8 @@ and the interval only bounds the rest (design D3.1). A dead server costs its own
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
@@ -30,6 +30,8 @@ class Pace:
 
     interval_s: float
     timeout_s: float
+    late_s: float | None = None
+    """A probe that takes longer is told of while it is still under way."""
 
 
 class Discovery:
@@ -48,6 +50,7 @@ class Discovery:
         """Each lives as long as somebody has it or waits for it, whether the server is watched or not."""
         self._records: Mapping[InstanceKey, ServerRecord] = {}
         self._listener: Callable[[Change], None] = lambda _change: None
+        self._late_listener: Callable[[InstanceKey], None] = lambda _key: None
 
     def __repr__(self) -> str:
         return f"<Discovery of {len(self._watched)} servers>"
@@ -55,6 +58,10 @@ class Discovery:
     def on_change(self, listener: Callable[[Change], None]) -> None:
         """Have ``listener`` called after each probe result; it must not block."""
         self._listener = listener
+
+    def on_late(self, listener: Callable[[InstanceKey], None]) -> None:
+        """Have ``listener`` called when a probe takes longer than the server's pace allows; it must not block."""
+        self._late_listener = listener
 
     def watch(self, paces: Mapping[InstanceKey, Pace], records: Mapping[InstanceKey, ServerRecord]) -> None:
         """From now on probe exactly these servers, at these paces."""
@@ -107,8 +114,20 @@ class Discovery:
         while True:
             watched.wake.clear()
             async with self._turn(key), self._slots:
-                await self._probe(key, watched.pace.timeout_s)
+                with self._telling_when_late(key, watched.pace.late_s):
+                    await self._probe(key, watched.pace.timeout_s)
             await watched.wait_until_due()
+
+    @contextmanager
+    def _telling_when_late(self, key: InstanceKey, late_s: float | None) -> Iterator[None]:
+        if late_s is None:
+            yield
+            return
+        alarm = asyncio.get_running_loop().call_later(late_s, lambda: self._late_listener(key))
+        try:
+            yield
+        finally:
+            alarm.cancel()
 
 
 class _Watched:

@@ -120,6 +120,7 @@ class Leader:
     def start(self) -> None:
         """Begin to probe, watch and recover."""
         self.discovery.on_change(self.watch.changed)
+        self.discovery.on_late(self._is_late)
         self.witnesses.on_answer(lambda _key: self.watch.changed())
         self.eyes.start("watch", self.watch.run())
 
@@ -132,6 +133,12 @@ class Leader:
         """The replicated state moved on."""
         self.look()
         self.watch.changed()
+
+    def _is_late(self, key: InstanceKey) -> None:
+        """A primary takes long to answer: see what its replicas have heard from it by now."""
+        server = self.viewer.moment().topology.servers.get(key)
+        if server is not None:
+            self.discovery.wake(server.replicas)
 
     def connection_closed(self, key: InstanceKey) -> None:
         """A server hung up: look at it, at its source and at its replicas now, and have the others look too."""

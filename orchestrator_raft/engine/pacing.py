@@ -19,6 +19,8 @@ from orchestrator_raft.engine.view import Moment
 
 SUSPECT_INTERVAL_S = 0.04
 SUSPECT_PERIOD_S = 5.0
+LATE_S = 0.3
+"""When a primary has not answered for so long its replicas are looked at: a silence is measured from a look on."""
 DEAD_INTERVAL_MAX_S = 30.0
 MISSED_INTERVAL_S = 1.0
 """Of a server whose answer a failover may be waiting for."""
@@ -80,7 +82,9 @@ class Pacing:
             return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
         if self._is_orphaned(server, moment) or self._leaves_orphans(server, moment):
             return Pace(interval_s=SUSPECT_INTERVAL_S, timeout_s=paces.primary_timeout_s)
-        if (primary is not None and server.key == primary.key) or (server.stale is not None and server.reached):
+        if primary is not None and server.key == primary.key:
+            return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s, late_s=LATE_S)
+        if server.stale is not None and server.reached:
             return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
         if suspect is not None and self._is_missed(server, moment):
             return Pace(interval_s=min(MISSED_INTERVAL_S, paces.poll_s), timeout_s=paces.primary_timeout_s)

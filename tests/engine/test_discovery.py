@@ -251,3 +251,17 @@ async def test_the_deadline_of_a_probe_is_that_of_the_asker(stage: Stage, timeou
     begun_s = stage.clock.monotonic_s()
     assert not await stage.probe(R1, timeout_s)
     assert stage.clock.monotonic_s() - begun_s == pytest.approx(timeout_s)
+
+
+async def test_a_probe_that_takes_long_is_told_of_while_it_is_under_way(stage: Stage) -> None:
+    told: list[tuple[InstanceKey, float]] = []
+    loop = asyncio.get_running_loop()
+    begun_s = loop.time()
+    stage.discovery.on_late(lambda key: told.append((key, round(loop.time() - begun_s, 3))))
+    stage.prober.takes_s[PRIMARY] = 0.9
+    stage.watch(PRIMARY, R1, pace=Pace(interval_s=5.0, timeout_s=1.0, late_s=0.3))
+    await asyncio.sleep(0.8)
+    assert told == [(PRIMARY, 0.3)]
+    stage.prober.takes_s[PRIMARY] = 0.2
+    await asyncio.sleep(20.0)
+    assert len(told) == 1, "one that was in time is not told of"
