@@ -19,23 +19,11 @@ from orchestrator_raft.core.errors import StartupError
 
 PROGRAM = (sys.executable, "-c", "from orchestrator_raft.cli import main; main()")
 PROCESS_TIMEOUT_S = 60
-QUIET = {"MySQLTopologyUser": "orchestrator", "RecoverMasterClusterFilters": ["*"]}
-"""Without these a configuration is remarked upon."""
 
 
 def ran(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A process of its own: that it ends within the timeout is a part of what is tested."""
     return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=PROCESS_TIMEOUT_S, cwd=cwd)
-
-
-@pytest.fixture
-def write_config(tmp_path: Path) -> Any:
-    def write(**keys: Any) -> str:
-        path = tmp_path / "orchestrator.conf.json"
-        path.write_text(json.dumps({**QUIET, **keys}))
-        return str(path)
-
-    return write
 
 
 def free_port() -> int:
