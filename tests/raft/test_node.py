@@ -154,7 +154,8 @@ async def test_members_and_status_tell_what_a_person_needs(tmp_path: Path) -> No
         leader = await cluster.leader()
         await cluster.add(leader)
         await until(lambda: all(member.round_trip_s is not None for member in leader.members()))
-        await until(lambda: {member.match_index for member in leader.members()} == {leader.applied_index})
+        await until(lambda: {member.match_index for member in leader.members()} == {leader.status().last_index})
+        await until(lambda: leader.applied_index == leader.status().last_index)
         status = leader.status()
         assert Role.LEADER is status.role and 0 < status.lease_left_s <= 0.5
         assert sorted(cluster.entries) == [member.id for member in status.members]
