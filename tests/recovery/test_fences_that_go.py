@@ -5,10 +5,12 @@ from __future__ import annotations
 from orchestrator_raft.core.recovery.model import EndState
 from orchestrator_raft.core.recovery.rejoin import extra_transactions
 from orchestrator_raft.core.recovery.steps import SetWritable, Step
+from tests.core.manager import Crash
 from tests.recovery.harness import Run, Story
 from tests.recovery.stories import PERSON, star
 
 TAKEOVER = Story("takeover", star(), kind="takeover", request=PERSON)
+WITHOUT_SEMI_SYNC = Story("takeover, no semi-sync", star(""), kind="takeover", request=PERSON, promise=False)
 
 
 def restarts_open(run: Run) -> None:
@@ -66,6 +68,29 @@ def test_a_demoted_primary_that_only_we_do_not_reach_is_on_the_list_before_anybo
     run.check(recovery)
 
 
+def test_a_new_leader_lists_a_demoted_primary_that_is_gone_before_it_promotes() -> None:
+    run = WITHOUT_SEMI_SYNC.begin()
+    run.claim()
+    before = run.manager.hooks.before_step
+
+    def dies_with_the_leader(next_step: Step) -> None:
+        if isinstance(next_step, SetWritable) and run.manager.term == 1:
+            run.fleet.crash("P")
+            run.died.add("P")
+            raise Crash
+        if isinstance(next_step, SetWritable):
+            run.fleet.start("P")
+            run.fleet["P"].read_only = False
+        before(next_step)
+
+    run.manager.hooks.before_step = dies_with_the_leader
+    recovery = run.play()
+    assert recovery.end is EndState.SUCCEEDED
+    assert run.fleet["P"].key in recovery.stale
+    run.settle()
+    run.check(recovery)
+
+
 def test_what_a_replica_got_from_the_primary_itself_is_nothing_of_its_own() -> None:
     """The primary shows a transaction as executed when it was acknowledged; its replica has it before."""
     run = Story("pending", star()).begin()
@@ -92,3 +117,17 @@ def test_what_a_server_wrote_itself_is_its_own() -> None:
     topology = manager.topology
     extra, _ = extra_transactions(topology.server(fleet["R1"].key), topology.server(fleet["P"].key))
     assert extra == f"{fleet['R1'].uuid}:1"
+
+
+def test_an_old_primary_waits_for_nobody_when_it_is_a_replica() -> None:
+    """Also where its new primary has no semi-sync: an applier that waits for acknowledgements never ends."""
+    run = Story("dead primary", star(), change=("P dead",)).begin()
+    run.claim()
+    run.play()
+    successor = run.fleet.by_key[run.successors[-1]]
+    successor.source_semi_sync = False
+    run.fleet.start("P")
+    assert run.fleet["P"].source_semi_sync
+    run.settle()
+    assert run.fleet["P"].source == successor.key
+    assert not run.fleet["P"].source_semi_sync

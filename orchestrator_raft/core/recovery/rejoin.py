@@ -149,7 +149,7 @@ def enter_attach(context: Context) -> tuple[Step, ...]:
     siblings = tuple(server.key for server in context.topology.replicas_of(recovery.successor) if server.key != key)
     return (
         *_pause(recovery),
-        *((SetSemiSync(key=key, source_enabled=False, replica_enabled=True),) if recovery.semi_sync else ()),
+        *_as_replica(context),
         PointTo(
             key=key,
             source=recovery.successor,
@@ -159,6 +159,17 @@ def enter_attach(context: Context) -> tuple[Step, ...]:
             deadline_s=5.0,
         ),
     )
+
+
+def _as_replica(context: Context) -> tuple[Step, ...]:
+    """It acknowledges, if its primary waits for that; and it waits for nobody, or its applier would hang for ever."""
+    recovery = context.recovery
+    facts = context.topology.server(recovery.subject.key).facts
+    waits = facts is not None and facts.semi_sync.source_enabled
+    if not recovery.semi_sync and not waits:
+        return ()
+    acknowledges = True if recovery.semi_sync else None
+    return (SetSemiSync(key=recovery.subject.key, source_enabled=False, replica_enabled=acknowledges),)
 
 
 def leave_attach(context: Context, outcomes: Outcomes) -> Recovery:

@@ -23,7 +23,7 @@ from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.losses import target_text, too_long
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
-from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, hooks, promote_phase
+from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, hooks, out_of_reach, promote_phase
 from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     Reprobe,
@@ -33,7 +33,7 @@ from orchestrator_raft.core.recovery.steps import (
     failures,
     succeeded,
 )
-from orchestrator_raft.core.recovery.undo import RESTORE, REVOKE, UNDO, out_of_reach, revoke, undo
+from orchestrator_raft.core.recovery.undo import RESTORE, REVOKE, UNDO, revoke, undo
 from orchestrator_raft.core.topology import Server, Topology
 
 STILL_THERE_S = 0.5

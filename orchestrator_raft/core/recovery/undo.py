@@ -21,7 +21,7 @@ from orchestrator_raft.core.recovery.ending import unsuccessful
 from orchestrator_raft.core.recovery.losses import target_text, too_long
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
-from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S
+from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S, out_of_reach
 from orchestrator_raft.core.recovery.steps import (
     Fence,
     Outcomes,
@@ -56,11 +56,6 @@ def undo(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
     """Nothing but the old primary was touched: open it again."""
     began = replace(recovery, attempt=1, stale=_others_stale(recovery)).with_errors((reason,))
     return began.marked(UNDOING, now_ms, reason).goto("undo", now_ms)
-
-
-def out_of_reach(recovery: Recovery) -> Recovery:
-    """The old primary does not answer any more, and a restart may open it: nobody is promoted before it is listed."""
-    return replace(recovery, fenced=False, stale=tuple(sorted({*recovery.stale, recovery.subject.key})))
 
 
 def _others_stale(recovery: Recovery) -> tuple[InstanceKey, ...]:
