@@ -229,4 +229,4 @@ class Engine:
             await before.close()
         if leader is not None:
             leader.start()
-            leader.tasks.start("sight", self.sight.show(leader.viewer.moment, leader.term, leader.tasks))
+            leader.tasks.start("sight", self.sight.show(leader.viewer, leader.term, leader.tasks))

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator_raft.core.analysis import analyze
 from orchestrator_raft.core.errors import InvalidInput, Unavailable
 from orchestrator_raft.core.instance import InstanceKey
-from orchestrator_raft.core.topology import Server
-from orchestrator_raft.engine.view import Moment
+from orchestrator_raft.core.observation import Observation
+from orchestrator_raft.engine.view import Viewer
 from orchestrator_raft.ports import Channel, Clock, Consensus
 from orchestrator_raft.tasks import Tasks
 
@@ -53,31 +52,30 @@ class Seen:
     problems: tuple[ShownProblem, ...] = ()
 
 
-def seen(moment: Moment, term: int) -> Seen:
-    """What a leader's moment has for others."""
-    diagnoses = analyze(moment.topology, moment.policy)
+def seen(viewer: Viewer, term: int) -> Seen:
+    """What a leader has for others: the newest probes, and what its watch made of them."""
     shown = sorted(
         (
             ShownProblem(
                 server=str(each.problem.key), cluster_id=each.problem.cluster_id, code=each.problem.code,
                 text=each.problem.rule.text,
             )
-            for each in diagnoses
+            for each in viewer.diagnoses
             if each.problem is not None
         ),
         key=lambda each: (each.server, each.code),
     )  # fmt: skip
-    glimpses = {key: glimpse(server) for key, server in moment.topology.servers.items()}
+    glimpses = {key: glimpse(observation) for key, observation in viewer.observations.items()}
     return Seen(term=term, glimpses=glimpses, problems=tuple(shown[:PROBLEMS_MAX]))
 
 
-def glimpse(server: Server) -> Glimpse:
-    """One server of a moment; whatever the newest probe did not bring is not known."""
-    if not server.reached or server.facts is None:
+def glimpse(observation: Observation) -> Glimpse:
+    """One server; whatever the newest probe did not bring is not known."""
+    facts = observation.facts
+    if not observation.reached or facts is None:
         return Glimpse(reached=False)
-    channel = server.channel
-    replicates = channel is not None and channel.replicates
-    return Glimpse(reached=True, replicates=replicates, lag_s=server.facts.lag_s if replicates else None)
+    return Glimpse(reached=True, replicates=facts.channel.replicates if facts.channel is not None else False,
+                   lag_s=facts.lag_s)  # fmt: skip
 
 
 def encode(what: Seen) -> bytes:
@@ -155,11 +153,11 @@ class Sight:
             self._contact_at_s = self._clock.monotonic_s() - self.without_quorum_s
             await self._clock.sleep(INTERVAL_S)
 
-    async def show(self, moment: Callable[[], Moment], term: int, tasks: Tasks) -> None:
+    async def show(self, viewer: Viewer, term: int, tasks: Tasks) -> None:
         """The leader's side: look once a second and tell the others, for as long as this task runs."""
         while True:
             if self._consensus.authority() is not None:
-                self._take(seen(moment(), term))
+                self._take(seen(viewer, term))
                 payload = encode(self._seen)
                 for peer in self._consensus.peers():
                     if peer.connected:

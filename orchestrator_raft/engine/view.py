@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from orchestrator_raft.core.analysis import Diagnosis
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.observation import Observations
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.topology import Topology, build
@@ -38,6 +40,12 @@ class Viewer:
         self._clock = clock
         self.unconfirmed: dict[InstanceKey, str] = {}
         """Kept by the watch, shown to whoever asks."""
+        self.diagnoses: tuple[Diagnosis, ...] = ()
+        """What the watch found last."""
+
+    @property
+    def observations(self) -> Observations:
+        return self._inventory.observations
 
     def moment(self) -> Moment:
         state = self._consensus.state

@@ -105,7 +105,7 @@ class Watch:
         self._discovery.watch(self._pacing.paces(moment), moment.state.servers)
         if self._recorder.pending():
             self._start_once("record", self._recorder.flush())
-        diagnoses = analyze(moment.topology, moment.policy)
+        diagnoses = self._viewer.diagnoses = analyze(moment.topology, moment.policy)
         self._forget_old_suspicions(diagnoses)
         for diagnosis in diagnoses:
             if diagnosis.problem is not None:
