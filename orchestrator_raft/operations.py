@@ -83,6 +83,7 @@ MAYBE_TARGET = Parameter(name="target", kind=Kind.SERVER, required=False, help="
 TARGET = Parameter(name="target", kind=Kind.SERVER, help="the server to promote")
 PAGE = Parameter(name="page", kind=Kind.NUMBER, required=False, help="page, from 0; 20 entries each")
 COMMENT = Parameter(name="comment", help="why, for the record")
+REASON = Parameter(name="reason", help="why, for the record")
 PEER = Parameter(name="addr", help="Raft address")
 FORCE = Parameter(name="force", kind=Kind.FLAG, required=False, help="also where its record is needed")
 CAREFUL = Parameter(name="careful", kind=Kind.FLAG, required=False, help="refuse where the primary answers")
@@ -238,6 +239,7 @@ READ_ROWS: tuple[Operation, ...] = (
           "blocked-recoveries/cluster/{name}",
           parameters=(Parameter(name="name", required=False, help="exact cluster name"),),
           native="GET /blocked-recoveries"),
+    _list("pauses", "Where writes to databases are paused, by whom and why", native="GET /pauses"),
     _row("check-global-recoveries", "Whether automatic recoveries are enabled", "check-global-recoveries"),
     _row("automated-recovery-filters", "Which clusters are recovered automatically", "automated-recovery-filters"),
 )  # fmt: skip
@@ -300,6 +302,10 @@ WRITE_ROWS: tuple[Operation, ...] = (
          native="POST /recoveries/disable"),
     _act("enable-global-recoveries", "Allow automatic recoveries", "enable-global-recoveries",
          native="POST /recoveries/enable"),
+    _act("pause-writes", "Let nobody write to the servers of a cluster, or of all; a running recovery ends first",
+         parameters=(MAYBE_CLUSTER, REASON), native="POST /pauses"),
+    _act("resume-writes", "End a pause of a cluster, or the one of all", parameters=(MAYBE_CLUSTER,),
+         native="DELETE /pauses"),
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation, ...] = (*NODE_ROWS, *OWN_ROWS, *READ_ROWS, *WRITE_ROWS)

@@ -136,6 +136,10 @@ class Node:
         )
         return self._ask(request, timeout_s)
 
+    def delete(self, path: str, timeout_s: float = LONG_TIMEOUT_S) -> Any:
+        """JSON of a DELETE to the native API. Raises NoAnswer."""
+        return self._ask(urllib.request.Request(self.url + path, method="DELETE"), timeout_s)
+
     def _ask(self, request: urllib.request.Request, timeout_s: float) -> Any:
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:

@@ -40,6 +40,8 @@ def policy_of(settings: Settings) -> Policy:
         promotion_ignore=HostFilters(tuple(settings.promotion_ignore_hostname_filters)),
         discovery_ignore=HostFilters(tuple(settings.discovery_ignore_hostname_filters)),
         problem_ignore=HostFilters(tuple(settings.problem_ignore_hostname_filters)),
+        storm_clusters=settings.storm_clusters,
+        storm_s=float(settings.storm_period_seconds),
         recovery_block_s=float(settings.recovery_period_block_seconds),
         detection_block_s=settings.failure_detection_period_block_minutes * 60.0,
         lag_reasonable_s=float(settings.reasonable_replication_lag_seconds),

@@ -90,6 +90,12 @@ class Speed(Group):
     hook_timeout_seconds: int = key(
         "HookTimeoutSeconds", 60, "Seconds after which a hook is stopped and counts as failed.", least=1
     )
+    storm_clusters: int = key(
+        "StormClusters",
+        20,
+        "So many clusters recovered within StormPeriodSeconds stop automatic recoveries until acknowledged; 0: never.",
+    )
+    storm_period_seconds: int = key("StormPeriodSeconds", 600, "Seconds in which StormClusters are counted.", least=1)
     fence_second_writer: bool = key(
         "FenceSecondWriter",
         True,

@@ -72,6 +72,9 @@ class Policy:
     promotion_ignore: HostFilters = HostFilters()
     discovery_ignore: HostFilters = HostFilters()
     problem_ignore: HostFilters = HostFilters()
+    storm_clusters: int = 20
+    """So many clusters recovered within ``storm_s`` are a storm: nothing more is recovered by itself; 0 is never."""
+    storm_s: float = 600.0
     recovery_block_s: float = 3600.0
     """A cluster that was recovered is not recovered again by itself for so long, unless somebody acknowledges."""
     detection_block_s: float = 3600.0

@@ -16,7 +16,7 @@ from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.replicated import State
-from orchestrator_raft.core.replicated.claims import ClaimRefusal, refuse_claim
+from orchestrator_raft.core.replicated.claims import ClaimRefusal, Storm, refuse_claim
 from orchestrator_raft.core.replicated.commands import ClaimRecovery, RecordBlocked, RecordDetection
 from orchestrator_raft.core.topology import Cluster, Server
 from orchestrator_raft.engine.proposals import Proposals, new_id
@@ -80,9 +80,10 @@ class Claims:
         recovery = self._new(problem.rule.recovery, subject, problem.cluster_id, moment, noticed_ms)
         recovery = replace(recovery, request=Request(designated=wanted_co_primary(diagnosis.situation.server, moment)))
         block_ms = int(moment.policy.recovery_block_s * 1000)
-        refusal = refuse_claim(moment.state, recovery, block_ms) or _obstacle(problem, moment)
+        storm = Storm(moment.policy.storm_clusters, int(moment.policy.storm_s * 1000))
+        refusal = refuse_claim(moment.state, recovery, block_ms, storm) or _obstacle(problem, moment)
         if refusal is None:
-            return self._claim(recovery, block_ms, _chances(moment, problem.cluster_id))
+            return self._claim(recovery, block_ms, storm, _chances(moment, problem.cluster_id))
         if is_recorded_as_blocked(moment.state, problem, refusal.blocking_recovery_id):
             return None
         return self._proposals.propose(
@@ -109,8 +110,14 @@ class Claims:
             recovery_id=new_id(), holder=self._node_id, term=self._term, noticed_ms=noticed_ms,
         )  # fmt: skip
 
-    async def _claim(self, recovery: Recovery, block_ms: int, seen: _Chances) -> None:
-        result = await self._proposals.propose(ClaimRecovery, recovery=recovery, block_ms=block_ms)
+    async def _claim(self, recovery: Recovery, block_ms: int, storm: Storm, seen: _Chances) -> None:
+        result = await self._proposals.propose(
+            ClaimRecovery,
+            recovery=recovery,
+            block_ms=block_ms,
+            storm_clusters=storm.clusters,
+            storm_ms=storm.period_ms,
+        )
         if result.ok:
             self._in_vain[recovery.cluster_id, recovery.kind] = seen
             self._on_claimed()

@@ -79,9 +79,12 @@ class StaleGuard:
         return seen.result.facts.is_writable if isinstance(seen.result, Reached) else True
 
     def _mark(self, key: InstanceKey) -> StalePrimary | None:
-        """The mark of a server that has to be fenced."""
-        mark = self._consensus.state.stale.get(key)
-        return mark if mark is not None and (mark.status is StaleStatus.OUT_OF_REACH or key in self._lost) else None
+        """The mark of a server that has to be fenced, and may be: while writes are paused nobody writes anywhere."""
+        state = self._consensus.state
+        mark = state.stale.get(key)
+        if mark is None or state.pause_of(mark.cluster_id) is not None:
+            return None
+        return mark if (mark.status is StaleStatus.OUT_OF_REACH or key in self._lost) else None
 
     async def _guard(self, key: InstanceKey) -> None:
         begun_s = self._clock.monotonic_s()
@@ -102,6 +105,8 @@ class StaleGuard:
         """Whether it could be reached and is fenced now."""
         facts = self._facts(key)
         if facts is None or await self._prober.try_connect(key, timeout_s=DIAL_TIMEOUT_S) is not None:
+            return False
+        if self._mark(key) is None:  # writes were paused while it was dialled
             return False
         await self._hands.perform(Fence(key=key, deadline_s=FENCE_DEADLINE_S), facts, term=self._term)
         self._lost.discard(key)

@@ -130,6 +130,8 @@ ROWS = (
     Row(name="set-writeable", operation="set-writeable"),
     Row(name="start-replica", operation="start-replica"),
     Row(name="stop-replica", operation="stop-replica"),
+    Row(name="pause", operation="pause-writes"),
+    Row(name="resume", operation="resume-writes"),
 )  # fmt: skip
 DOWNTIME_ROWS = (
     Row(name="begin", operation="begin-downtime", defaults={"owner": user_name}),

@@ -23,6 +23,7 @@ FLEET: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "troubled": ("problems", {}),
     "marked": ("downtimed", {}),
     "automatic_recoveries": ("check-global-recoveries", {}),
+    "pauses": ("pauses", {}),
     "recoveries": ("audit-recovery", {"every": "true"}),
     "blocked": ("blocked-recoveries", {}),
 }

@@ -59,6 +59,7 @@ def judge(status: Status) -> tuple[str, ...]:
     automatic = status.fleet.get("automatic_recoveries")
     if isinstance(automatic, dict) and automatic.get("Details") == "disabled":
         found.append("automatic recoveries are disabled: raftctl recoveries enable")
+    found += [_paused(each) for each in _objects(status, "pauses")]
     found += _refused_failovers(status)
     in_downtime = {each.get("server") for each in _objects(status, "marked") if each.get("downtime")}
     diagnoses = [each for each in _objects(status, "diagnoses") if each.get("server") not in in_downtime]
@@ -68,6 +69,13 @@ def judge(status: Status) -> tuple[str, ...]:
     found += [f"{each.get('server')}: {_trouble(each)}" for each in troubled]
     found += [f"{each.get('server')}: {views.marks(each)}" for each in _objects(status, "marked") if each.get("stale")]
     return tuple(found)
+
+
+def _paused(pause: Mapping[str, Any]) -> str:
+    """Whose servers nobody writes to, and the way out."""
+    name = str(pause.get("cluster") or "")
+    said = f"writes to {name or 'all clusters'} are paused by {pause.get('by')}: {pause.get('reason')}"
+    return f"{said}: raftctl resume {name}".rstrip()
 
 
 def _refused_failovers(status: Status) -> list[str]:

@@ -32,6 +32,7 @@ from orchestrator_raft.core.recovery.model import Recovery, Request, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.recovery.steps import Fence, Outcome, Outcomes, Pause, Reprobe, ServerStep, Step
 from orchestrator_raft.core.replicated import Result, State, apply
+from orchestrator_raft.core.replicated.claims import refuse_paused
 from orchestrator_raft.core.replicated.commands import (
     AdmitAckers,
     ClaimRecovery,
@@ -248,7 +249,10 @@ class Manager:
         self.look(None if self.polling else hung_up)
         if self.guards:
             self.guard()
-        return Context(recovery=recovery, topology=self.topology, policy=self.policy, now_ms=self.now_ms)
+        return Context(
+            recovery=recovery, topology=self.topology, policy=self.policy, now_ms=self.now_ms,
+            paused=refuse_paused(self.state, recovery.cluster_id),
+        )  # fmt: skip
 
     def _record(self, recovery: Recovery) -> None:
         if not recovery.is_active:
@@ -299,6 +303,8 @@ class Manager:
     def guard(self) -> None:
         """Stale primaries are fenced as soon as they answer and are not, as the engine's guard does it."""
         for key, mark in self.state.stale.items():
+            if self.state.pause_of(mark.cluster_id) is not None:
+                continue
             needs_fence = mark.status is StaleStatus.OUT_OF_REACH or self.fleet.by_key[key].is_open
             if needs_fence and self.fleet.perform(Fence(key=key)).ok:
                 self.propose(MarkStale, key=key, status=StaleStatus.FENCED)

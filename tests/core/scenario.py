@@ -24,7 +24,7 @@ from orchestrator_raft.core.instance import (
 )
 from orchestrator_raft.core.observation import after_write
 from orchestrator_raft.core.policy import ClusterFilters, HostFilters, LossPolicy, Policy
-from orchestrator_raft.core.replicated.commands import BeginDowntime, ObserveServers, ServerObservation
+from orchestrator_raft.core.replicated.commands import BeginDowntime, ObserveServers, PauseWrites, ServerObservation
 from orchestrator_raft.core.topology import StalePrimary, StaleStatus
 from tests.core.fleet import Database, Fleet
 from tests.core.manager import Manager
@@ -244,6 +244,17 @@ def _downtime(world: World, database: Database, value: str) -> None:
     world.manager.propose(BeginDowntime, key=database.key, owner="anna", reason=value, ends_ms=ends_ms)
 
 
+def _paused(world: World, database: Database, value: str) -> None:
+    """Writes to the whole cluster of this server are paused."""
+    cluster_id = world.manager.state.servers[database.key].cluster_id
+    world.manager.propose(PauseWrites, paused=True, cluster_id=cluster_id, reason=value, by="anna")
+
+
+def _resumed(world: World, database: Database, value: str) -> None:
+    cluster_id = world.manager.state.servers[database.key].cluster_id
+    world.manager.propose(PauseWrites, paused=False, cluster_id=cluster_id)
+
+
 def _stale(world: World, database: Database, value: str) -> None:
     manager = world.manager
     cluster_id = manager.state.servers[database.key].cluster_id
@@ -370,5 +381,7 @@ _OPTIONS: dict[str, Option] = {
     "same-id": _same("id"),
     "same-uuid": _same("uuid"),
     "downtime": _downtime,
+    "paused": _paused,
+    "resumed": _resumed,
     "stale": _stale,
 }

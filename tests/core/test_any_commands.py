@@ -30,6 +30,7 @@ from orchestrator_raft.core.replicated.commands import (
     LapsePromise,
     MarkStale,
     ObserveServers,
+    PauseWrites,
     RecordAudit,
     RecordBlocked,
     RecordDetection,
@@ -133,6 +134,7 @@ def command(draw: st.DrawFn, state: State) -> Command:
                 RecordBlocked: {"key": keys, "cluster_id": cluster_ids, "code": text, "reason": text},
                 AcknowledgeRecoveries: {"comment": text, "every": st.booleans(), "cluster_id": cluster_ids},
                 SwitchRecoveries: {"enabled": st.booleans()},
+                PauseWrites: {"paused": st.booleans(), "cluster_id": st.just("") | cluster_ids, "reason": text},
                 RecordAudit: {"type": text, "message": text, "key": st.none() | keys},
                 IssueAccessToken: {
                     "digest": text,

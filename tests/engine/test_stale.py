@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from orchestrator_raft.core.recovery.model import EndState
-from orchestrator_raft.core.replicated.commands import ClaimRecovery, MarkStale
+from orchestrator_raft.core.replicated.commands import ClaimRecovery, MarkStale, PauseWrites
 from orchestrator_raft.core.topology import StalePrimary, StaleStatus
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.stale import EAGER_PERIOD_S, EAGER_S, LOST, PATIENT_S
@@ -65,6 +65,19 @@ async def test_it_is_fenced_as_soon_as_it_answers_and_once(stage: Stage) -> None
     stage.leader.guard.look()
     await asyncio.sleep(10.0)
     assert stage.sessions.said_to(PRIMARY).count("SET GLOBAL super_read_only = ON") == 1
+
+
+async def test_while_writes_are_paused_not_even_a_fence_is_put_up(stage: Stage) -> None:
+    propose = stage.leader.proposals.propose
+    stage.leader.guard.look()
+    assert (await propose(PauseWrites, paused=True, reason="a person works there")).ok
+    stage.comes_back()
+    stage.leader.guard.look()
+    await asyncio.sleep(10.0)
+    assert stage.sessions.said_to(PRIMARY) == []
+    assert (await propose(PauseWrites, paused=False)).ok
+    stage.leader.guard.look()
+    await stage.bench.until(lambda: stage.mark.status is StaleStatus.FENCED, at_most_s=2 * EAGER_S)
 
 
 async def test_it_is_dialled_often_at_first_and_patiently_later(stage: Stage) -> None:

@@ -134,9 +134,14 @@ async def dead_replica(rig: Rig, port: int = 24001) -> None:
     await rig.until(lambda: not rig.raft.state.servers[key(port)].reachable)
 
 
+async def paused(rig: Rig) -> None:
+    assert (await rig.first.ask("POST", "/api/v2/pauses", json={"reason": "testing"})).status == 200
+
+
 PREPARATIONS: dict[str, Prepare] = {
     "end-downtime": in_downtime,
     "forget": dead_replica,
+    "resume-writes": paused,
     "recover": dead_primary,
     "recover-lite": dead_primary,
     "raft-remove-peer": one_more_peer,

@@ -30,6 +30,8 @@ class Context:
     topology: Topology
     policy: Policy
     now_ms: int
+    paused: str = ""
+    """Why nobody may write to these servers now: a recovery that has not begun to does not; another one goes on."""
 
 
 Enter = Callable[[Context], tuple[Step, ...]]
@@ -101,6 +103,8 @@ def advance(kind: Kind, event: Event, context: Context) -> tuple[Recovery, tuple
         return recovery, ()
     phase = kind.phase(recovery.phase)
     is_late = context.now_ms > recovery.deadline_ms and not phase.is_last
+    if isinstance(event, Entered) and context.paused and phase is kind.phases[0]:
+        return recovery.ended(EndState.UNDONE, context.now_ms, f"given up before it began: {context.paused}"), ()
     if isinstance(event, Entered):  # nothing is done in a late turn, but it is recorded
         return recovery, (Pause(deadline_s=0.0),) if is_late else phase.enter(context)
     if is_late and not event.outcomes:

@@ -28,6 +28,7 @@ from orchestrator_raft.core.replicated.commands import (
     LapsePromise,
     MarkStale,
     ObserveServers,
+    PauseWrites,
     RecordAudit,
     RecordBlocked,
     RecordDetection,
@@ -39,7 +40,7 @@ from orchestrator_raft.core.replicated.commands import (
     UseAccessToken,
 )
 from orchestrator_raft.core.replicated.events import with_events
-from orchestrator_raft.core.replicated.state import RESULTS_MAX, NodeRecord, Result, State
+from orchestrator_raft.core.replicated.state import RESULTS_MAX, NodeRecord, Result, State, WritePause
 
 Applied = tuple[State, Result]
 Handler = Callable[[State, Any], Applied]
@@ -60,6 +61,28 @@ def switch_recoveries(state: State, command: SwitchRecoveries) -> Applied:
     word = "enable" if command.enabled else "disable"
     switched = replace(state, recoveries_disabled=not command.enabled)
     return audited(switched, command, f"{word}-global-recoveries", "automatic recoveries"), Result(True)
+
+
+def pause_writes(state: State, command: PauseWrites) -> Applied:
+    """Pauses of single clusters and that of all are told apart: each ends by itself."""
+    cluster = state.clusters.get(command.cluster_id)
+    if command.cluster_id and cluster is None:
+        return state, Result(False, f"there is no cluster {command.cluster_id}")
+    others = {
+        key: each for key, each in state.pauses.items() if key != command.cluster_id and key in ("", *state.clusters)
+    }
+    if not command.paused and command.cluster_id not in state.pauses:
+        return state, Result(False, f"writes to {cluster.name if cluster else 'all clusters'} are not paused")
+    pause = WritePause(
+        cluster_id=command.cluster_id, by=command.by, reason=command.reason, since_ms=state.time_ms
+    )  # fmt: skip
+    pauses = {**others, command.cluster_id: pause} if command.paused else others
+    if not command.paused:  # what was refused because of it is asked for again, and answered anew
+        told_anew = [each for each in state.blocked if not each.blocking_recovery_id]
+        state = replace(state, blocked=tuple(each for each in state.blocked if each not in told_anew))
+    text = f"writes to {cluster.name if cluster else 'all clusters'}: {command.reason}".rstrip(": ")
+    word = "pause-writes" if command.paused else "resume-writes"
+    return audited(replace(state, pauses=pauses), command, word, text), Result(True)
 
 
 def record_audit(state: State, command: RecordAudit) -> Applied:
@@ -84,6 +107,7 @@ HANDLERS: dict[type[Command], Handler] = {
     RecordDetection: recoveries.record_detection,
     RecordBlocked: recoveries.record_blocked,
     AcknowledgeRecoveries: recoveries.acknowledge,
+    PauseWrites: pause_writes,
     SwitchRecoveries: switch_recoveries,
     RecordAudit: record_audit,
     IssueAccessToken: visitors.issue_token,

@@ -22,9 +22,20 @@ class ClaimRefusal:
     blocking_recovery_id: str = ""
 
 
-def refuse_claim(state: State, recovery: Recovery, block_ms: int) -> ClaimRefusal | None:
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """So many clusters recovered within so long a time: something larger is wrong, and people have to look first."""
+
+    clusters: int = 0
+    period_ms: int = 0
+
+
+NO_STORM = Storm()
+
+
+def refuse_claim(state: State, recovery: Recovery, block_ms: int, storm: Storm = NO_STORM) -> ClaimRefusal | None:
     """None when the claim may be granted."""
-    nonsense = _refuse_nonsense(state, recovery)
+    nonsense = _refuse_nonsense(state, recovery) or refuse_paused(state, recovery.cluster_id)
     if nonsense:
         return ClaimRefusal(nonsense)
     running = state.active_recovery(recovery.cluster_id)
@@ -33,7 +44,43 @@ def refuse_claim(state: State, recovery: Recovery, block_ms: int) -> ClaimRefusa
         return ClaimRefusal(text, running.id)
     if recovery.request.forced:
         return None
-    return _refuse_automatic(state, recovery, block_ms)
+    return _refuse_automatic(state, recovery, block_ms) or _refuse_in_storm(state, recovery, storm)
+
+
+def refuse_paused(state: State, cluster_id: str) -> str:
+    """Why nobody may write to the servers of this cluster now; empty when one may."""
+    pause = state.pause_of(cluster_id)
+    if pause is None:
+        return ""
+    cluster = state.clusters.get(pause.cluster_id)
+    command = f"raftctl resume {cluster.alias or cluster.name}" if cluster is not None else "raftctl resume"
+    since = f"since {_utc(pause.since_ms)} by {pause.by or 'somebody'}"
+    return f"writes to its servers are paused {since} ({pause.reason or 'no reason given'}): {command}"
+
+
+def _refuse_in_storm(state: State, recovery: Recovery, storm: Storm) -> ClaimRefusal | None:
+    """Only one that changes a primary or moves servers is held back, and only such ones count, once a cluster."""
+    if storm.clusters <= 0 or not KINDS[recovery.kind].starts_period:
+        return None
+    since_ms = state.time_ms - storm.period_ms
+    counted = [
+        each
+        for each in state.recoveries.values()
+        if KINDS[each.kind].starts_period
+        and each.acknowledged is None
+        and not each.request.forced
+        and each.started_ms >= since_ms
+        and (each.is_active or has_acted(each))
+    ]
+    clusters = {each.cluster_id for each in counted} - {recovery.cluster_id}
+    if len(clusters) < storm.clusters:
+        return None
+    text = (
+        f"{len(clusters)} clusters were recovered within {storm.period_ms // 1000} s, so something larger is wrong "
+        f"(StormClusters): nothing more is recovered by itself until {_utc(counted[0].started_ms + storm.period_ms)}, "
+        "or until somebody has looked and acknowledges: raftctl ack --all"
+    )
+    return ClaimRefusal(text, counted[-1].id)
 
 
 def gives_way(running: Recovery, kind: str) -> bool:
@@ -67,7 +114,9 @@ def _refuse_automatic(state: State, recovery: Recovery, block_ms: int) -> ClaimR
         return ClaimRefusal("automatic recoveries are disabled (raftctl recoveries enable)")
     downtime = state.downtimes.get(recovery.subject.key)
     if downtime is not None and downtime.ends_ms > state.time_ms:
-        return ClaimRefusal(f"{recovery.subject.key} is in downtime by {downtime.owner}: {downtime.reason}")
+        text = f"{recovery.subject.key} is in downtime by {downtime.owner}: {downtime.reason}"
+        ends = f"until {_utc(downtime.ends_ms)}, or: raftctl downtime end {recovery.subject.key}"
+        return ClaimRefusal(f"{text} ({ends})")
     if not KINDS[recovery.kind].starts_period:
         return None
     for earlier in reversed(tuple(state.recoveries.values())):

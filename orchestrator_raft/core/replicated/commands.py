@@ -90,6 +90,9 @@ class ClaimRecovery(Command):
     recovery: Recovery
     block_ms: int
     """For so long after a promotion the cluster is not recovered again by itself."""
+    storm_clusters: int = 0
+    """So many clusters recovered within ``storm_ms`` are a storm, in which nothing is recovered by itself; 0: never."""
+    storm_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +194,15 @@ class ConfirmCaughtUp(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PauseWrites(Command):
+    """No write to any database by anybody, of one cluster or (empty) of all; or the end of that."""
+
+    paused: bool
+    cluster_id: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchRecoveries(Command):
     """The peers' global switch: automatic recoveries on or off; manual ones always run."""
 
@@ -254,6 +266,7 @@ COMMANDS: tuple[type[Command], ...] = (
     AdmitAckers,
     LapsePromise,
     ConfirmCaughtUp,
+    PauseWrites,
     SwitchRecoveries,
     RecordAudit,
     IssueAccessToken,

@@ -170,6 +170,10 @@ def _switches(before: State, after: State) -> Iterator[News]:
     if before.recoveries_disabled != after.recoveries_disabled:
         word = "disabled" if after.recoveries_disabled else "enabled"
         yield News(type=f"recoveries-{word}", text=f"automatic recoveries are {word}")
+    for key in sorted({*before.pauses, *after.pauses}):
+        if (key in before.pauses) != (key in after.pauses):
+            word = "paused" if key in after.pauses else "resumed"
+            yield News(type=f"writes-{word}", text=f"writes to {key or 'all clusters'} are {word}")
 
 
 DIFFERENCES: tuple[Callable[[State, State], Iterator[News]], ...] = (

@@ -9,7 +9,7 @@ from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.losses import as_found
 from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery, Subject
 from orchestrator_raft.core.replicated.audit import audited
-from orchestrator_raft.core.replicated.claims import gives_way, refuse_claim
+from orchestrator_raft.core.replicated.claims import Storm, gives_way, refuse_claim
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
     ClaimRecovery,
@@ -39,7 +39,8 @@ Applied = tuple[State, Result]
 
 def claim(state: State, command: ClaimRecovery) -> Applied:
     free = _with_return_ended(state, command)
-    refusal = refuse_claim(free, command.recovery, command.block_ms)
+    storm = Storm(command.storm_clusters, command.storm_ms)
+    refusal = refuse_claim(free, command.recovery, command.block_ms, storm)
     if refusal is not None:
         return state, Result(False, refusal.reason, refusal.blocking_recovery_id)
     state = free

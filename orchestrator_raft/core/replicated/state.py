@@ -122,6 +122,16 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WritePause:
+    """A person wants no write to any database, of one cluster or (empty) of all."""
+
+    cluster_id: str
+    by: str
+    reason: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Everything that is replicated."""
 
@@ -141,6 +151,8 @@ class State:
     audit: tuple[AuditEntry, ...] = ()
     audit_number: int = 0
     recoveries_disabled: bool = False
+    pauses: Mapping[str, WritePause] = field(default_factory=dict)
+    """By cluster id; the empty one stands for all clusters."""
     results: Mapping[str, Result] = field(default_factory=dict)
     """Results of the last commands by their id: how a retry is recognised."""
     access_tokens: Mapping[str, AccessToken] = field(default_factory=dict)
@@ -159,6 +171,10 @@ class State:
 
     def active_recovery(self, cluster_id: str) -> Recovery | None:
         return next((each for each in self.active_recoveries if each.cluster_id == cluster_id), None)
+
+    def pause_of(self, cluster_id: str) -> WritePause | None:
+        """What keeps everybody from writing to the servers of this cluster, if anything does."""
+        return self.pauses.get("") or self.pauses.get(cluster_id)
 
     @property
     def frozen_clusters(self) -> frozenset[str]:

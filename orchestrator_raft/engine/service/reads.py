@@ -243,6 +243,20 @@ def check_global_recoveries(call: Call, moment: Moment) -> Reply:
     return Reply(message=f"Global recoveries {word}", value=word, moment=moment)
 
 
+def pauses(call: Call, moment: Moment) -> Reply:
+    clusters = moment.state.clusters
+    found = [
+        {
+            "cluster": clusters[each.cluster_id].name if each.cluster_id in clusters else "",
+            "by": each.by,
+            "reason": each.reason,
+            "since_ms": each.since_ms,
+        }
+        for each in moment.state.pauses.values()
+    ]
+    return Reply(value=found, moment=moment)
+
+
 def automated_recovery_filters(call: Call, moment: Moment) -> Reply:
     policy = moment.policy
     filters = {
@@ -279,6 +293,7 @@ READS: dict[str, Read] = {
     "audit-failure-detection": audit_failure_detection,
     "active-cluster-recovery": active_cluster_recovery,
     "blocked-recoveries": blocked_recoveries,
+    "pauses": pauses,
     "check-global-recoveries": check_global_recoveries,
     "automated-recovery-filters": automated_recovery_filters,
 }

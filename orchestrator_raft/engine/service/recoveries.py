@@ -15,7 +15,12 @@ from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request
 from orchestrator_raft.core.recovery.takeover import refusal
 from orchestrator_raft.core.replicated.claims import has_acted
-from orchestrator_raft.core.replicated.commands import AcknowledgeRecoveries, ClaimRecovery, SwitchRecoveries
+from orchestrator_raft.core.replicated.commands import (
+    AcknowledgeRecoveries,
+    ClaimRecovery,
+    PauseWrites,
+    SwitchRecoveries,
+)
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.proposals import derived_id
@@ -251,6 +256,20 @@ async def switch(call: Call, desk: Desk) -> Reply:
     return Reply(message=f"Globally {word} recoveries", value=word)
 
 
+async def pause(call: Call, desk: Desk) -> Reply:
+    """Writes to one cluster, or to all, are paused, or go on."""
+    leader = desk.leader()
+    paused = call.operation.name == "pause-writes"
+    cluster = None
+    if "cluster" in call.arguments:
+        cluster = require_cluster(leader.viewer.moment().topology, call.text("cluster"))
+    cluster_id, name = (cluster.id, cluster.name) if cluster is not None else ("", "all clusters")
+    reason = call.text("reason") if paused else ""
+    await propose(leader, call, PauseWrites, paused=paused, cluster_id=cluster_id, reason=reason)
+    leader.look()
+    return Reply(message=f"Writes to {name} are {'paused' if paused else 'allowed'}", value=name)
+
+
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
     "force-master-failover": _long(force_failover, told_failover),
     "force-master-takeover": _long(force_failover, told_failover),
@@ -264,4 +283,6 @@ HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
     "ack-all-recoveries": acknowledge,
     "disable-global-recoveries": switch,
     "enable-global-recoveries": switch,
+    "pause-writes": pause,
+    "resume-writes": pause,
 }

@@ -15,6 +15,7 @@ from orchestrator_raft.core.recovery.steps import (
     StopReplication,
 )
 from orchestrator_raft.core.replicated import Command, Result
+from orchestrator_raft.core.replicated.claims import refuse_paused
 from orchestrator_raft.core.replicated.commands import BeginDowntime, EndDowntime, ForgetServers, RecordAudit
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.leadership import Leader
@@ -137,6 +138,9 @@ async def act(call: Call, desk: Desk, step: type[ServerStep], audit: tuple[str, 
     running = moment.state.active_recovery(server.cluster_id)
     if running is not None:
         raise Refused(f"{server.key} belongs to a cluster that recovery {running.id} is working on: wait until it ends")
+    paused = refuse_paused(moment.state, server.cluster_id)
+    if paused:
+        raise Refused(f"{server.key}: {paused}")
     facts: Facts | None = server.fresh
     if facts is None:
         raise ServerError(f"{server.key} does not answer, so nothing was changed there")
