@@ -158,7 +158,9 @@ def _heard_at_s(before: Observation | None, facts: Facts, at_s: float) -> float 
     if before is None or known is None or last is None or _is_another_receiver(last, channel):
         return at_s
     told = at_s - channel.silent_s if channel.silent_s is not None else None
-    if _heard(last) == _heard(channel):
+    if _received(last) != _received(channel):
+        return at_s  # when exactly is not told: without performance_schema its times are those of heartbeats alone
+    if last.heartbeats == channel.heartbeats:
         return known if told is None else max(known, told)
     return at_s if told is None else max(before.at_s, told)
 
@@ -171,9 +173,9 @@ def _is_another_receiver(last: Channel, channel: Channel) -> bool:
     )
 
 
-def _heard(channel: Channel) -> object:
-    """Whatever moves when anything arrives from the source."""
-    return channel.heartbeats, channel.read, channel.retrieved
+def _received(channel: Channel) -> object:
+    """What moves when anything but a heartbeat arrives from the source."""
+    return channel.read, channel.retrieved
 
 
 def _stalled_since_s(past: History, last: Facts | None, facts: Facts, at_s: float) -> float | None:

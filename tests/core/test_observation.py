@@ -71,6 +71,13 @@ def test_what_the_server_tells_makes_a_silence_more_exact_and_never_longer_than_
     assert seen((10, channel(silent_s=3600.0))).silence_s == 0, "what was told before the receiver began counts not"
 
 
+def test_a_receiver_that_got_transactions_is_not_silent_whatever_its_times_say() -> None:
+    """Without performance_schema the server keeps the times of heartbeats alone, and a busy source sends none."""
+    busy = channel(read=Coordinates("b", 9), silent_s=2.9)
+    assert seen((10, REPLICA), (13, busy)).silence_s == 0
+    assert seen((10, REPLICA), (13, busy), (14, channel(read=Coordinates("b", 9), silent_s=3.9))).silence_s == 1
+
+
 @pytest.mark.parametrize(
     "begun",
     [
