@@ -18,7 +18,7 @@ from tests.sim.statistics import Statistics
 
 BUDGET_S = 45.0
 SEEDS_MIN = 20
-PLANT_SEEDS_MAX = 80
+PLANT_SEEDS_MAX = 150
 NEVER_IN_VAIN = (
     "authorities", "acknowledged", "reads", "unknown_outcomes", "kills", "kills_inside", "power_losses", "groups_lost",
     "snapshots_taken", "snapshots_installed", "pauses", "freezes", "cuts", "one_way_cuts", "bridges", "connections",

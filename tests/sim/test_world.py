@@ -20,3 +20,15 @@ def test_news_of_the_disk_that_comes_late_takes_nothing_back() -> None:
     world.run(5.0)
     world.submit("a", Add("third"))
     assert world.run(5.0, lambda: "third" in world.ledger.results)
+
+
+def test_a_node_that_is_killed_while_it_founds_a_cluster_has_all_of_its_facts_or_none() -> None:
+    for seed in range(30):
+        world = World(seed, size=3, sync_s=(0.001, 0.02))
+        for number, site in enumerate(world.sites.values()):
+            site.fuse = 1 + (seed + number) % 12
+        world.run(3.0)
+        for site in world.sites.values():
+            facts = site.disk.durable.facts
+            assert len({"slot", "slots", "cluster_id"} & facts.keys()) in (0, 3), f"seed {seed}: {facts}"
+        assert world.run(10.0, world.settled)
