@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 import ssl
 import stat
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from orchestrator_raft.core.errors import StartupError
 
@@ -54,6 +56,15 @@ class UnixSocket:
 
 
 Listen = TcpAddress | UnixSocket
+
+
+def _is_no_strangers_mistake(record: logging.LogRecord) -> bool:
+    """aiohttp logs a traceback for each malformed request, so anybody could fill the log: such lines are left out."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError)
+
+
+logging.getLogger("aiohttp.server").addFilter(_is_no_strangers_mistake)
 
 
 class ApiServer:

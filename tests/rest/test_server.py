@@ -15,6 +15,7 @@ from aiohttp import web
 
 from api.server import ApiServer, Listen, TcpAddress, UnixSocket
 from orchestrator_raft.core.errors import StartupError
+from tests.rest.rig import Rig
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -191,3 +192,20 @@ async def test_stopping_twice_or_before_the_start_is_harmless() -> None:
     await listening.start()
     await listening.stop()
     await listening.stop()
+
+
+MALFORMED = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n",
+    b"GET /%s HTTP/1.1\r\n\r\n" % (b"x" * 9000),
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+)
+
+
+async def test_malformed_requests_are_answered_and_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with Rig() as rig:
+        for asked in MALFORMED:
+            reader, writer = await asyncio.open_connection("127.0.0.1", rig.first.server.port)
+            writer.write(asked)
+            assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.")
+            writer.close()
+    assert [record for record in caplog.records if record.name == "aiohttp.server"] == []
