@@ -229,11 +229,11 @@ class Checks:
             return 0
         world, term = self._world, node.term_with_authority
         if changes:
-            self._may_say(node, key, sql, term)
             world.statistics.statements += 1
             world.note(f"    {node.name} to {key}: {sql[:100]}")
             if not term:
                 self.violated(NO_AUTHORITY, f"{node.name} says to {key}: {sql[:80]}")
+            self._may_say(node, key, sql, term)
         replica = node.replica
         return term or (replica.term if replica is not None else 0)
 

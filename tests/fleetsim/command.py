@@ -117,11 +117,12 @@ def _found_by_name(name: str) -> tuple[str, str]:
 
 
 def _find_all(jobs: int) -> int:
+    is_missing = False
     with multiprocessing.Pool(jobs, maxtasksperchild=1) as pool:
-        lines = list(pool.imap(_found_by_name, [plant.name for plant in PLANTS]))
-    for name, text in lines:
-        print(f"{name:24} {text}")
-    return int(any(text.startswith("NOT") for _, text in lines))
+        for name, text in pool.imap_unordered(_found_by_name, [plant.name for plant in PLANTS]):
+            print(f"{name:24} {text}", flush=True)
+            is_missing = is_missing or text.startswith("NOT")
+    return int(is_missing)
 
 
 def _line(outcome: Outcome) -> str:

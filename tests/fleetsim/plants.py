@@ -76,8 +76,8 @@ def _skip_authority(patches: MorePatches) -> None:
 
 
 def _skip_lock(patches: MorePatches) -> None:
-    async def take_nothing(session: Any, deadline_s: float) -> None:
-        del session, deadline_s
+    async def take_nothing(*_details: Any, **_more: Any) -> None:
+        """Neither taken nor asked who has it."""
 
     patches.put(sessions, "_take_lock", take_nothing)
 
@@ -178,7 +178,7 @@ def _act_while_disabled(patches: MorePatches) -> None:
 LOSS = (checks.LOST, checks.TWO_WRITERS, checks.ERRANT, checks.STUCK)
 PLANTS = (
     Plant("skip-authority", "statements are sent without asking for authority", _skip_authority,
-          (checks.NO_AUTHORITY, checks.LATE), "managers"),
+          (checks.NO_AUTHORITY, checks.NO_TOKEN, checks.LATE), "managers"),
     Plant("skip-lock", "a session acts without the lock, and ends nobody's that has it", _skip_lock,
           (checks.LATE, checks.TWO_WRITERS, checks.LOST), "double"),
     Plant("promote-before-fence", "a primary that answers is replaced without being fenced", _promote_before_fence,
