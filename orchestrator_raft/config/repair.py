@@ -37,7 +37,7 @@ class Speed(Group):
     )
     replica_silence_milliseconds: int = key(
         "ReplicaSilenceMilliseconds",
-        2000,
+        1750,
         "Milliseconds beyond its heartbeat period after which a replica that has heard nothing counts as cut off.",
         least=500,
     )

@@ -81,7 +81,7 @@ class Policy:
     lag_reasonable_s: float = 10.0
     lag_maintenance_s: float = 20.0
     """A replica that lags more is no target of a planned takeover."""
-    silence_s: float = 2.0
+    silence_s: float = 1.75
     """A receiver that has heard nothing for so long beyond its heartbeat period hears nothing."""
     stall_s: float = 10.0
     """The disk of a server that waits for it so long, and has finished no flush meanwhile, stands still."""
