@@ -18,7 +18,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Refused, ServerError, Unavailable
+from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Overloaded, Refused, ServerError, Unavailable
 from orchestrator_raft.core.replicated.state import KeptAnswer
 from orchestrator_raft.core.replicated.visitors import ANSWER_BYTES_MAX
 from orchestrator_raft.engine.service import Person, Service
@@ -103,7 +103,7 @@ class Repeats:
     async def _first(self, wanted: Intention, ask: Ask, person: Person, perform: Perform, show: Show) -> Answer:
         try:
             answer = await perform()
-        except Forbidden:
+        except (Forbidden, Overloaded):
             raise
         except (Refused, ServerError) as error:
             answer = show(error)

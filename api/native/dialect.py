@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Refused, ServerError, Unavailable
+from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Overloaded, Refused, ServerError, Unavailable
 from orchestrator_raft.core.topology import Cluster
 from orchestrator_raft.engine.service import WAIT_S, Reply
 from orchestrator_raft.operations import Operation
@@ -29,6 +29,7 @@ STATUSES: tuple[tuple[type[OrchestratorError], int, str], ...] = (
     (Forbidden, 403, "Forbidden"),
     (OtherParameters, 422, "Request id used before"),
     (InvalidInput, 400, "Invalid input"),
+    (Overloaded, 503, "Unavailable"),
     (Refused, 409, "Refused"),
     (ServerError, 502, "A database server failed"),
     (Unavailable, 503, "Unavailable"),

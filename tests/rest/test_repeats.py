@@ -8,7 +8,7 @@ import pytest
 
 from api.repeats import REPLAYED
 from api.settings import ApiSettings, AuthenticationMethod
-from orchestrator_raft.core.errors import Unavailable
+from orchestrator_raft.core.errors import Overloaded, Unavailable
 from orchestrator_raft.core.replicated.commands import BeginDowntime, ClaimRecovery, KeepAnswer
 from tests.rest.rig import Got, Rig
 from tests.rest.test_access import basic
@@ -147,3 +147,17 @@ async def test_an_answer_that_is_too_large_is_not_kept() -> None:
         await rig.discovered()
         await rig.first.ask("POST", "/api/v2/servers/127.0.0.1:24001/refresh", headers=with_id("q1"))
         assert any(isinstance(command, KeepAnswer) for command in rig.raft.log)
+
+
+async def test_that_a_node_was_overloaded_is_no_answer_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Rig() as rig:
+        await rig.discovered()
+
+        async def refuse(*_: object, **__: object) -> None:
+            raise Overloaded("too much at once; nothing was done, ask again later")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(rig.first.service, "call", refuse)
+            first = await rig.first.ask("POST", DOWNTIME, json=BODY, headers=with_id("q1"))
+        again = await rig.first.ask("POST", DOWNTIME, json=BODY, headers=with_id("q1"))
+        assert (first.status, again.status) == (503, 200)

@@ -4,7 +4,9 @@ from orchestrator_raft.core.candidates.ackers import described, gone, possible_a
 from orchestrator_raft.core.candidates.choose import Refusal, Verdict, choose, unfit
 from orchestrator_raft.core.candidates.promise import (
     Promise,
+    answering_ackers,
     has_caught_up,
+    is_lapsed,
     missing_ackers,
     promise,
     promise_of,
@@ -19,11 +21,13 @@ __all__ = [
     "Refusal",
     "Sight",
     "Verdict",
+    "answering_ackers",
     "can_be_released",
     "choose",
     "described",
     "gone",
     "has_caught_up",
+    "is_lapsed",
     "missing_ackers",
     "possible_ackers",
     "promise",

@@ -78,6 +78,11 @@ def promised(cluster: ClusterRecord, primary: Facts | None) -> Promise:
     )
 
 
+def is_lapsed(cluster: ClusterRecord, primary: Facts | None) -> bool:
+    """Semi-sync is in force: only the sight of its replicas with everything is missing for the promise."""
+    return semi_sync_promises(primary).holds and not cluster.caught_up
+
+
 def has_caught_up(topology: Topology, cluster: ClusterRecord, gtids: GtidSet) -> bool:
     """As many possible ackers as the primary waits for answer now and have all of ``gtids``."""
     primary = topology.servers.get(cluster.primary) if cluster.primary is not None else None
@@ -132,9 +137,13 @@ def promise_of(topology: Topology, cluster_id: str) -> Promise:
     unknown = described(topology, cluster.record) if semi_sync_promises(primary.facts).holds else ""
     if unknown:
         return Promise(False, unknown)
-    members = {server.key: server for server in topology.members(cluster_id)}
-    reachable = [key for key in cluster.record.ackers if key in members and _answers(members[key])]
-    return promise(cluster.record, primary.facts, reachable)
+    return promise(cluster.record, primary.facts, answering_ackers(topology, cluster.record))
+
+
+def answering_ackers(topology: Topology, cluster: ClusterRecord) -> tuple[InstanceKey, ...]:
+    """Possible ackers that answer, by what was seen last or is replicated."""
+    members = {server.key: server for server in topology.members(cluster.id)}
+    return tuple(key for key in cluster.ackers if key in members and _answers(members[key]))
 
 
 def _answers(server: Server) -> bool:

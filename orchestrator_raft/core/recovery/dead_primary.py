@@ -201,7 +201,7 @@ def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     if not frozen and any(server.reached for server in every) and recovery.attempt < FREEZE_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).goto("freeze", now)
     risk = loss_risk(context, (*frozen, *former))
-    if risk is not None and not is_loss_accepted(context):
+    if risk is not None and not is_loss_accepted(context, semi_sync=risk.semi_sync):
         return _wait_for_ackers(context, recovery, risk.as_obstacle)
     designated = recovery.request.designated
     designated = None if designated in recovery.stale else designated
@@ -260,7 +260,7 @@ def chosen(context: Context, recovery: Recovery, failed: Server, verdict: Verdic
     if verdict.best is None:
         reasons = "; ".join(f"{each.key}: {each.reason}" for each in recovery.refused) or "there is none"
         return give_up(context, recovery, f"no replica can be promoted: {reasons}")
-    if verdict.unsaved and not is_loss_accepted(context):
+    if verdict.unsaved and not is_loss_accepted(context, semi_sync=context.recovery.promised):
         text = (
             f"only replicas that can neither be promoted nor give them to others hold {verdict.unsaved.describe(200)}: "
             f"make one of them fit (the reasons are listed), or {how_to_accept(recovery)}"

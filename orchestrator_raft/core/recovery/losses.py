@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 
-from orchestrator_raft.core.candidates import Verdict, missing_ackers, possible_ackers, promised
+from orchestrator_raft.core.candidates import Verdict, is_lapsed, missing_ackers, possible_ackers, promised
 from orchestrator_raft.core.gtid import GtidSet, parse
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.policy import LossPolicy
@@ -37,15 +37,15 @@ def as_found(recovery: Recovery, cluster: ClusterRecord, primary: Facts | None) 
         wait_for_replica_count=primary.semi_sync.wait_for_replica_count,
         promised=found.holds,
         unpromised_because=found.because,
+        lapsed=is_lapsed(cluster, primary),
         reopen=primary.is_writable,
     )
 
 
-def is_loss_accepted(context: Context) -> bool:
-    """The policy, or whoever asked for it, lets this recovery lose transactions that clients were told are safe."""
-    return (
-        context.recovery.request.accept_loss or context.policy.loss_policy(context.recovery.promised) is LossPolicy.ANY
-    )
+def is_loss_accepted(context: Context, *, semi_sync: bool) -> bool:
+    """The policy, or whoever asked for it, lets this recovery lose transactions; of ``semi_sync`` if they are such that
+    clients were told they are safe."""
+    return context.recovery.request.accept_loss or context.policy.loss_policy(semi_sync) is LossPolicy.ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class Risk:
 
     text: str
     advice: str = ""
+    semi_sync: bool = False
+    """Semi-sync acknowledged what could be lost; otherwise nobody said that it is anywhere else."""
 
     @property
     def as_obstacle(self) -> str:
@@ -78,17 +80,28 @@ def how_to_accept(recovery: Recovery) -> str:
 
 
 def loss_risk(context: Context, frozen: tuple[Server, ...]) -> Risk | None:
-    """Why a promotion now could lose an acknowledged transaction; None when it could not."""
+    """Why a promotion now could lose an acknowledged transaction; None when it could not.
+
+    Where semi-sync was in force, its ackers have to answer even if the promise as a whole did not hold yet: what is
+    accepted by default is to lose what was acknowledged without semi-sync, and nothing else.
+    """
     recovery = context.recovery
-    if not recovery.promised:
-        text = f"replicas need not have every write that {recovery.subject.key} acknowledged"
-        advice = f"bring {recovery.subject.key} back, or {how_to_accept(recovery)}"
-        return Risk(f"{text}, because {recovery.unpromised_because}", advice)
+    if recovery.promised or recovery.lapsed:
+        risk = _semi_sync_risk(context, frozen)
+        if risk is not None or recovery.promised:
+            return risk
+    text = f"replicas need not have every write that {recovery.subject.key} acknowledged"
+    advice = f"bring {recovery.subject.key} back, or {how_to_accept(recovery)}"
+    return Risk(f"{text}, because {recovery.unpromised_because}", advice)
+
+
+def _semi_sync_risk(context: Context, frozen: tuple[Server, ...]) -> Risk | None:
+    recovery = context.recovery
     lacking = _lacking(recovery, frozen)
     if lacking:
         lost = ", ".join(str(each.key) for each in recovery.refused if each.key not in {s.key for s in frozen})
         text = f"only {lost or 'a replica that is gone'} had {lacking.describe(200)}"
-        return Risk(text, f"bring it back, or {how_to_accept(recovery)}")
+        return Risk(text, f"bring it back, or {how_to_accept(recovery)}", semi_sync=True)
     missing = missing_ackers(_ackers(context), recovery.wait_for_replica_count, _answering(frozen))
     if not missing:
         return None
@@ -96,6 +109,7 @@ def loss_risk(context: Context, frozen: tuple[Server, ...]) -> Risk | None:
     return Risk(
         f"{names} may have acknowledged transactions that nobody else has, and does not answer",
         f"bring it back, or {how_to_accept(recovery)}",
+        semi_sync=True,
     )
 
 

@@ -151,6 +151,8 @@ class Recovery:
     promised: bool = False
     """The primary's semi-sync promised that nothing acknowledged is lost with it, when the recovery began."""
     unpromised_because: str = ""
+    lapsed: bool = False
+    """Semi-sync was in force, and only the sight of its replicas with everything is missing for the promise."""
     """Why it did not promise that."""
     reopen: bool = False
     """The primary took writes when the recovery began, so it is opened again where nobody replaces it."""

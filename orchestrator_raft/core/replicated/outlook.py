@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator_raft.core.candidates import choose, promise_of, promised
+from orchestrator_raft.core.candidates import answering_ackers, choose, is_lapsed, missing_ackers, promise_of, promised
 from orchestrator_raft.core.policy import LossPolicy, Policy
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import Recovery, Subject
@@ -54,6 +54,9 @@ def _loss(cluster: Cluster, primary: Server, topology: Topology, policy: Policy)
     """What the loss policy would have against it, or that nobody is fit."""
     holds = promised(cluster.record, primary.facts).holds
     promise = promise_of(topology, cluster.id)
+    if is_lapsed(cluster.record, primary.facts) and primary.facts is not None:
+        waits_for = primary.facts.semi_sync.wait_for_replica_count
+        holds = bool(missing_ackers(cluster.record.ackers, waits_for, answering_ackers(topology, cluster.record)))
     if not promise.holds and policy.loss_policy(holds) is not LossPolicy.ANY:
         return f"acknowledged writes might be lost: {promise.because}"
     verdict = choose(primary, topology.replicas_of(primary.key), policy)
