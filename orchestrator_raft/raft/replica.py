@@ -264,7 +264,7 @@ class Replica:
 
     def compact(self) -> None:
         """Take a snapshot soon, whatever the size of the journal."""
-        self._library.compact()
+        self._compaction.is_wanted = True
         self.tick()
 
     def close(self) -> None:

@@ -88,6 +88,8 @@ class Compaction:
         self._saved_s = float(saved_s) if saved_s is not None else None
         self._taking: tuple[SaveSnapshot, int] | None = None
         self._restoring: Snapshot | None = None
+        self.is_wanted = False
+        """Somebody has asked for one."""
         self.face = Snapshots()
         self.face.take = self._take
         self.face.is_saved = self._is_saved
@@ -99,12 +101,13 @@ class Compaction:
 
     @property
     def is_due(self) -> bool:
-        """Whether a snapshot should be taken soon."""
+        """Whether a snapshot should be taken soon. None is before this node knows who the members are: a newcomer may
+        read for a while what the founders wrote before the log named them."""
         journal, limits = self._journal, self._limits
-        if self.is_taking:
+        if self.is_taking or journal.history.at(journal.commit_index) is None:
             return False
         slow = self._replay_s > max(limits.replay_s, REPLAYS_PER_SNAPSHOT * self._took_s)
-        return slow or len(journal) > limits.journal_entries or journal.bytes > limits.journal_bytes
+        return self.is_wanted or slow or len(journal) > limits.journal_entries or journal.bytes > limits.journal_bytes
 
     def apply(self, index: int, data: bytes) -> None:
         """Apply an entry, and count the time that this would take again at the next start."""
@@ -154,7 +157,7 @@ class Compaction:
             raise RuntimeError(f"entry {last[1]} is applied, but nothing before it says who the members are")
         operation = SaveSnapshot(last[1], self._replicated.snapshot(previous, last, known))
         self._taking = operation, self._journal.save_snapshot(operation)
-        self._replay_s, self._begun_s = 0.0, self._clock()
+        self._replay_s, self._begun_s, self.is_wanted = 0.0, self._clock(), False
         self._note_time()
 
     def _note_time(self) -> None:

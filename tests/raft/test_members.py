@@ -10,6 +10,7 @@ from orchestrator_raft.core.errors import OrchestratorError
 from orchestrator_raft.raft import membership
 from orchestrator_raft.raft.machine import Replicated
 from orchestrator_raft.raft.membership import Configuration, Contact
+from orchestrator_raft.raft.messages import Append
 from orchestrator_raft.raft.replica import Replica
 from orchestrator_raft.raft.settings import Limits
 from tests.raft.counting import Add, Counter
@@ -358,6 +359,22 @@ def test_one_change_at_a_time_and_none_that_loses_the_quorum() -> None:
     assert "" == town.remove(one)
     settle(town)
     assert {*FOUNDERS} - {one} == town.voters()
+
+
+def test_a_newcomer_takes_no_snapshot_before_it_knows_the_members() -> None:
+    """What founders write before the log names them comes to it first."""
+    town = Town(36, size=1)
+    town.newcomer("d")
+    newcomer = replica(town, "d")
+    command = b"\x00\x00" + CODEC.encode_command(Add("first"))
+    newcomer.received("a", [Append(1, 1, 0, 3, 0.0, ((b"\x01", 2, 1), (command, 3, 1)))])
+    newcomer.compact()
+    town.run(1)
+    assert 3 == newcomer.applied_index and newcomer.snapshot() is None
+    members = membership.encode(membership.founded(("a", "d")))
+    newcomer.received("a", [Append(1, 3, 1, 4, 0.0, ((members, 4, 1),))])
+    town.run(1)
+    assert newcomer.snapshot() is not None
 
 
 def test_who_has_nothing_yet_is_not_promoted() -> None:
