@@ -2,7 +2,8 @@
 
 Primaries, also stale ones that answer, are watched closely, replicas at the configured pace, everybody in a cluster
 whose primary does not answer very closely for a short while (the truth is being looked for), those whose answer a
-failover waits for each second, and the long dead seldom (design D3.1, issue of flat cost).
+failover waits for each second, those whose sight the no-loss promise waits for like primaries, and the long dead seldom
+(design D3.1, flat cost).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from orchestrator_raft.core.candidates import is_lapsed
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.recovery.kinds import KINDS
@@ -88,6 +90,8 @@ class Pacing:
             return Pace(interval_s=paces.primary_interval_s, timeout_s=paces.primary_timeout_s)
         if suspect is not None and self._is_missed(server, moment):
             return Pace(interval_s=min(MISSED_INTERVAL_S, paces.poll_s), timeout_s=paces.primary_timeout_s)
+        if server.reached and primary is not None and self._is_awaited(server, primary, moment):
+            return Pace(interval_s=min(paces.primary_interval_s, paces.poll_s), timeout_s=paces.timeout_s)
         interval_s = paces.poll_s if server.reached else min(DEAD_INTERVAL_MAX_S, max(1.0, down_s / 4))
         return Pace(interval_s=interval_s, timeout_s=paces.timeout_s)
 
@@ -105,6 +109,11 @@ class Pacing:
         """A possible acker that does not answer while the primary is down: nobody may be promoted without it."""
         cluster = moment.topology.clusters.get(server.cluster_id)
         return cluster is not None and server.key in cluster.record.ackers
+
+    def _is_awaited(self, server: Server, primary: Server, moment: Moment) -> bool:
+        """A possible acker in a cluster whose no-loss promise waits for nothing but to see that it has everything."""
+        cluster = moment.topology.clusters[server.cluster_id]
+        return server.key in cluster.record.ackers and is_lapsed(cluster.record, primary.facts)
 
     def _down_for(self, server: Server, now_s: float) -> float:
         """Seconds since this server was first found out of reach; 0 while it answers."""

@@ -10,6 +10,7 @@ from orchestrator_raft.core.replicated.commands import ConfirmCaughtUp
 from orchestrator_raft.core.topology import ClusterRecord
 from orchestrator_raft.engine.catching_up import CatchingUp
 from orchestrator_raft.engine.leadership import Leader
+from orchestrator_raft.engine.pacing import Paces, Pacing
 from tests.engine.bench import PRIMARY, R1, Bench
 from tests.engine.fleet import STOPPED, uuid_of
 
@@ -110,3 +111,13 @@ async def test_an_engine_confirms_by_itself(bench: Bench) -> None:
     await bench.until(lambda: any(each.caught_up for each in bench.raft.state.clusters.values()))
     commands = [each for each in bench.raft.log if isinstance(each, ConfirmCaughtUp)]
     assert len(commands) == 1
+
+
+async def test_possible_ackers_are_looked_at_like_primaries_until_the_promise_is_made(bench: Bench) -> None:
+    """At the pace of replicas, a primary that died within that time would have been replaced without a promise."""
+    leader = bench.leader()
+    paces = Paces(poll_s=60.0, primary_interval_s=0.5)
+    await probed(bench, leader)
+    assert Pacing(paces).paces(leader.viewer.moment())[R1].interval_s == paces.primary_interval_s
+    assert await confirmed(leader, CatchingUp(leader.proposals)) == 1
+    assert Pacing(paces).paces(leader.viewer.moment())[R1].interval_s == paces.poll_s
