@@ -41,7 +41,7 @@ class Mark:
 
 
 def marks(recovery: Mapping[str, Any], zero_ms: int) -> list[Mark]:
-    """A recovery's timeline, counted from ``zero_ms`` (wall clock), less the phases, which are no news by themselves."""
+    """A recovery's timeline, counted from ``zero_ms`` (wall clock), less its phases, which are no news."""
     found = (each for each in recovery["timeline"] if each["name"] != "phase")
     return [Mark(each["name"], int(each["at_ms"]) - zero_ms, str(each["text"])) for each in found]
 
