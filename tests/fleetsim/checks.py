@@ -90,8 +90,8 @@ class Checks:
         self.newest: State = State()
         """The state after the newest entry that anybody has applied."""
         self.newest_index = 0
-        self.lapse_seen_s: dict[str, float] = {}
-        """When a leader last read of a server that its semi-sync is not in force."""
+        self.lapses_seen_s: dict[str, list[float]] = {}
+        """When a leader read of a server that its semi-sync is not in force."""
         self._digests: dict[int, tuple[bytes, str]] = {}
         self._claimed_s: dict[str, float] = {}
         self._excused: set[Transaction] = set()
@@ -221,7 +221,7 @@ class Checks:
         if facts.semi_sync.source_enabled and facts.semi_sync.source_active:
             return
         if not node.is_inert and node.term_with_authority:
-            self.lapse_seen_s[facts.key.hostname] = self._world.now_s
+            self.lapses_seen_s.setdefault(facts.key.hostname, []).append(self._world.now_s)
 
     def says(self, node: ManagerNode, key: InstanceKey, sql: str, *, changes: bool) -> int:
         """A node is about to send a statement over its acting session; gives the term in which it acts."""
@@ -297,6 +297,10 @@ class Checks:
         for other in world.servers.values():
             if other is not server and other.can_acknowledge():
                 self._second_writer(server, other, promised)
+            if other is not server and other.is_up and not other.read_only and self._is_left_open(other):
+                self.violated(
+                    TWO_WRITERS, f"{server.name} was opened, and nobody has fenced {other.name}, which answers"
+                )
         opening = Opening(server.name, world.now_s, server.executed, recovery, promised)
         self.openings.append(opening)
         for each in self.acknowledged.values():
@@ -321,6 +325,11 @@ class Checks:
             self.violated(
                 TWO_WRITERS, f"{server.name} was opened while {other.name} can still have its writes confirmed"
             )
+
+    def _is_left_open(self, other: Server) -> bool:
+        """It is the primary so far, and could be fenced."""
+        primaries = {cluster.primary for cluster in self.newest.clusters.values()}
+        return other.key in primaries and self._could_be_fenced(other)
 
     def _could_be_fenced(self, server: Server) -> bool:
         """It has been well, and within reach of whoever acts, for a while."""
@@ -357,7 +366,7 @@ class Checks:
 
     def _judge(self, each: Acknowledged, opening: Opening) -> None:
         """Is it lost by this opening, and was that promised not to happen?"""
-        if opening.had.covers(one(each.transaction)):
+        if opening.had.covers(one(each.transaction)) or each.transaction in self._excused:
             return
         if not opening.promised or (each.how == "alone" and self._is_unseen(each, opening)):
             self._world.statistics.losses_allowed += each.transaction not in self._excused
@@ -372,9 +381,8 @@ class Checks:
 
     def _is_unseen(self, each: Acknowledged, opening: Opening) -> bool:
         """It was acknowledged while semi-sync was out of force, and no leader had a chance to know that."""
-        seen_s = self.lapse_seen_s.get(each.server, 0.0)
         claimed_s = self._claimed_s.get(opening.recovery.id, opening.at_s) if opening.recovery else opening.at_s
-        return not each.at_s <= seen_s < claimed_s - SEEN_S
+        return not any(each.at_s <= seen_s < claimed_s - SEEN_S for seen_s in self.lapses_seen_s.get(each.server, ()))
 
     def is_excused(self, each: Acknowledged) -> bool:
         return each.transaction in self._excused

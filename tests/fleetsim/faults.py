@@ -53,6 +53,11 @@ def back_later(world: World, host: Server | ManagerNode) -> None:
     world.at(world.dice.uniform(*world.dice.choice(ranges)), host.start)
 
 
+def later(world: World, delay_s: float, action: Callable[..., None], *arguments: object) -> None:
+    """A fault that comes after another one, unless the faults are over by then."""
+    world.at(delay_s, lambda: action(*arguments) if world.troubled else None)
+
+
 def both(one: str, other: str) -> list[tuple[str, str]]:
     return [(one, other), (other, one)]
 
@@ -87,7 +92,7 @@ def kill_two_servers(world: World) -> None:
     world.statistics.double_deaths += 1
     second = world.servers[world.dice.choice(sorted(world.servers))]
     for server in (primary(world), second):
-        world.at(world.dice.choice((0.0, world.dice.uniform(0, 0.2))), server.kill)
+        later(world, world.dice.choice((0.0, world.dice.uniform(0, 0.2))), server.kill)
         back_later(world, server)
 
 
@@ -175,7 +180,7 @@ def double_death(world: World) -> None:
         case 2:
             leader.stalls = (world.dice.randint(0, 14), world.dice.choice((0.6, 1.5, 4.0)))
         case _:
-            world.at(world.dice.uniform(0.0, 0.3), leader.pause, some_time_s(world))
+            later(world, world.dice.uniform(0.0, 0.3), leader.pause, some_time_s(world))
 
 
 # ways
@@ -281,12 +286,46 @@ def take_over_badly(world: World) -> None:
     fault = world.dice.choice(
         (kill_server, kill_node, freeze_server, cut_servers, stall_inside, kill_inside, cut_nodes)
     )
-    world.at(world.dice.uniform(0.0, 0.4), fault, world)
+    later(world, world.dice.uniform(0.0, 0.4), fault, world)
 
 
 def touch_semi_sync(world: World) -> None:
     world.statistics.semi_sync_changes += 1
     change_semi_sync(world, primary(world))
+
+
+def lapse_and_die(world: World) -> None:
+    """Semi-sync gives up while no replica hears the primary, which goes on alone, and then it dies."""
+    world.statistics.semi_sync_changes += 1
+    server = primary(world)
+    if not server.is_awake:
+        return
+    variables, usual_ms = server.semi_sync, server.semi_sync.timeout_ms
+    variables.timeout_ms = 200
+    world.at(1.5, setattr, variables, "timeout_ms", usual_ms)
+    others = [each for each in sorted(world.servers) if each != server.name]
+    cut(world, [way for other in others for way in both(server.name, other)], world.dice.uniform(5.0, 8.0))
+    later(world, world.dice.uniform(3.5, 4.9), server.kill)
+    world.at(world.dice.uniform(15.0, 25.0), server.start)
+
+
+def die_with_the_only_acker(world: World) -> None:
+    """For a while one replica alone hears the primary; then both die, and the replica is not back soon."""
+    server = primary(world)
+    replicas = [each for each in sorted(world.servers) if world.servers[each].replication.source == server.key]
+    if not server.is_awake or len(replicas) < 2:
+        return
+    world.statistics.double_deaths += 1
+    acker = world.servers[world.dice.choice(replicas)]
+    others = [each for each in replicas if each != acker.name]
+    cut(world, [way for other in others for way in both(server.name, other)], 3.0)
+    for victim in (server, acker):
+        later(world, 2.0, victim.kill)
+        world.at(world.dice.uniform(14.0, 25.0), victim.start)
+
+
+def disable_recoveries(world: World) -> None:
+    ask(world, "disable-global-recoveries")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,23 +338,29 @@ class Fault:
 
 
 FAULTS = (
-    Fault(kill_server, 3, "deaths double"), Fault(lose_server, 1.5, "deaths"), Fault(blink_primary, 1, "deaths semi"),
+    Fault(kill_server, 3, "deaths double disabled lag late"),
+    Fault(lose_server, 1.5, "deaths"), Fault(blink_primary, 1, "deaths semi"),
     Fault(kill_two_servers, 1, "deaths double"), Fault(freeze_server, 2, "times deaths"),
-    Fault(slow_applier, 1.5, "deaths semi times"), Fault(kill_node, 1.5, "managers double"),
-    Fault(kill_inside, 1.5, "managers double"), Fault(stall_inside, 2, "managers times double"),
-    Fault(pause_node, 1, "managers times"), Fault(freeze_node, 0.7, "managers times"),
+    Fault(slow_applier, 1.5, "deaths semi times lag"), Fault(kill_node, 1.5, "managers double"),
+    Fault(kill_inside, 1.5, "managers double"), Fault(stall_inside, 2, "managers times double late"),
+    Fault(pause_node, 1, "managers times late"), Fault(freeze_node, 0.7, "managers times"),
     Fault(step_wall_clock, 0.5, "times"), Fault(trouble_disk, 0.7, "managers"),
-    Fault(double_death, 3, "double managers deaths"), Fault(cut_nodes, 1.5, "links managers"),
+    Fault(double_death, 3, "double managers deaths late"), Fault(cut_nodes, 1.5, "links managers"),
     Fault(cut_node_from_server, 1.5, "links"), Fault(cut_node_from_all_servers, 1, "links"),
     Fault(cut_managers_from_primary, 1, "links"), Fault(cut_servers, 1.5, "links semi"),
     Fault(isolate_server, 2, "links semi deaths"), Fault(isolate_replicas, 1, "links semi"),
     Fault(isolate_but_for_witnesses, 1, "links partitions"), Fault(cut_managers_from_primary, 0.1, "partitions"),
     Fault(slow_link, 1, "links"),
-    Fault(operate, 1.5, "people"), Fault(fail_over, 0.7, "people orders"), Fault(take_over, 1.5, "people times"),
+    Fault(operate, 1.5, "people"), Fault(fail_over, 0.7, "people orders"), Fault(take_over, 1.5, "people times lag"),
     Fault(take_over_badly, 2, "people"),
-    Fault(touch_semi_sync, 1, "semi"),
+    Fault(touch_semi_sync, 1, "semi"), Fault(lapse_and_die, 0.5, "semi lapsed"),
+    Fault(die_with_the_only_acker, 0.7, "deaths semi acker"),
+    Fault(disable_recoveries, 0.5, "people disabled"),
 )  # fmt: skip
-THEMES = ("deaths", "double", "managers", "times", "links", "people", "semi", "partitions", "orders")
+THEMES = (
+    "deaths", "double", "managers", "times", "links", "people", "semi", "partitions", "orders", "lag",
+    "lapsed", "disabled", "late", "acker",
+)  # fmt: skip
 
 
 def drawn(dice: random.Random, theme: str) -> Sequence[Fault]:

@@ -58,6 +58,8 @@ class Plant:
     what: str
     bug: Bug
     found_by: Sequence[str]
+    is_rare: bool = False
+    """It takes more seeds than an ordinary test run has time for: ``scripts/fleetsim --find-plants``."""
     theme: str = ""
     """The sort of trouble that brings it out; any run may draw it."""
 
@@ -178,25 +180,26 @@ def _act_while_disabled(patches: MorePatches) -> None:
 LOSS = (checks.LOST, checks.TWO_WRITERS, checks.ERRANT, checks.STUCK)
 PLANTS = (
     Plant("skip-authority", "statements are sent without asking for authority", _skip_authority,
-          (checks.NO_AUTHORITY, checks.NO_TOKEN, checks.LATE), "managers"),
+          (checks.NO_AUTHORITY, checks.NO_TOKEN, checks.LATE), theme="managers"),
     Plant("skip-lock", "a session acts without the lock, and ends nobody's that has it", _skip_lock,
-          (checks.LATE, checks.TWO_WRITERS, checks.LOST), "double"),
+          (checks.LATE, checks.TWO_WRITERS, checks.LOST), theme="late", is_rare=True),
     Plant("promote-before-fence", "a primary that answers is replaced without being fenced", _promote_before_fence,
-          LOSS, "orders"),
+          LOSS, theme="orders"),
     Plant("ignore-missing-ackers", "a failover does not wait for possible ackers that are gone",
-          _ignore_missing_ackers, LOSS, "deaths"),
+          _ignore_missing_ackers, LOSS, theme="acker"),
     Plant("promote-without-drain", "nobody waits until a server has applied what it received", _promote_without_drain,
-          LOSS, "semi"),
+          LOSS, theme="semi", is_rare=True),
     Plant("skip-eyes", "a primary that this node does not reach is dead", _skip_eyes, (checks.FALSE_ALARM,),
-          "partitions"),
+          theme="partitions"),
     Plant("forget-stale", "a primary that could not be fenced is on no list", _forget_stale,
-          (checks.TWO_WRITERS, checks.STUCK, checks.ERRANT), "deaths"),
-    Plant("restart", "a new leader begins a recovery at its beginning", _restart, LOSS, "double"),
-    Plant("choose-again", "a new leader chooses another successor", _choose_again, LOSS, "double"),
+          (checks.TWO_WRITERS, checks.STUCK, checks.ERRANT), theme="deaths"),
+    Plant("restart", "a new leader begins a recovery at its beginning", _restart, LOSS, theme="double"),
+    Plant("choose-again", "a new leader chooses another successor", _choose_again, LOSS, theme="double", is_rare=True),
     Plant("rejoin-uncompared", "a returning server is attached whatever it holds", _rejoin_uncompared,
-          (checks.ERRANT,), "deaths"),
-    Plant("count-lapsed", "semi-sync that is out of force counts as a promise", _count_lapsed, LOSS, "semi"),
+          (checks.ERRANT,), theme="deaths"),
+    Plant("count-lapsed", "semi-sync that is out of force counts as a promise", _count_lapsed, LOSS,
+          theme="lapsed"),
     Plant("act-while-disabled", "the switch of automatic recoveries is not looked at", _act_while_disabled,
-          (checks.DISABLED,), "people"),
+          (checks.DISABLED,), theme="disabled"),
 )  # fmt: skip
 BY_NAME = {plant.name: plant for plant in PLANTS}

