@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orchestrator_raft.core.recovery.model import PHASE, RESUMED, RESUMES_MAX, TIMELINE_MAX, EndState, Recovery
-from orchestrator_raft.core.recovery.steps import Outcome, SetWritable, Step
+from orchestrator_raft.core.recovery.steps import Outcome, SetWritable, Step, StopReceiver
 from tests.core.manager import Crash
 from tests.recovery.harness import Run, Story
 from tests.recovery.stories import PERSON, star
@@ -155,3 +157,81 @@ def test_a_wait_of_an_undo_begins_anew_with_a_new_leader() -> None:
             manager.hooks.before_record = third_leader
     assert manager.term == 3
     assert recovery.end is EndState.UNDONE, recovery.errors
+
+
+def returns(run: Run) -> None:
+    run.fleet.start("P")
+    run.fleet["P"].read_only = False
+    run.died.add("P")
+
+
+@pytest.mark.parametrize("hooks", ["", "policy hooks=PreFailoverProcesses\n"], ids=["no hooks", "hooks"])
+def test_a_claim_that_is_committed_late_is_not_carried_out_on_a_primary_that_is_back(hooks: str) -> None:
+    """The next leader has seen it dead as well; it looks again all the same."""
+    run = Story("dead primary", star(policy=hooks), change=("P dead",)).begin()
+    run.claim()
+    run.manager.take_over()
+    returns(run)
+    recovery = run.play()
+    assert recovery.end is EndState.CAME_BACK, recovery.errors
+    run.settle()
+    run.check(recovery)
+    assert run.fleet["P"].is_open
+
+
+def test_a_claim_that_its_own_leader_could_commit_only_late_is_not_carried_out_either() -> None:
+    run = DEAD.begin()
+    run.claim()
+    run.manager.now_ms += 5_000
+    returns(run)
+    assert run.play().end is EndState.CAME_BACK
+
+
+def test_what_a_leader_had_begun_when_the_primary_came_back_is_put_back() -> None:
+    run = DEAD.begin()
+    run.claim()
+    before = run.manager.hooks.before_step
+
+    def dies(step: Step) -> None:
+        before(step)
+        if isinstance(step, StopReceiver) and step.key == run.fleet["R3"].key and run.manager.term == 1:
+            returns(run)
+            raise Crash
+
+    run.manager.hooks.before_step = dies
+    recovery = run.play()
+    assert recovery.end is EndState.FAILED, recovery.errors
+    assert "is put back" in recovery.timeline[-1].text
+    run.settle()
+    run.check(recovery)
+    assert run.fleet["P"].is_open
+
+
+def test_a_freeze_of_which_nothing_was_done_yet_begins_with_another_look() -> None:
+    run = Story("dead primary", star(policy="policy hooks=PreFailoverProcesses\n"), change=("P dead",)).begin()
+    run.claim()
+
+    def before_freeze(recovery: Recovery) -> None:
+        run._recorded(recovery)
+        if recovery.phase == "freeze" and run.manager.term == 1:
+            armed.append(recovery.phase)
+
+    def dies(step: Step) -> None:
+        run.between()
+        if armed and run.manager.term == 1:
+            returns(run)
+            raise Crash
+
+    armed: list[str] = []
+    run.manager.hooks.before_record, run.manager.hooks.before_step = before_freeze, dies
+    recovery = run.play()
+    assert recovery.end is EndState.CAME_BACK, recovery.errors
+    assert run.fleet["P"].is_open
+
+
+def test_a_person_who_wants_a_living_primary_replaced_is_not_asked_again() -> None:
+    run = LIVING.begin()
+    run.claim()
+    run.manager.take_over()
+    recovery = run.play()
+    assert recovery.end is EndState.SUCCEEDED, recovery.errors

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.analysis import Confirmation, diagnose, situate
-from orchestrator_raft.core.analysis.situation import is_hearing
 from orchestrator_raft.core.candidates import Verdict, choose, possible_ackers, unfit
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
@@ -34,6 +32,13 @@ from orchestrator_raft.core.recovery.losses import (
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
 from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, RETRY_PAUSE_S, hooks, may_be_open, promote_phase
+from orchestrator_raft.core.recovery.recheck import (
+    enter_recheck,
+    is_old,
+    is_resumed_untouched,
+    leave_recheck,
+    replicas,
+)
 from orchestrator_raft.core.recovery.release import RELEASE, give_up
 from orchestrator_raft.core.recovery.steps import (
     Fence,
@@ -55,7 +60,6 @@ ACKER_WAIT_MS = 10_000
 FENCE_DEAD_S = 0.25
 FENCE_ATTEMPTS_MAX = 3
 FREEZE_ATTEMPTS_MAX = 3
-RECHECK_S = 0.5
 BEFORE = ("OnFailureDetectionProcesses", "PreFailoverProcesses")
 CATCH_UP_ATTEMPTS_MAX = 2
 
@@ -69,51 +73,14 @@ def leave_begin(context: Context, outcomes: Outcomes) -> Recovery:
     if broken:
         text = f"a hook said no, nothing was changed: {broken[0]}"
         return unsuccessful(context, context.recovery.with_errors(broken), EndState.FAILED, text)
-    if hooks(context, *BEFORE):
+    if hooks(context, *BEFORE) or is_old(context):
         return context.recovery.goto("recheck", context.now_ms)
     return leave_recheck(context, outcomes)
 
 
-def enter_recheck(context: Context) -> tuple[Step, ...]:
-    """Hooks may have taken their time. (Without any, the look that confirmed the failure is a moment old.)"""
-    if context.recovery.request.forced:
-        return ()
-    keys = (context.recovery.subject.key, *(server.key for server in replicas(context)))
-    return tuple(Reprobe(key=key, deadline_s=RECHECK_S) for key in keys)
-
-
-def leave_recheck(context: Context, outcomes: Outcomes) -> Recovery:
-    who = came_back(context)
-    if who:
-        return unsuccessful(context, context.recovery, EndState.CAME_BACK, f"{who}, so nothing was changed")
-    return context.recovery.goto("freeze", context.now_ms)
-
-
-def came_back(context: Context) -> str:
-    """Who says that the primary is there again; empty when nobody does, or where a person wants it replaced."""
-    recovery, topology = context.recovery, context.topology
-    failed = topology.server(recovery.subject.key)
-    if recovery.request.forced or _is_found_by_itself(context, failed):
-        return ""
-    if failed.fresh is not None and failed.fresh.is_writable:
-        return f"{failed.key} answers and takes writes again"
-    for server in replicas(context):
-        if server.source == failed.key and is_hearing(server, context.policy):
-            return f"{server.key} replicates from {failed.key} again"
-    return ""
-
-
-def _is_found_by_itself(context: Context, failed: Server) -> bool:
-    """The failure still shows in what the primary itself says, so that it answers is no sign of life."""
-    problem = diagnose(situate(context.topology, failed, context.policy), context.policy).problem
-    return (
-        problem is not None
-        and problem.rule.recovery == "dead_primary"
-        and problem.rule.confirmation is Confirmation.NONE
-    )
-
-
 def enter_freeze(context: Context) -> tuple[Step, ...]:
+    if is_resumed_untouched(context):
+        return ()
     recovery = context.recovery
     failed = context.topology.server(recovery.subject.key)
     pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
@@ -156,12 +123,6 @@ def _stands_still(context: Context, server: Server) -> bool:
     return server.source != context.recovery.subject.key or channel is None or not channel.receives
 
 
-def replicas(context: Context) -> tuple[Server, ...]:
-    """The failed primary's replicas, as recorded at the claim: links change while the recovery runs."""
-    recovery, servers = context.recovery, context.topology.servers
-    return tuple(servers[key] for key in recovery.subject.replicas if key in servers and key not in recovery.stale)
-
-
 def former_replicas(context: Context) -> tuple[Server, ...]:
     """Possible ackers that do not replicate from the primary any more: what they got from it counts, no more.
 
@@ -183,6 +144,8 @@ def former_replicas(context: Context) -> tuple[Server, ...]:
 
 def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     recovery, now = context.recovery, context.now_ms
+    if not outcomes and is_resumed_untouched(context):
+        return recovery.goto("recheck", now)
     failed = context.topology.server(recovery.subject.key)
     recovery = replace(recovery, fenced=recovery.fenced or succeeded(outcomes, Fence, failed.key) is not None)
     if failed.reached and not recovery.fenced:
