@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orchestrator_raft.core.recovery.model import EndState
 from orchestrator_raft.core.recovery.rejoin import extra_transactions
-from orchestrator_raft.core.recovery.steps import SetWritable, Step
+from orchestrator_raft.core.recovery.steps import (
+    Outcome,
+    ResetReplication,
+    SetWritable,
+    Step,
+    StopReplication,
+    WaitApplied,
+)
 from tests.core.manager import Crash
 from tests.recovery.harness import Run, Story
 from tests.recovery.stories import PERSON, star
@@ -131,3 +140,132 @@ def test_an_old_primary_waits_for_nobody_when_it_is_a_replica() -> None:
     run.settle()
     assert run.fleet["P"].source == successor.key
     assert not run.fleet["P"].source_semi_sync
+
+
+def reopened(run: Run, kind: type[Step], *, closed: bool = False, gone: bool = False) -> None:
+    """The leader dies when it has done this step; the old primary restarts writable, and clients write there.
+
+    Its replicas are still connected, so they are told that it is safe. Then it may be closed, or gone, again.
+    """
+    after = run.manager.hooks.after_step
+
+    def done(outcome: Outcome) -> None:
+        after(outcome)
+        promotes = run.manager.state.recoveries["r1"].phase == "promote"
+        if promotes and isinstance(outcome.step, kind) and outcome.key == run.successors[0]:
+            run.manager.hooks.after_step = after
+            run.fleet.crash("P")
+            run.died.add("P")
+            run.fleet.start("P")
+            run.fleet["P"].read_only = False
+            assert run.fleet.write("P")
+            assert not run.fleet["P"].pending
+            run.fleet["P"].read_only = closed
+            if gone:
+                run.fleet.crash("P")
+            raise Crash
+
+    run.manager.hooks.after_step = done
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["writable", "read-only by now"])
+@pytest.mark.parametrize("kind", [StopReplication, ResetReplication], ids=lambda kind: kind.__name__)
+def test_an_old_primary_that_took_writes_again_stays_the_primary(kind: type[Step], closed: bool) -> None:
+    run = TAKEOVER.begin()
+    run.claim()
+    reopened(run, kind, closed=closed)
+    recovery = run.play()
+    assert recovery.end is EndState.UNDONE, recovery.errors
+    assert "took writes again" in recovery.timeline[-1].text
+    run.settle()
+    run.check(recovery)
+    assert run.fleet["P"].is_open
+
+
+def test_a_successor_that_has_those_writes_as_well_goes_on() -> None:
+    run = TAKEOVER.begin()
+    run.claim()
+    reopened(run, WaitApplied)
+    recovery = run.play()
+    assert recovery.end is EndState.SUCCEEDED, recovery.errors
+    assert recovery.stale == ()
+    run.settle()
+    run.check(recovery)
+
+
+def test_a_demoted_primary_that_restarted_and_wrote_nothing_is_closed_again_and_replaced() -> None:
+    run = WITHOUT_SEMI_SYNC.begin()
+    run.claim()
+
+    def opens(next_step: Step) -> None:
+        if isinstance(next_step, StopReplication) and run.manager.term == 1:
+            run.fleet["P"].read_only = False
+            raise Crash
+
+    run.manager.hooks.before_step = opens
+    run.manager.hooks.after_step = lambda _outcome: None  # nobody writes
+    recovery = run.play()
+    assert recovery.end is EndState.SUCCEEDED, recovery.errors
+    assert recovery.stale == ()
+    assert run.fleet["P"].read_only
+    run.settle()
+    run.check(recovery)
+
+
+def test_a_successor_that_lacks_what_a_lost_primary_had_acknowledged_is_not_opened() -> None:
+    """It was stopped when the old primary took a write; the other replicas have it."""
+    run = TAKEOVER.begin()
+    run.claim()
+    reopened(run, StopReplication, gone=True)
+    recovery = run.play()
+    assert recovery.end is EndState.FAILED, recovery.errors
+    assert not recovery.promoted
+    assert "which it lacks" in recovery.timeline[-1].text
+    run.successors.clear()
+    run.manager.look()
+    run.manager.claim("dead_primary", "P", recovery_id="r2")
+    ended = run.manager.run("r2")
+    assert ended.end is EndState.SUCCEEDED
+    run.settle()
+    run.check(ended)
+
+
+def test_a_successor_that_has_all_that_a_lost_primary_had_acknowledged_is_opened() -> None:
+    run = TAKEOVER.begin()
+    run.claim()
+    before = run.manager.hooks.before_step
+
+    def dies(next_step: Step) -> None:
+        before(next_step)
+        if isinstance(next_step, StopReplication) and run.manager.term == 1:
+            run.fleet["P"].read_only = False
+            assert run.fleet.write("P")
+            run.fleet.crash("P")
+            run.died.add("P")
+            raise Crash
+
+    run.manager.hooks.before_step = dies
+    recovery = run.play()
+    assert recovery.end is EndState.SUCCEEDED, recovery.errors
+    assert run.fleet["P"].key in recovery.stale
+    run.settle()
+    run.check(recovery)
+
+
+def test_nobody_takes_over_from_a_lost_primary_whose_possible_acker_does_not_answer() -> None:
+    run = TAKEOVER.begin()
+    run.claim()
+
+    def dies(next_step: Step) -> None:
+        run.between()
+        if isinstance(next_step, StopReplication) and run.manager.term == 1:
+            run.fleet.crash("P")
+            run.fleet["R3"].reachable = False
+            run.died.update(("P", "R3"))
+            raise Crash
+
+    run.manager.hooks.before_step = dies
+    recovery = run.play()
+    assert recovery.end is EndState.FAILED, recovery.errors
+    assert not recovery.promoted
+    assert f"{run.fleet['R3'].key} may have acknowledged" in recovery.timeline[-1].text

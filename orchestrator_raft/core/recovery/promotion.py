@@ -40,8 +40,8 @@ RETRY_PAUSE_S = 0.25
 OPENING = "opening"
 """Mark on the timeline: the successor was told to forget its source and then to accept writes, with what end nobody
 heard."""
-STILL_SHUT_S = 0.5
-"""How long a last look at the old primary may take; writes are refused meanwhile."""
+LISTED = "listed"
+"""Mark on the timeline: the old primary of a takeover does not answer, and nobody acknowledges what it takes now."""
 REPOINT_DRAIN_S = 3.0
 REPOINT_DEADLINE_S = 5.0
 
@@ -117,8 +117,6 @@ def enter_promote(context: Context) -> tuple[Step, ...]:
     successor = recovery.successor
     if successor is None:
         return ()
-    if _may_be_open_again(context):
-        return (Reprobe(key=recovery.subject.key, deadline_s=STILL_SHUT_S),)
     own: list[Step] = [] if recovery.attempt == 1 else [Reprobe(key=successor, deadline_s=1.0)]
     own += [WaitApplied(key=successor, gtids=recovery.target_gtids, deadline_s=policy.catch_up_limit_s)]
     if _is_applied(context):
@@ -134,18 +132,10 @@ def enter_promote(context: Context) -> tuple[Step, ...]:
     return (*_pause(recovery), *own, *beside, *demoted(context, required=False))
 
 
-def _may_be_open_again(context: Context) -> bool:
-    """The old primary is on no list, and was not found shut when it was looked at last: a restart opens it."""
-    recovery = context.recovery
-    if recovery.subject.key in recovery.stale or recovery.subject.key not in context.topology.servers:
-        return False
-    primary = context.topology.server(recovery.subject.key).fresh
-    return primary is None or primary.is_writable
-
-
-def out_of_reach(recovery: Recovery) -> Recovery:
+def listed(recovery: Recovery, now_ms: int, why: str) -> Recovery:
     """The old primary does not answer any more, and a restart may open it: nobody is promoted before it is listed."""
-    return replace(recovery, fenced=False, stale=tuple(sorted({*recovery.stale, recovery.subject.key})))
+    stale = tuple(sorted({*recovery.stale, recovery.subject.key}))
+    return replace(recovery, fenced=False, stale=stale).marked(LISTED, now_ms, why)
 
 
 def _is_applied(context: Context) -> bool:
@@ -175,8 +165,6 @@ def promote_phase(on_failure: OnFailure) -> Phase:
         successor = recovery.successor
         if successor is None:
             return on_failure(context, recovery, outcomes)
-        if outcomes and all(isinstance(each.step, Reprobe) and each.key == recovery.subject.key for each in outcomes):
-            return (out_of_reach(recovery) if _may_be_open_again(context) else recovery).goto("promote", now)
         opened = succeeded(outcomes, SetWritable if _is_applied(context) else WaitApplied, successor)
         if opened is not None:
             promoted = replace(recovery, promoted=True, attempt=1).marked("promoted", opened.at_ms, str(successor))

@@ -23,7 +23,7 @@ from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.losses import target_text, too_long
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
-from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, hooks, out_of_reach, promote_phase
+from orchestrator_raft.core.recovery.promotion import CLOSE, REPOINT, hooks
 from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     Reprobe,
@@ -33,6 +33,7 @@ from orchestrator_raft.core.recovery.steps import (
     failures,
     succeeded,
 )
+from orchestrator_raft.core.recovery.still_shut import promote_unless_reopened
 from orchestrator_raft.core.recovery.undo import RESTORE, REVOKE, UNDO, revoke, undo
 from orchestrator_raft.core.topology import Server, Topology
 
@@ -192,8 +193,6 @@ def leave_settle(context: Context, outcomes: Outcomes) -> Recovery:
         return undo(recovery.with_errors(failures(outcomes)), now, text)
     if not _is_still_demoted(recovery, outcomes):
         return _primary_lost(recovery, now)
-    if succeeded(outcomes, Reprobe, recovery.subject.key) is None:
-        recovery = out_of_reach(recovery)
     return recovery.marked("caught up", now, str(recovery.successor)).goto("promote", now)
 
 
@@ -242,7 +241,7 @@ TAKEOVER = Kind(
             late=undo_late,
         ),
         Phase("settle", "Wait until the successor has applied everything", enter_settle, leave_settle, late=undo_late),
-        promote_phase(promotion_failed),
+        promote_unless_reopened(promotion_failed),
         REPOINT,
         CLOSE,
         REVOKE,

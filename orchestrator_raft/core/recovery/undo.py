@@ -7,21 +7,25 @@ acknowledged. A successor that answers is shut and read, and has it all. One tha
 list; its followers, the old primary among them, are its possible ackers: when n-k+1 of them are stopped and read, one
 of them has it. What the old primary lacks it fetches from whoever has it before it is opened, and only then does
 ``restore`` put the others below it again.
+
+An old primary that is gone cannot be opened, so the successor is promoted after all. But a restart may have opened the
+old one for a while, so this takes what a failover takes: enough of its possible ackers stopped and read, none of
+which has anything that the successor lacks. Otherwise it ends, and a failover begins with what is there.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.candidates import missing_ackers
+from orchestrator_raft.core.candidates import missing_ackers, possible_ackers
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import LossPolicy
 from orchestrator_raft.core.recovery.ending import unsuccessful
-from orchestrator_raft.core.recovery.losses import target_text, too_long
+from orchestrator_raft.core.recovery.losses import is_loss_accepted, target_text, too_long
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
-from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S, out_of_reach
+from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S, listed
 from orchestrator_raft.core.recovery.steps import (
     Fence,
     Outcomes,
@@ -50,6 +54,7 @@ CATCH_UP_S = 5.0
 UNDOING = "undoing"
 OPENED = "opened again"
 KEPT_CLOSED = "kept closed"
+PRIMARY_LOST = "primary lost"
 
 
 def undo(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
@@ -81,8 +86,11 @@ def enter_revoke(context: Context) -> tuple[Step, ...]:
     successor = recovery.successor
     if successor is None:
         return ()
-    steps: list[Step] = [Reprobe(key=successor), Fence(key=successor), Reprobe(key=successor)]
+    steps: list[Step] = [Reprobe(key=successor), Fence(key=successor)]
+    steps += [StopReceiver(key=successor), Reprobe(key=successor)]
     for server in _possible_ackers(context):
+        if server.fresh is not None and server.fresh.is_writable:
+            steps += [Reprobe(key=server.key), Fence(key=server.key)]
         steps += [StopReceiver(key=server.key), Reprobe(key=server.key)]
     return (*_pause(recovery), *steps)
 
@@ -102,8 +110,7 @@ def leave_revoke(context: Context, outcomes: Outcomes) -> Recovery:
     is_shut = succeeded(outcomes, Fence, successor) is not None and _received(outcomes, successor) is not None
     primary_answers = succeeded(outcomes, Reprobe, recovery.subject.key) is not None
     if is_shut and not primary_answers and recovery.count_marks(UNDOING) < PROMOTIONS_MAX:
-        text = f"{recovery.subject.key} does not answer any more, so {successor} is promoted after all"
-        return out_of_reach(replace(recovery.with_errors((text,)), attempt=1)).goto("promote", now)
+        return _promoted_after_all(context, recovery, outcomes)
     question = "" if is_shut else _open_question(context, outcomes)
     if question and now - _began_ms(recovery) < REVOKE_WAIT_MS:
         return replace(recovery, attempt=recovery.attempt + 1).goto("revoke", now)
@@ -114,6 +121,45 @@ def leave_revoke(context: Context, outcomes: Outcomes) -> Recovery:
         return kept_closed.goto("restore", now)
     found = _with_holder(context, recovery, outcomes)
     return found.goto("restore" if found.mark_time(KEPT_CLOSED) is not None else "undo", now)
+
+
+def _promoted_after_all(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:
+    """The successor is shut and the old primary gone: promote it, unless that could lose what the old one took."""
+    key, successor, now = recovery.subject.key, recovery.successor, context.now_ms
+    missing, lacking = ("", "") if recovery.kind != "takeover" else _could_lose(context, outcomes)
+    if missing and now - _began_ms(recovery) < REVOKE_WAIT_MS:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("revoke", now)
+    if missing or lacking:
+        text = f"{key} was lost, and {successor} is not promoted: {missing or lacking}; dead, {key} is failed over"
+        others = tuple(each for each in _others_stale(recovery) if each != successor)
+        lost = replace(recovery, attempt=1, stale=others).with_errors((text,))
+        return lost.marked(PRIMARY_LOST, now, text).goto("restore", now)
+    text = f"{key} does not answer any more, so {successor} is promoted after all"
+    return listed(replace(recovery.with_errors((text,)), attempt=1), now, text).goto("promote", now)
+
+
+def _could_lose(context: Context, outcomes: Outcomes) -> tuple[str, str]:
+    """Who may have acknowledged something and does not answer, and what others have that the successor lacks."""
+    recovery, successor = context.recovery, context.recovery.successor
+    has = _received(outcomes, successor) if successor is not None else None
+    if has is None or is_loss_accepted(context, semi_sync=recovery.promised or recovery.lapsed):
+        return "", ""
+    lacking = ""
+    for key in recovery.subject.replicas:
+        read = succeeded(outcomes, Reprobe, key)
+        received = _received(outcomes, key)
+        if key == successor or read is None or read.facts is None or received is None:
+            continue
+        own = received.sources_of_server(server_uuid=read.facts.server_uuid, server_id=read.facts.server_id)
+        more = received.minus(has).without_sources(own)
+        lacking = lacking or (f"{key} has {more.describe(200)}, which it lacks" if more else "")
+    cluster = context.topology.clusters.get(recovery.cluster_id)
+    if cluster is None or not (recovery.promised or recovery.lapsed):
+        return "", lacking
+    ackers = [key for key in possible_ackers(context.topology, cluster.record) if key != recovery.subject.key]
+    read_keys = [key for key in ackers if _received(outcomes, key) is not None]
+    silent = ", ".join(str(key) for key in missing_ackers(ackers, recovery.wait_for_replica_count, read_keys))
+    return (f"{silent} may have acknowledged its writes and does not answer" if silent else ""), lacking
 
 
 def _began_ms(recovery: Recovery) -> int:
@@ -222,6 +268,9 @@ def leave_undo(context: Context, outcomes: Outcomes) -> Recovery:
 
 def _ended(context: Context, recovery: Recovery) -> Recovery:
     key = recovery.subject.key
+    lost = next((mark.text for mark in reversed(recovery.timeline) if mark.name == PRIMARY_LOST), "")
+    if lost:
+        return unsuccessful(context, replace(recovery, successor=None), EndState.FAILED, lost)
     if recovery.mark_time(OPENED) is None:
         text = (
             f"{key} is read-only and could not be opened again: set it writable by hand (raftctl set-writeable {key})"
@@ -244,7 +293,7 @@ def enter_restore(context: Context) -> tuple[Step, ...]:
     """
     recovery, servers = context.recovery, context.topology.servers
     steps: list[Step] = []
-    if recovery.mark_time(OPENED) is None and recovery.attempt == 1:
+    if {OPENED, PRIMARY_LOST}.isdisjoint(mark.name for mark in recovery.timeline) and recovery.attempt == 1:
         steps += [StopReplication(key=recovery.subject.key), ResetReplication(key=recovery.subject.key)]
     for key in _to_restore(recovery):
         if key in servers and servers[key].reached:
