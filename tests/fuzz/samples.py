@@ -32,7 +32,8 @@ def sample(kind: Any, depth: int = 0) -> Any:
         return next(iter(kind))
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
-        return kind(**{field.name: sample(hints[field.name], depth + 1) for field in dataclasses.fields(kind)})
+        given = [field.name for field in dataclasses.fields(kind) if field.init]
+        return kind(**{name: sample(hints[name], depth + 1) for name in given})
     return _container(kind, depth)
 
 
