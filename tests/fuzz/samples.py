@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from orchestrator_raft.app.consensus import codec
@@ -94,6 +95,9 @@ def operations() -> list[Operation]:
     ]
 
 
+WRITE_S = 30.0
+
+
 @cache
 def stores() -> list[tuple[bytes, bytes]]:
     """Databases and their write-ahead logs: as after a clean end, as after a kill, and a new one."""
@@ -106,8 +110,10 @@ def stores() -> list[tuple[bytes, bytes]]:
         running = open_store(path)
         running.load()
         running.write(operations(), 1)
+        ends_s = monotonic() + WRITE_S
         while running.synced_mark < 1:
-            pass
+            assert monotonic() < ends_s, "the store does not write"
+            sleep(0.001)
         found.append((path.read_bytes(), path.with_name("raft.sqlite-wal").read_bytes()))
         running.close()
         found.append((path.read_bytes(), b""))
