@@ -1,4 +1,4 @@
-"""What holds for every test: no example of hypothesis fails because the machine is slow. Speed is measured in bench/."""
+"""What holds for every test: no example of hypothesis fails because a machine is slow. Speed is for bench/."""
 
 from __future__ import annotations
 
