@@ -101,7 +101,7 @@ def _set_up(world: World, dice: random.Random) -> Sequence[Client]:
     for server in servers:
         server.start()
         server.read_only = server.super_read_only = True
-    _replicate(servers, dice, has_semi_sync=has_semi_sync)
+    replicate(servers, dice, has_semi_sync=has_semi_sync)
     for node in world.nodes.values():
         node.start()
     every_s = dice.choice((0.03, 0.1, 0.4))
@@ -109,7 +109,7 @@ def _set_up(world: World, dice: random.Random) -> Sequence[Client]:
     return [Client(world, host, server, every_s) for host in hosts for server in servers]
 
 
-def _replicate(servers: Sequence[Server], dice: random.Random, *, has_semi_sync: bool) -> None:
+def replicate(servers: Sequence[Server], dice: random.Random, *, has_semi_sync: bool) -> None:
     primary, *others = servers
     primary.read_only = primary.super_read_only = False
     primary.opened_by = "its people"
