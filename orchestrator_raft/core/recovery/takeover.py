@@ -7,7 +7,8 @@ it is bounded by the policy's block limit. Up to the promotion a failure is undo
 
 A successor whose promotion failed may take writes all the same. So before the old primary is opened, the successor is
 shut; or, if it does not answer, it goes on the stale list, its followers are stopped and read, and the old primary
-first fetches what they have got from it (see ``undo``).
+first fetches what they have got from it (see ``undo``). And read-only does not outlive a restart, so the old primary is
+looked at before the successor is opened (see ``still_shut``).
 """
 
 from __future__ import annotations
