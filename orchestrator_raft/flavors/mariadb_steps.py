@@ -8,14 +8,41 @@ from orchestrator_raft.core.gtid import EMPTY_MARIADB, GtidSet, parse_mariadb
 from orchestrator_raft.core.gtid.gtid_set import DomainServer
 from orchestrator_raft.core.instance import Channel, ChannelOption
 from orchestrator_raft.core.recovery.steps import SetReadOnly, WaitApplied
-from orchestrator_raft.flavors import mariadb_fence, mariadb_rows
+from orchestrator_raft.flavors import fencing, mariadb_fence, mariadb_rows
 from orchestrator_raft.flavors.base import Rows, Statement
 from orchestrator_raft.flavors.fencing import LOCK_WAIT_TIMEOUT
 from orchestrator_raft.flavors.replication import Grammar, Options, acting_channel
-from orchestrator_raft.flavors.rows import flag
+from orchestrator_raft.flavors.rows import flag, number, text
 from orchestrator_raft.flavors.waiting import Wait, wait, wait_limit_s
 
 _ASK_POSITIONS = "SELECT @@global.gtid_binlog_state AS gtid_binlog_state, @@global.gtid_slave_pos AS gtid_slave_pos"
+
+
+_RECEIVER = "Slave_IO"
+_WAITS_FOR_SOURCE = "Waiting for master to send event"
+_PAUSE = "DO SLEEP(0.005)"
+_LOOKS_MAX = 20
+
+
+def _end_waiting_receiver(rows: Rows) -> tuple[Statement, ...]:
+    """Under semi-sync a receiver that STOP ends logs in to its source first, to end its sender there, and waits two
+    seconds where that is frozen. One that is killed does not, if STOP is not said before it is gone. Where there are
+    several receivers nobody can tell whose is which."""
+    receivers = [row for row in rows if text(row, "Command") == _RECEIVER]
+    if len(receivers) != 1 or text(receivers[0], "State") != _WAITS_FOR_SOURCE:
+        return ()
+    session = number(receivers[0], "Id")
+    ignored = frozenset({fencing.NO_SUCH_SESSION, fencing.NOT_ALLOWED})
+    return Statement(sql=f"KILL {session}", ignored_errors=ignored), *_gone(session, _LOOKS_MAX)
+
+
+def _gone(session: int, looks: int) -> tuple[Statement, ...]:
+    return Statement(sql=_PAUSE), Statement(sql=fencing.SHOW_SESSIONS, then=partial(_look_again, session, looks - 1))
+
+
+def _look_again(session: int, looks: int, rows: Rows) -> tuple[Statement, ...]:
+    is_there = any(number(row, "Id") == session for row in rows)
+    return _gone(session, looks) if is_there and looks > 0 else ()
 
 
 def _needed_options(_future: Options) -> tuple[ChannelOption, ...]:
@@ -32,6 +59,7 @@ GRAMMAR = Grammar(
     options=mariadb_rows.OPTIONS,
     needed_options=_needed_options,
     demote="MASTER_DEMOTE_TO_SLAVE = 1",  # start from the own binary log's position: gtid_slave_pos is old
+    interrupt_receiver=(Statement(sql=fencing.SHOW_SESSIONS, then=_end_waiting_receiver),),
 )
 
 

@@ -44,6 +44,8 @@ class Grammar:
     """Options without which a channel that has these would not come to life on another source."""
     demote: str
     """The term for a server that has written transactions itself; empty where there is none."""
+    interrupt_receiver: tuple[Statement, ...] = ()
+    """What to say before a receiver is stopped that waits for its source; empty where STOP ends that wait at once."""
 
     def say(self, template: str, channel: str) -> str:
         """A statement from a template that has the words {replica} and {channel}."""
@@ -111,7 +113,8 @@ def stop_receiver(grammar: Grammar) -> tuple[Statement, ...]:
 def _say_if_receiving(grammar: Grammar, channel: Channel) -> tuple[Statement, ...]:
     if _is_down(channel.receiver):
         return ()
-    return (Statement(sql=grammar.say(STOP_RECEIVER, channel.name)),)
+    interrupt = grammar.interrupt_receiver if channel.receiver is ThreadState.RUNNING else ()
+    return (*interrupt, Statement(sql=grammar.say(STOP_RECEIVER, channel.name)))
 
 
 def _is_down(state: ThreadState) -> bool:

@@ -53,6 +53,24 @@ async def test_a_receiver_is_stopped_and_the_applier_goes_on(topology: Topology)
     await twice(StartReplication(key=key_of(replica)), replica)
 
 
+async def test_a_receiver_is_stopped_while_its_source_is_frozen(topology: Topology) -> None:
+    """A MariaDB receiver under semi-sync would log in to its source first, and wait for that longer than this step."""
+    primary, replica = topology.servers[:2]
+    write(primary)
+    topology.wait_caught_up()
+    primary.freeze()
+    try:
+        await perform(StopReceiver(key=key_of(replica), deadline_s=1.5), replica)
+    finally:
+        primary.thaw()
+    channel = (await facts_of(replica)).channel
+    assert channel is not None
+    assert channel.receiver is ThreadState.STOPPED
+    assert channel.receiver_error_number == 0
+    await perform(StartReplication(key=key_of(replica)), replica)
+    topology.wait_replicating([replica])
+
+
 async def test_replication_is_stopped_and_started(topology: Topology) -> None:
     replica = topology.servers[1]
     await twice(StopReplication(key=key_of(replica)), replica)

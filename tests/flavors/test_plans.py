@@ -173,6 +173,32 @@ def test_the_channel_we_act_on_is_the_one_that_facts_name() -> None:
         assert acting_channel(channels) == replace(FACTS[Flavor.MYSQL], channels=channels).channel
 
 
+WAITING = {"Id": "9", "User": "system user", "Command": "Slave_IO", "State": "Waiting for master to send event"}
+
+
+def test_a_mariadb_receiver_that_waits_for_its_source_is_killed_before_it_is_stopped() -> None:
+    """Stopped alone it would log in to its source, which takes seconds where that is frozen."""
+    steps = plan(Flavor.MARIADB, StopReceiver(key=KEY))
+    found = texts(steps, [CHANNEL_ROWS[Flavor.MARIADB] | WAITING])
+    assert found.index("KILL 9") < found.index("STOP SLAVE IO_THREAD FOR CHANNEL ''")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"State": "Reconnecting after a failed master event read"},
+        {"State": "Queueing master event to the relay log"},
+        {"Command": "Slave_SQL"},
+        {"Slave_IO_Running": "Connecting"},
+    ],
+    ids=lambda others: next(iter(others.values())),
+)
+def test_no_other_thread_of_mariadb_is_killed(others: dict[str, str]) -> None:
+    found = texts(plan(Flavor.MARIADB, StopReceiver(key=KEY)), [CHANNEL_ROWS[Flavor.MARIADB] | WAITING | others])
+    assert not [text for text in found if text.startswith("KILL")]
+    assert "STOP SLAVE IO_THREAD FOR CHANNEL ''" in found
+
+
 @BOTH
 def test_a_broken_thread_ends_the_wait_for_replication(flavor: Flavor) -> None:
     words = {"Last_IO_Errno": "1236", "Last_IO_Error": "purged required binary logs"}
