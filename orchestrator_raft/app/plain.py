@@ -65,6 +65,7 @@ def policy_of(settings: Settings) -> Policy:
         recover_locked_semi_sync=settings.recover_locked_semi_sync_master,
         promote_other_co_primary=settings.co_master_recovery_must_promote_other_co_master,
         recover_read_only_primary=settings.recover_non_writeable_master,
+        recover_hung_primary=settings.recover_hung_master,
         fence_second_writer=settings.fence_second_writer,
         close_replicas=settings.close_writable_replicas,
         use_super_read_only=settings.use_super_read_only,

@@ -96,6 +96,11 @@ class Speed(Group):
         "So many clusters recovered within StormPeriodSeconds stop automatic recoveries until acknowledged; 0: never.",
     )
     storm_period_seconds: int = key("StormPeriodSeconds", 600, "Seconds in which StormClusters are counted.", least=1)
+    recover_hung_master: bool = key(
+        "RecoverHungMaster",
+        True,
+        "Replace a frozen primary that nobody hears; if false, once its replicas give it up (replica_net_timeout).",
+    )
     fence_second_writer: bool = key(
         "FenceSecondWriter",
         True,

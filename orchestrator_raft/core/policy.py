@@ -97,6 +97,8 @@ class Policy:
     """Only the other co-primary may succeed a dead one (CoMasterRecoveryMustPromoteOtherCoMaster)."""
     recover_read_only_primary: bool = False
     """A primary that is read-only is a problem to be repaired (RecoverNonWriteableMaster)."""
+    recover_hung_primary: bool = True
+    """Replace a primary that is frozen before its replicas give it up, after replica_net_timeout."""
     fence_second_writer: bool = True
     """Fence a server that takes writes beside the primary, where the role is not contested."""
     close_replicas: bool = True

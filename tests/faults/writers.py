@@ -1,7 +1,8 @@
 """Watches all the time how many servers take writes: two at one moment is what must never be.
 
 A thread asks every running server again and again. Two that say yes in one round are asked once more before it counts,
-so that a role that was handed over between two questions is none.
+so that a role that was handed over between two questions is none. It asks as the application: MySQL's root is an
+account that a manager may be forbidden to cut off, which would stand in the way of a fence.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 import pymysql
 from pymysql.connections import Connection
 
+from sandbox import dialects
 from sandbox.errors import SandboxError
 from sandbox.servers import Server
 
@@ -62,7 +64,7 @@ class Writers:
     def _takes_writes(self, server: Server) -> bool:
         try:
             if server.port not in self._connections:
-                self._connections[server.port] = server.connect(timeout_s=TIMEOUT_S)
+                self._connections[server.port] = server.connect(dialects.APPLICATION, timeout_s=TIMEOUT_S)
             with self._connections[server.port].cursor() as cursor:
                 cursor.execute(QUESTION)
                 (row,) = cursor.fetchall()

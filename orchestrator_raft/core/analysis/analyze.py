@@ -27,8 +27,9 @@ SWITCHES: Mapping[str, tuple[str, Callable[[Policy], bool]]] = {
         lambda policy: policy.exact_semi_sync or policy.recover_locked_semi_sync,
     ),
     "fence_writer": ("FenceSecondWriter", lambda policy: policy.fence_second_writer),
+    "HungMaster": ("RecoverHungMaster", lambda policy: policy.recover_hung_primary),
 }
-"""Recoveries with a switch of their own."""
+"""Recoveries, and codes, with a switch of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +124,11 @@ def _skipped(rule: Rule, situation: Situation, policy: Policy) -> str:
 def _left_alone(rule: Rule, situation: Situation, policy: Policy) -> str:
     """Why this server is nothing that we repair by ourselves; empty when it is."""
     key, cluster = situation.key, situation.cluster
+    for switch, is_on in (SWITCHES[each] for each in (rule.code, rule.recovery) if each in SWITCHES):
+        if not is_on(policy):
+            return f"nobody asked for this repair ({switch})"
     if rule.recovery in OF_INTERMEDIATES:
         return _left_alone_intermediate(situation, policy)
-    if rule.recovery in SWITCHES and not SWITCHES[rule.recovery][1](policy):
-        return f"nobody asked for this repair ({SWITCHES[rule.recovery][0]})"
     if cluster is None or not policy.recover_primary.match(cluster.name, cluster.alias):
         name = cluster.name if cluster else str(key)
         return f"automatic recovery is off for cluster {name}: RecoverMasterClusterFilters does not match it"

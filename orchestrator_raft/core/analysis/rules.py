@@ -74,7 +74,8 @@ def _kinds(is_primary: bool, is_valid: bool, has_replicas: bool) -> frozenset[Ab
 RULES: tuple[Rule, ...] = (
     Rule(
         code="HungMaster", text="The primary is frozen: connections to it are taken and nothing is said on them",
-        about=About.PRIMARY_DOWN, predicate=ailments.hung_primary, confirmation=Confirmation.EYES, notifies=True,
+        about=About.PRIMARY_DOWN, predicate=ailments.hung_primary,
+        confirmation=Confirmation.EYES, recovery="dead_primary", notifies=True,
     ),
     Rule(
         code="SaturatedMaster", text="The primary takes no more connections: max_connections is reached",
