@@ -261,11 +261,12 @@ async def test_a_server_that_is_full_lets_the_manager_in_and_tells_the_others(to
         async with probing("app") as prober:
             assert kind_of(await prober.probe(key_of(replica), timeout_s=5.0)) is UnreachableKind.TOO_MANY_CONNECTIONS
         async with probing() as prober:
+            result = await prober.probe(key_of(replica), timeout_s=5.0)
             for _ in range(100):  # the session that set the limit may still hold the place kept for managers
-                result = await prober.probe(key_of(replica), timeout_s=5.0)
                 if isinstance(result, Reached):
                     break
                 await asyncio.sleep(0.02)
+                result = await prober.probe(key_of(replica), timeout_s=5.0)
         assert reached(result).read_only
     finally:
         clients.clear()
