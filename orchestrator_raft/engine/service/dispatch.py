@@ -132,4 +132,4 @@ def is_bound(operation: Operation) -> bool:
 
 UNBOUND = sorted(name for name in HANDLERS if name not in OPERATION_BY_NAME)
 if UNBOUND:
-    raise AssertionError(f"handlers without a row in operations.py: {UNBOUND}")
+    raise AssertionError(f"handlers without a row in operations: {UNBOUND}")

@@ -1,0 +1,78 @@
+"""Rows about the nodes of the manager: health, Raft, members, events, the description of the API, tokens."""
+
+from __future__ import annotations
+
+from orchestrator_raft.operations.model import (
+    PEER,
+    Kind,
+    Operation,
+    Parameter,
+    Where,
+    act,
+    here,
+    listing,
+)
+
+NODE_ROWS: tuple[Operation, ...] = (
+    here("health", "Is this node healthy, who leads", "health", "status", bare=False,
+        native="GET /health"),
+    here("lb-check", "Constant answer: this process serves", "lb-check", "_ping"),
+    here("leader-check", "200 on the node that holds authority, 404 elsewhere", "leader-check",
+        "leader-check/{status}",
+        parameters=(Parameter(name="status", kind=Kind.NUMBER, required=False, help="instead of 404"),)),
+    listing("routed-leader-check", "200 wherever a leader is known", "routed-leader-check"),
+    here("raft-health", "Is this node part of a cluster with a leader", "raft-health"),
+    here("raft-state", "Leader, Follower or Candidate", "raft-state"),
+    here("raft-leader", "Raft address of the leader", "raft-leader"),
+    here("raft-peers", "Raft addresses of all nodes", "raft-peers"),
+    here("raft-status", "This node's view of the Raft cluster", "raft-status", native="GET /raft"),
+    here("raft-overview", "Every node of the Raft cluster as it sees itself", native="GET /raft/status"),
+    here("raft-members", "Members of the Raft cluster, as this node has them", native="GET /raft/members"),
+    act("raft-add-peer", "Take a new node into the Raft cluster; it votes by itself when it has everything",
+        "raft-add-peer/{addr}", bare=True, where=Where.HERE, parameters=(PEER,), native="POST /raft/members"),
+    act("raft-remove-peer", "Take a member out of the Raft cluster; a leader hands over first",
+        "raft-remove-peer/{addr}", bare=True, where=Where.HERE, parameters=(PEER,),
+        native="DELETE /raft/members/{addr}"),
+    act("raft-replace-peer", "Take a new node into the Raft cluster, and the old one out as soon as the new one votes",
+        bare=True, where=Where.HERE, native="POST /raft/members/{addr}/replace",
+        parameters=(PEER, Parameter(name="by", help="Raft address of the new node"))),
+    act("raft-transfer", "Hand leadership of the Raft cluster to another node", native="POST /raft/transfer",
+        parameters=(Parameter(name="node", required=False, help="Raft address; by default whoever has most"),)),
+    act("raft-snapshot", "Save a snapshot on the node that is asked, and trim its journal", "raft-snapshot",
+        bare=True, where=Where.HERE, native="POST /raft/snapshot"),
+    act("raft-yield", "Hand leadership of the Raft cluster to this node; only the leader takes it",
+        "raft-yield/{node}", where=Where.HERE, parameters=(Parameter(name="node", help="Raft address"),)),
+    act("raft-yield-hint", "Hand leadership to a node whose address contains a text; only the leader takes it",
+        "raft-yield-hint/{part}", where=Where.HERE, parameters=(Parameter(name="part", help="part of an address"),)),
+    act("raft-follower-health-report", "A peer's nodes report to their leader so; ours do over their connections",
+        "raft-follower-health-report/{token}/{bind}/{advertise}", where=Where.HERE,
+        parameters=(Parameter(name="token", help="token"), Parameter(name="bind", help="RaftBind"),
+                     Parameter(name="advertise", help="RaftAdvertise"))),
+    here("headers", "The request's headers, as received", "headers"),
+)  # fmt: skip
+
+SERVER_TEXT = Parameter(name="server", required=False, help="host:port; is it this one")
+CHECK_CLUSTER = Parameter(name="cluster", help="cluster id, exact alias, or host:port of a member")
+OWN_ROWS: tuple[Operation, ...] = (
+    here("health-live", "200 as long as this process answers", root=("health/live",)),
+    here("health-ready", "200 where a leader is known and nothing is wrong with this node", root=("health/ready",)),
+    here("health-leader", "200 on the node that holds authority, else 503", root=("health/leader",)),
+    here("health-primary", "200 where the server is the primary of the cluster; without one, where there is a primary",
+        root=("health/cluster/{cluster}/primary",), parameters=(CHECK_CLUSTER, SERVER_TEXT)),
+    here("health-replica", "200 where the server replicates with little lag; without one, where any does",
+        root=("health/cluster/{cluster}/replica",),
+        parameters=(CHECK_CLUSTER, SERVER_TEXT,
+                      Parameter(name="lag", kind=Kind.NUMBER, required=False, help="seconds that are little enough"))),
+    here("events", "What happens, as it happens: server-sent events, resumed by Last-Event-ID", native="GET /events",
+        parameters=(Parameter(name="cluster", required=False, help="only of this cluster: id, alias or member"),
+                      Parameter(name="lastEventId", kind=Kind.NUMBER, required=False, help="as the header"))),
+    here("openapi", "This API as OpenAPI 3.1", native="GET /openapi.json"),
+    here("api-page", "This API as a page to read", native="GET /docs"),
+    act("access-token", "Make an access token for somebody (AuthenticationMethod token)", where=Where.HERE,
+        secret=True, native="POST /access-tokens",
+        parameters=(Parameter(name="owner", required=False, help="for the audit trail; you, if left out"),)),
+    act("use-access-token", "Take an access token into use, once, within its time", where=Where.HERE, admits=True,
+        secret=True,
+        root=("web/access-token",), native="POST /access-tokens/use",
+        parameters=(Parameter(name="publicToken", help="what raftctl access-token printed"),)),
+)  # fmt: skip
