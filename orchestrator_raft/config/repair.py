@@ -57,7 +57,8 @@ class Speed(Group):
         "WriteProbeQuery",
         "",
         "Statement that writes, run on each primary now and then to see whether it can, such as "
-        "REPLACE INTO meta.alive VALUES (1, NOW()); empty tries no write.",
+        "REPLACE INTO meta.alive VALUES (1, NOW()); empty tries no write. A write that was under way on a primary that "
+        "hung may be committed there after it was replaced, and then keeps it out as any other extra transaction does.",
     )
     write_probe_interval_seconds: int = key(
         "WriteProbeIntervalSeconds", 5, "Seconds between two such writes on one primary.", least=1

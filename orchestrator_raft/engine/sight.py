@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator_raft.core.errors import InvalidInput, Unavailable
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.instance import InstanceKey, parse_key
 from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.engine.view import Viewer
 from orchestrator_raft.ports import Channel, Clock, Consensus
@@ -91,7 +91,7 @@ def decode(payload: bytes) -> Seen:
         return Seen(
             term=int(plain["term"]),
             glimpses={
-                _key(name): Glimpse(reached=bool(reached), replicates=bool(replicates), lag_s=lag_s)
+                parse_key(name): Glimpse(reached=bool(reached), replicates=bool(replicates), lag_s=lag_s)
                 for name, reached, replicates, lag_s in plain["servers"]
             },
             problems=tuple(
@@ -99,13 +99,8 @@ def decode(payload: bytes) -> Seen:
                 for server, cluster, code, text in plain["problems"]
             ),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, InvalidInput) as error:
         raise InvalidInput("a leader's sight cannot be read: do all nodes run one version?") from error
-
-
-def _key(text: str) -> InstanceKey:
-    host, _, port = text.rpartition(":")
-    return InstanceKey(host.removeprefix("[").removesuffix("]"), int(port))
 
 
 class Sight:
@@ -132,10 +127,8 @@ class Sight:
 
     @property
     def without_quorum_s(self) -> float:
-        """Seconds since this node led with authority or was in contact with a leader; 0 while it is."""
-        if self._has_contact():
-            self._contact_at_s = self._clock.monotonic_s()
-        return self._clock.monotonic_s() - self._contact_at_s
+        """Seconds since this node was last seen to lead with authority or in contact with a leader; 0 while it is."""
+        return 0.0 if self._has_contact() else self._clock.monotonic_s() - self._contact_at_s
 
     def _has_contact(self) -> bool:
         if self._consensus.authority() is not None:
@@ -150,7 +143,8 @@ class Sight:
     async def watch_contact(self) -> None:
         """Keep track of the contact, whether anybody asks or not."""
         while True:
-            self._contact_at_s = self._clock.monotonic_s() - self.without_quorum_s
+            if self._has_contact():
+                self._contact_at_s = self._clock.monotonic_s()
             await self._clock.sleep(INTERVAL_S)
 
     async def show(self, viewer: Viewer, term: int, tasks: Tasks) -> None:

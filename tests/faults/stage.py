@@ -52,6 +52,18 @@ class Stage:
 
         return dict(self.nodes.wait(f"{count} recoveries of kind {kind} have ended", newest, timeout_s))
 
+    def returned(self, old: Server) -> dict[str, Any]:
+        """How an old primary's return ended: it is shut, and follows or is kept out.
+
+        Either is right: a transaction that was in its binary log alone when it died was promised to nobody.
+        """
+        recovery = self.ended("rejoin")
+        assert recovery["end"] in ("succeeded", "quarantined"), recovery
+        assert bool(recovery["lost_gtids"]) == (recovery["end"] == "quarantined"), recovery
+        until("the old primary is shut", lambda: old.value("@@global.read_only") == 1)
+        self.wait_following(but=() if recovery["end"] == "succeeded" else (old,))
+        return recovery
+
     def in_phase(self, kind: str, phase: str) -> dict[str, Any]:
         """The running recovery of this kind, once it is in this phase."""
 

@@ -77,6 +77,8 @@ REPAIRS = (
         "semi-sync on the wrong replica", star(r1="priority=1 noack", policy="policy exact_semi_sync=yes\n"),
         kind="semi_sync",
     ),
+    Story("hooks, somebody else writes", HOOKS + star(""), kind="open_primary", change=("P ro", "R1 rw")),
+    Story("hooks, the role is open", HOOKS + star(""), kind="fence_writer", on="R1", change=("P ro", "R1 rw")),
     *(replace(story, fleet=HOOKS + story.fleet) for story in INTERMEDIATE),
 )  # fmt: skip
 ALL = (*STORIES, *MORE, *INTERMEDIATE, *RETURNS, *REPAIRS)

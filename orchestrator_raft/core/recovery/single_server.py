@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.losses import held_by
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
@@ -66,6 +67,7 @@ class Repair:
                 ),
                 Phase("act", "Repair it", self.enter_act, self.leave_act),
                 Phase("close", "Run the last hooks and close the record", self.enter_close, self.leave_close),
+                TELL,
             ),
             counts=False,
             of_primary=self.of_primary,
@@ -87,7 +89,7 @@ class Repair:
         broken, now = failures(outcomes), context.now_ms
         if broken:
             text = f"a hook said no, nothing was changed: {broken[0]}"
-            return context.recovery.with_errors(broken).ended(EndState.FAILED, now, text)
+            return unsuccessful(context, context.recovery.with_errors(broken), EndState.FAILED, text)
         return context.recovery.goto("look", now)
 
     def enter_look(self, context: Context) -> tuple[Step, ...]:
@@ -101,7 +103,7 @@ class Repair:
             return self.closing(recovery, now)
         reason = _not_read(context, outcomes) or self.not_now(context)
         if reason:
-            return recovery.ended(EndState.UNDONE, now, f"nothing was changed: {reason}")
+            return unsuccessful(context, recovery, EndState.UNDONE, f"nothing was changed: {reason}")
         return recovery.marked(ACTING, now).goto("act", now)
 
     def closing(self, recovery: Recovery, now_ms: int) -> Recovery:
@@ -124,19 +126,15 @@ class Repair:
             return self.closing(recovery, now)
         if recovery.attempt < ATTEMPTS_MAX:
             return replace(recovery, attempt=recovery.attempt + 1).goto("look", now)
-        return replace(recovery, attempt=1).goto("close", now)
+        why = recovery.errors[-1] if recovery.errors else "it did not answer"
+        return unsuccessful(context, recovery, EndState.FAILED, f"{key} could not be repaired: {why}")
 
     def enter_close(self, context: Context) -> tuple[Step, ...]:
-        name = "PostFailoverProcesses" if context.recovery.moved else "PostUnsuccessfulFailoverProcesses"
-        return hooks(context, name)
+        return hooks(context, "PostFailoverProcesses")
 
     def leave_close(self, context: Context, outcomes: Outcomes) -> Recovery:
-        recovery, now = context.recovery.with_errors(failures(outcomes)), context.now_ms
-        key = recovery.subject.key
-        if recovery.moved:
-            return recovery.ended(EndState.SUCCEEDED, now, f"{key} {self.done}")
-        why = recovery.errors[-1] if recovery.errors else "it did not answer"
-        return recovery.ended(EndState.FAILED, now, f"{key} could not be repaired: {why}")
+        recovery = context.recovery.with_errors(failures(outcomes))
+        return recovery.ended(EndState.SUCCEEDED, context.now_ms, f"{recovery.subject.key} {self.done}")
 
 
 def _not_read(context: Context, outcomes: Outcomes) -> str:
