@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 import orjson
 
+from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.topology import ClusterRecord
+from orchestrator_raft.engine.service.calls import parse_server
 from orchestrator_raft.engine.sight import Glimpse, Seen
 
 from .exchange import Answer
@@ -151,10 +153,10 @@ def find_cluster(state: State, text: str) -> ClusterRecord | None:
 
 
 def _server(state: State, text: str) -> InstanceKey | None:
-    host, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdigit() or len(port) > 5:
+    try:
+        key = parse_server(text)
+    except InvalidInput:
         return None
-    key = InstanceKey(host.removeprefix("[").removesuffix("]"), int(port))
     if key in state.servers:
         return key
     return next((known for known, record in state.servers.items() if key in record.addresses), None)
