@@ -40,6 +40,7 @@ from orchestrator_raft.core.replicated.commands import (
     UseAccessToken,
 )
 from orchestrator_raft.core.replicated.events import with_events
+from orchestrator_raft.core.replicated.publications import with_publications
 from orchestrator_raft.core.replicated.state import RESULTS_MAX, NodeRecord, Result, State, WritePause
 
 Applied = tuple[State, Result]
@@ -126,7 +127,8 @@ def apply(state: State, command: Command) -> Applied:
     if handler is None:
         return now, Result(False, f"this version knows no command {type(command).__name__}: upgrade this node")
     after, result = handler(now, command)
-    after = with_events(now, promises.with_lapses(now, after), command)
+    after = with_publications(now, promises.with_lapses(now, after))
+    after = with_events(now, after, command)
     return replace(after, results=_remember(after, command.id, result)), result
 
 

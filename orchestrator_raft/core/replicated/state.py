@@ -132,6 +132,18 @@ class WritePause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """Which server is the primary of the cluster with this alias, as it is told to the outside: always as a whole."""
+
+    alias: str
+    cluster_id: str
+    primary: InstanceKey
+    generation: int
+    """Of two records the one with the greater generation is newer, whatever their alias and cluster."""
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Everything that is replicated."""
 
@@ -160,6 +172,9 @@ class State:
     """Answers to requests by a digest of who asked what under which id."""
     events: tuple[Event, ...] = ()
     event_number: int = 0
+    publications: Mapping[str, Publication] = field(default_factory=dict)
+    """Primaries by alias, as they are published."""
+    publication_number: int = 0
 
     @property
     def marks(self) -> Marks:
