@@ -1,6 +1,6 @@
 """What do decisions about a large fleet cost? ``python -m bench.decisions`` (about a minute)
 
-Everything runs in this process, without servers: 10,000 of them in clusters of five, as ``raft_machine.fleet`` makes
+Everything runs in this process, without servers: 10,000 of them in clusters of four, as ``raft_machine.fleet`` makes
 them. Each figure is of one call; one server changes between two calls where the name says so. It is CPU time, since
 nothing is waited for: so other work on the machine falsifies little.
 
@@ -27,14 +27,25 @@ from bench.raft_machine import fleet
 from bench.report import Figure, figure
 from orchestrator_raft.core.analysis import analyze
 from orchestrator_raft.core.gtid import GtidSet, parse_mysql
-from orchestrator_raft.core.instance import InstanceKey, Reached
+from orchestrator_raft.core.health import Load, ServerSettings
+from orchestrator_raft.core.instance import (
+    Coordinates,
+    InstanceKey,
+    ProbeResult,
+    Reached,
+    ThreadState,
+    Unreachable,
+    UnreachableKind,
+)
 from orchestrator_raft.core.observation import Observation, observe
-from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.policy import ClusterFilters, Policy
 from orchestrator_raft.core.replicated import State, apply
 from orchestrator_raft.core.replicated.commands import ObserveServers, ServerObservation
-from orchestrator_raft.core.topology import build
+from orchestrator_raft.core.topology import ServerRecord, build
 
 NOW_MS = 10**9
+POLICY = Policy(recover_primary=ClusterFilters(("*",)), recover_intermediate=ClusterFilters(("*",)))
+SETTINGS = ServerSettings(binlog_sync=1, redo_flush=1, net_timeout_s=5)
 Part = Callable[[argparse.Namespace], Iterator[Figure]]
 
 
@@ -86,38 +97,78 @@ def unknown_server(state: State, key: InstanceKey, number: int) -> ServerObserva
 
 
 def view_part(options: argparse.Namespace) -> Iterator[Figure]:
-    state, policy = known_fleet(options), Policy()
-    observations = {key: seen(state, key, 0) for key in state.servers}
-    build_ms: list[float] = []
-    analyze_ms: list[float] = []
-
-    def look(now: dict[InstanceKey, Observation]) -> None:
-        begun_s = time.process_time()
-        topology = build(state.servers, state.clusters, now, state.marks, NOW_MS)
-        built_s = time.process_time()
-        diagnoses = analyze(topology, policy)
-        ended_s = time.process_time()
-        assert len(diagnoses) == len(state.servers)
-        build_ms.append(1000 * (built_s - begun_s))
-        analyze_ms.append(1000 * (ended_s - built_s))
-
-    for number in range(1, 1 + options.full_calls):
-        gc.collect()
-        look({key: seen(state, key, number) for key in state.servers})
-    yield figure(f"topology of {options.instances} servers, all probed again", "CPU ms", build_ms)
-    yield figure(f"analyze, {options.instances} servers, all probed again", "CPU ms", analyze_ms)
-    build_ms, analyze_ms = [], []
-    for number, key in enumerate(random.Random(1).sample(list(state.servers), options.calls)):
-        observations = {**observations, key: seen(state, key, 1000 + number)}
-        look(observations)
-    yield figure(f"topology of {options.instances} servers, one probed again", "CPU ms", build_ms[1:])
-    yield figure(f"analyze, {options.instances} servers, one probed again", "CPU ms", analyze_ms[1:])
+    state = known_fleet(options)
+    promising = {cluster.id: replace(cluster, caught_up=True) for cluster in state.clusters.values()}
+    state = replace(state, clusters=promising)
+    records = [record for record in state.servers.values() if record.facts is not None]
+    keys = list(state.servers)
+    for name, result in (("healthy", healthy), ("no replica replicates", stopped), ("nobody answers", unreachable)):
+        observations: dict[InstanceKey, Observation] = {}
+        build_ms: list[float] = []
+        analyze_ms: list[float] = []
+        for number in range(1, 1 + options.full_calls):
+            observations = {
+                each.key: seen(observations.get(each.key), each.key, result(each, number), number) for each in records
+            }
+            gc.collect()
+            look(state, observations, build_ms, analyze_ms)
+        yield figure(f"topology of {options.instances} servers, {name}, all probed again", "CPU ms", build_ms)
+        yield figure(f"analyze, {options.instances} servers, {name}, all probed again", "CPU ms", analyze_ms)
+        build_ms, analyze_ms = [], []
+        for number, key in enumerate(random.Random(1).sample(keys, options.calls), start=1 + options.full_calls):
+            one = seen(observations[key], key, result(state.servers[key], number), number)
+            observations = {**observations, key: one}
+            look(state, observations, build_ms, analyze_ms)
+        yield figure(f"topology of {options.instances} servers, {name}, one probed again", "CPU ms", build_ms[1:])
+        yield figure(f"analyze, {options.instances} servers, {name}, one probed again", "CPU ms", analyze_ms[1:])
 
 
-def seen(state: State, key: InstanceKey, number: int) -> Observation:
-    facts = state.servers[key].facts
+def look(
+    state: State, observations: dict[InstanceKey, Observation], build_ms: list[float], analyze_ms: list[float]
+) -> None:
+    begun_s = time.process_time()
+    topology = build(state.servers, state.clusters, observations, state.marks, NOW_MS)
+    built_s = time.process_time()
+    diagnoses = analyze(topology, POLICY)
+    ended_s = time.process_time()
+    assert len(diagnoses) == len(state.servers)
+    build_ms.append(1000 * (built_s - begun_s))
+    analyze_ms.append(1000 * (ended_s - built_s))
+
+
+def seen(before: Observation | None, key: InstanceKey, result: ProbeResult, number: int) -> Observation:
+    """One probe a second; that of a primary is begun after those of its replicas have ended, so GTIDs are compared."""
+    at_s = float(number)
+    return observe(before, key, result, at_s=at_s, asked_at_s=at_s)
+
+
+def healthy(record: ServerRecord, number: int) -> ProbeResult:
+    """As a probe of a server finds it that writes, or replicates what its primary has written."""
+    facts = record.facts
     assert facts is not None
-    return observe(None, key, Reached(replace(facts, uptime_s=100_000 + number)), at_s=10.0 + number)
+    source_uuid = facts.channels[0].source_uuid if facts.channels else facts.server_uuid
+    executed = parse_mysql(f"{source_uuid}:1-{1000 * number}")
+    channels = tuple(
+        replace(each, receiver=ThreadState.RUNNING, applier=ThreadState.RUNNING, lag_s=0, heartbeats=number,
+                heartbeat_period_s=1.0, read=Coordinates("binlog.000007", 1000 * number), retrieved=executed)
+        for each in facts.channels
+    )  # fmt: skip
+    semi_sync = replace(facts.semi_sync, source_active=not channels, source_clients=0 if channels else 3)
+    load = Load(connections=50, connections_max=500, syncs=1000 * number)
+    return Reached(replace(facts, uptime_s=100_000 + number, executed=executed, settings=SETTINGS, load=load,
+                           semi_sync=semi_sync, channels=channels))  # fmt: skip
+
+
+def stopped(record: ServerRecord, number: int) -> ProbeResult:
+    """Somebody stopped every replica."""
+    found = healthy(record, number)
+    assert isinstance(found, Reached)
+    return Reached(replace(found.facts, channels=tuple(each.structural() for each in found.facts.channels)))
+
+
+def unreachable(record: ServerRecord, number: int) -> ProbeResult:
+    """The node that looks is cut off from all of them."""
+    return Unreachable(record.key, UnreachableKind.NO_GREETING, f"no greeting within 1 s ({number})")
 
 
 def gtid_part(options: argparse.Namespace) -> Iterator[Figure]:

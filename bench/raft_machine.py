@@ -19,7 +19,7 @@ from orchestrator_raft.core.replicated.commands import ObserveServers, ServerObs
 from orchestrator_raft.raft.codec import Codec
 
 PAYLOAD = "x" * 100
-REPLICAS_PER_PRIMARY = 4
+REPLICAS_PER_PRIMARY = 3
 SERVERS_PER_COMMAND = 400
 OPTIONS = (ChannelOption("SOURCE_SSL", 1), ChannelOption("SOURCE_RETRY_COUNT", 10))
 
@@ -58,7 +58,7 @@ def tally_codec() -> Codec[Tally, Put]:
 
 
 def fleet(instances: int) -> Iterator[ObserveServers]:
-    """Commands that make the product know so many servers, in clusters of one primary and four replicas."""
+    """Commands that make the product know so many servers, in clusters of one primary and three replicas."""
     keys = [InstanceKey(f"db{number // 200:03}.example", 3306 + number % 200) for number in range(instances)]
     observed = [ServerObservation(key=key, facts=_facts(number, key, keys)) for number, key in enumerate(keys)]
     for start in range(0, len(observed), SERVERS_PER_COMMAND):
