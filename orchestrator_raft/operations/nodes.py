@@ -66,6 +66,7 @@ OWN_ROWS: tuple[Operation, ...] = (
     here("events", "What happens, as it happens: server-sent events, resumed by Last-Event-ID", native="GET /events",
         parameters=(Parameter(name="cluster", required=False, help="only of this cluster: id, alias or member"),
                       Parameter(name="lastEventId", kind=Kind.NUMBER, required=False, help="as the header"))),
+    here("whoami", "Who asks, and whether they may change anything", native="GET /me"),
     here("openapi", "This API as OpenAPI 3.1", native="GET /openapi.json"),
     here("api-page", "This API as a page to read", native="GET /docs"),
     act("access-token", "Make an access token for somebody (AuthenticationMethod token)", where=Where.HERE,

@@ -74,6 +74,9 @@ READ_ROWS: tuple[Operation, ...] = (
         parameters=(Parameter(name="name", required=False, help="exact cluster name"),),
         native="GET /blocked-recoveries"),
     listing("pauses", "Where writes to databases are paused, by whom and why", native="GET /pauses"),
+    listing("fleet", "All clusters in a few words, worst first, and the brakes that hold for all", native="GET /fleet"),
+    listing("cluster-map", "A cluster with each of its servers in a few words, and what is wrong with them",
+        parameters=(CLUSTER,), native="GET /clusters/{cluster}/map"),
     row("check-global-recoveries", "Whether automatic recoveries are enabled", "check-global-recoveries"),
     row("automated-recovery-filters", "Which clusters are recovered automatically", "automated-recovery-filters"),
 )  # fmt: skip

@@ -1,0 +1,265 @@
+"""What a page shows of the fleet and of one cluster: few words a server, all of one moment, worst first.
+
+Rules
+- A row has what people look for on one screen. Everything of one server is ``GET /servers/{server}``.
+- Problems come from the same rules that recoveries come from, with what would be done, or why nothing is.
+- Without a leader nobody looks at servers, so nothing is said of their health: ``looked`` is false, and the rest is
+  what is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from orchestrator_raft.core.analysis import Diagnosis, diagnose, situate
+from orchestrator_raft.core.candidates import promise_of
+from orchestrator_raft.core.instance import Facts, InstanceKey, ThreadState, Unreachable
+from orchestrator_raft.core.recovery.kinds import KINDS
+from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.replicated.outlook import outlook
+from orchestrator_raft.core.topology import Cluster, Server
+from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.service.names import require_cluster
+from orchestrator_raft.engine.service.shown import (
+    ClusterMap,
+    Fleet,
+    ShownCluster,
+    ShownRecovery,
+    ShownSemiSync,
+    ShownServer,
+    Trouble,
+)
+from orchestrator_raft.engine.view import Moment
+
+if TYPE_CHECKING:
+    from orchestrator_raft.engine.service.dispatch import Desk
+
+CRITICAL, WARNING, NOTE = "critical", "warning", "note"
+RANKS = {CRITICAL: 0, WARNING: 1, NOTE: 2}
+OUT_OF_REACH = "OutOfReach"
+NOT_REPLICATING = "NotReplicating"
+
+
+def fleet_of(moment: Moment, *, looked: bool) -> Fleet:
+    """Everything on one page."""
+    state = moment.state
+    recoveries = tuple(state.recoveries.values())
+    shown = [_cluster(moment, each, recoveries, looked=looked) for each in moment.topology.clusters.values()]
+    return Fleet(
+        at_ms=moment.now_ms,
+        looked=looked,
+        recoveries_disabled=state.recoveries_disabled,
+        pause=state.pauses.get(""),
+        unacknowledged=sum(1 for each in recoveries if _wants_a_look(each)),
+        blocked=len(state.blocked),
+        clusters=tuple(sorted(shown, key=_worst_first)),
+    )
+
+
+def map_of(moment: Moment, cluster: Cluster, *, looked: bool) -> ClusterMap:
+    """One cluster on one page."""
+    recoveries = tuple(moment.state.recoveries.values())
+    ackers = frozenset(cluster.record.ackers)
+    servers = tuple(
+        _server(moment, cluster, each, ackers, _troubles(moment, each, looked=looked))
+        for each in sorted(moment.topology.members(cluster.id), key=lambda each: (each.depth, each.key))
+    )
+    return ClusterMap(
+        at_ms=moment.now_ms, looked=looked, cluster=_cluster(moment, cluster, recoveries, looked=looked),
+        servers=servers,
+    )  # fmt: skip
+
+
+def _worst_first(cluster: ShownCluster) -> tuple[object, ...]:
+    first = RANKS[cluster.troubles[0].severity] if cluster.troubles else len(RANKS)
+    return (cluster.running is None, first, -len(cluster.troubles), cluster.alias, cluster.name)
+
+
+def _wants_a_look(recovery: Recovery) -> bool:
+    """It changed, or tried to change, a primary, and nobody has acknowledged it."""
+    return recovery.acknowledged is None and KINDS[recovery.kind].starts_period and not recovery.is_active
+
+
+def _cluster(moment: Moment, cluster: Cluster, recoveries: tuple[Recovery, ...], *, looked: bool) -> ShownCluster:
+    servers = tuple(moment.topology.members(cluster.id))
+    own = [each for each in recoveries if each.cluster_id == cluster.id]
+    lags = [each.fresh.lag_s for each in servers if each.fresh is not None and each.fresh.lag_s is not None]
+    troubles = [trouble for each in servers for trouble in _troubles(moment, each, looked=looked)]
+    return ShownCluster(
+        id=cluster.id,
+        name=cluster.name,
+        alias=cluster.alias,
+        domain=cluster.record.domain,
+        primary=cluster.primary,
+        servers=cluster.members,
+        words=_words(servers),
+        reached=sum(1 for each in servers if each.reached),
+        downtimed=sum(1 for each in servers if each.downtime is not None),
+        kept_out=sum(1 for each in servers if each.stale is not None),
+        lag_max_s=max(lags, default=None),
+        troubles=tuple(sorted(troubles, key=lambda each: (RANKS[each.severity], each.server))),
+        no_loss_promise=promise_of(moment.topology, cluster.id),
+        automatic_failover=outlook(moment.state, moment.topology, cluster.id, moment.policy),
+        pause=moment.state.pauses.get(cluster.id),
+        running=_newest(each for each in own if each.is_active),
+        last=_newest(each for each in own if not each.is_active and KINDS[each.kind].starts_period),
+    )
+
+
+def _words(servers: Iterable[Server]) -> tuple[str, ...]:
+    known = [each.facts for each in servers if each.facts is not None]
+    found = {
+        word
+        for facts in known
+        for word in (facts.alias, facts.flavor.value, facts.version, facts.location.data_center,
+                     facts.location.region, facts.location.environment)
+    }  # fmt: skip
+    return tuple(sorted(found - {""}))
+
+
+def _newest(recoveries: Iterable[Recovery]) -> ShownRecovery | None:
+    found = max(recoveries, key=lambda each: each.number, default=None)
+    return in_short(found) if found is not None else None
+
+
+def in_short(recovery: Recovery) -> ShownRecovery:
+    """A recovery in one line."""
+    return ShownRecovery(
+        id=recovery.id,
+        number=recovery.number,
+        kind=recovery.kind,
+        text=KINDS[recovery.kind].text,
+        code=recovery.subject.code,
+        server=recovery.subject.key,
+        successor=recovery.successor if recovery.promoted else None,
+        phase=recovery.phase,
+        end=recovery.end.value,
+        started_ms=recovery.started_ms,
+        finished_ms=recovery.finished_ms,
+        is_acknowledged=recovery.acknowledged is not None,
+    )
+
+
+def _troubles(moment: Moment, server: Server, *, looked: bool) -> tuple[Trouble, ...]:
+    """What is wrong with one server; nothing is said of one that nobody looks at, or that is kept out."""
+    if not looked or server.stale is not None or server.observation is None:
+        return ()
+    diagnosis = diagnose(situate(moment.topology, server, moment.policy), moment.policy)
+    found = [*_problem(diagnosis, moment), *_structure(diagnosis)]
+    return tuple(found) if diagnosis.problem is not None else (*_plain(server, moment), *found)
+
+
+def _problem(diagnosis: Diagnosis, moment: Moment) -> list[Trouble]:
+    problem = diagnosis.problem
+    if problem is None:
+        return []
+    rule = problem.rule
+    repair = KINDS[rule.recovery].text if rule.recovery else ""
+    because = problem.skipped or moment.unconfirmed.get(problem.key, "")
+    severity = NOTE if diagnosis.situation.server.downtime is not None else rule.severity.value
+    return [
+        Trouble(
+            server=problem.key, code=rule.code, severity=severity, text=rule.text, evidence=problem.evidence,
+            repair=repair, because=because,
+        )
+    ]  # fmt: skip
+
+
+def _structure(diagnosis: Diagnosis) -> list[Trouble]:
+    key = diagnosis.situation.key
+    return [
+        Trouble(
+            server=key, code=each.code, severity=NOTE if each.warning.is_advice else WARNING, text=each.warning.text,
+            evidence=each.evidence,
+        )
+        for each in diagnosis.weaknesses
+    ]  # fmt: skip
+
+
+def _plain(server: Server, moment: Moment) -> list[Trouble]:
+    """What no rule is about, since a replica alone endangers nobody, but people should see."""
+    severity = NOTE if server.downtime is not None else WARNING
+    result = server.observation.result if server.observation is not None else None
+    if isinstance(result, Unreachable):
+        return [Trouble(server=server.key, code=OUT_OF_REACH, severity=severity, text=result.kind.value,
+                        evidence=(result.detail,))]  # fmt: skip
+    channel = server.channel
+    if channel is not None and not channel.replicates:
+        errors = tuple(each for each in (channel.receiver_error, channel.applier_error) if each)
+        return [Trouble(server=server.key, code=NOT_REPLICATING, severity=severity, evidence=errors,
+                        text=f"receiver {_word(channel.receiver)}, applier {_word(channel.applier)}")]  # fmt: skip
+    return []
+
+
+def _word(state: ThreadState) -> str:
+    return state.name.lower()
+
+
+def _server(
+    moment: Moment, cluster: Cluster, server: Server, ackers: frozenset[InstanceKey], troubles: tuple[Trouble, ...]
+) -> ShownServer:
+    facts, observation, channel = server.facts, server.observation, server.channel
+    result = observation.result if observation is not None else None
+    seen_at_s = observation.seen_at_s if observation is not None else None
+    return ShownServer(
+        server=server.key,
+        source=server.source,
+        is_primary=cluster.primary == server.key,
+        is_co_primary=server.is_co_primary,
+        reached=observation.reached if observation is not None else None,
+        unreachable=f"{result.kind.value}: {result.detail}" if isinstance(result, Unreachable) else "",
+        seen_s_ago=max(0.0, moment.now_s - seen_at_s) if seen_at_s is not None else None,
+        lag_s=server.fresh.lag_s if server.fresh is not None else None,
+        delay_s=channel.delay_s if channel is not None else 0,
+        receiver=_word(channel.receiver) if channel is not None and server.reached else "",
+        applier=_word(channel.applier) if channel is not None and server.reached else "",
+        replication_error=(channel.receiver_error or channel.applier_error) if channel is not None else "",
+        semi_sync=_semi_sync(facts, server.key in ackers) if facts is not None else None,
+        downtime=server.downtime,
+        stale=server.stale,
+        troubles=troubles,
+        **_described(facts),
+    )
+
+
+def _described(facts: Facts | None) -> dict[str, Any]:
+    """What a server is, as far as anybody ever reached it."""
+    if facts is None:
+        return {"alias": "", "flavor": "", "version": "", "data_center": "", "region": "", "environment": "",
+                "read_only": None, "promotion_rule": "", "logs_updates": None}  # fmt: skip
+    place = facts.location
+    return {"alias": facts.alias, "flavor": facts.flavor.value, "version": facts.version,
+            "data_center": place.data_center, "region": place.region, "environment": place.environment,
+            "read_only": facts.read_only, "promotion_rule": facts.promotion_rule.value,
+            "logs_updates": facts.can_be_source}  # fmt: skip
+
+
+def _semi_sync(facts: Facts, is_acker: bool) -> ShownSemiSync:
+    found = facts.semi_sync
+    return ShownSemiSync(
+        source=found.source_active, replica=found.replica_active,
+        wait_for_replica_count=found.wait_for_replica_count, possible_acker=is_acker,
+    )  # fmt: skip
+
+
+async def fleet(_call: Call, desk: Desk) -> Reply:
+    moment = desk.moment()
+    return Reply(value=fleet_of(moment, looked=desk.leads), moment=moment)
+
+
+async def cluster_map(call: Call, desk: Desk) -> Reply:
+    moment = desk.moment()
+    found = require_cluster(moment.topology, call.text("cluster"))
+    return Reply(value=map_of(moment, found, looked=desk.leads), moment=moment)
+
+
+async def whoami(call: Call, desk: Desk) -> Reply:
+    return Reply(value={"name": call.person.name, "may_write": call.person.may_write})
+
+
+HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
+    "fleet": fleet,
+    "cluster-map": cluster_map,
+    "whoami": whoami,
+}

@@ -1,0 +1,79 @@
+"""The fleet and a cluster in few words: worst first, in the rules' words, the same on every node."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from api.settings import ApiSettings, AuthenticationMethod
+from orchestrator_raft.core.policy import ClusterFilters, Policy
+from tests.engine.fleet import key
+from tests.rest.rig import Rig
+
+UNREPAIRED = Policy(recover_primary=ClusterFilters(()))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_followers_show_what_the_leader_shows(reading: Rig) -> None:
+    await reading.until(lambda: all(each.caught_up for each in reading.raft.state.clusters.values()))
+    one, other = [(await reading[node].get("/api/v2/clusters/bench/map")).json for node in ("n1", "n3")]
+    for shown in (one, other):
+        assert shown["looked"] is True
+        assert [each["server"] for each in shown["servers"]] == [f"127.0.0.1:{port}" for port in range(24000, 24004)]
+        for server in shown["servers"]:
+            server.pop("seen_s_ago")
+        shown.pop("at_ms")
+    assert one == other
+    assert [each["is_primary"] for each in one["servers"]] == [True, False, False, False]
+    assert one["servers"][1]["semi_sync"]["possible_acker"] is True
+    fleet = (await reading["n2"].get("/api/v2/fleet")).json
+    assert fleet["clusters"] == [one["cluster"]]
+    assert one["cluster"]["troubles"] == []
+
+
+async def troubles(rig: Rig) -> dict[str, dict[str, Any]]:
+    [cluster] = (await rig.first.get("/api/v2/fleet")).json["clusters"]
+    return {each["code"]: each for each in cluster["troubles"]}
+
+
+async def test_what_is_wrong_is_told_with_what_would_be_done_about_it() -> None:
+    async with Rig(policy=UNREPAIRED) as rig:
+        await rig.discovered()
+        rig.first.prober.crash(24000)
+        moment = rig.first.service.desk.moment
+        await rig.until(lambda: not moment().topology.server(key(24000)).reached)
+        found: dict[str, dict[str, Any]] = {}
+        for _ in range(500):
+            found = await troubles(rig)
+            if "DeadMaster" in found:
+                break
+        dead = found["DeadMaster"]
+        assert (dead["severity"], dead["server"]) == ("critical", "127.0.0.1:24000")
+        assert dead["repair"]
+        assert "RecoverMasterClusterFilters" in dead["because"]
+        assert next(iter(found)) == "DeadMaster"
+
+
+async def test_without_a_leader_nothing_is_said_of_health() -> None:
+    async with Rig() as rig:
+        await rig.discovered()
+        rig.raft.elect(None)
+        await rig.until(lambda: not rig.first.service.desk.leads)
+        shown = (await rig.first.get("/api/v2/clusters/bench/map")).json
+        assert shown["looked"] is False
+        assert [each["reached"] for each in shown["servers"]] == [None] * 4
+        assert shown["cluster"]["troubles"] == []
+
+
+async def test_everybody_is_told_who_they_are() -> None:
+    settings = ApiSettings(authentication=AuthenticationMethod.MULTI, user="ann", password="secret")
+    async with Rig(settings=settings) as rig:
+        for user, password, may_write in (("ann", "secret", True), ("readonly", "x", False)):
+            asked = await rig.first.get("/api/v2/me", headers={"Authorization": basic(user, password)})
+            assert asked.json == {"name": user, "may_write": may_write}
+
+
+def basic(user: str, password: str) -> str:
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
