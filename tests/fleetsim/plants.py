@@ -1,13 +1,11 @@
 """Planted bugs: what a builder might get wrong, one row each, and which check has to notice it.
 
-A plant replaces something at a seam while one run lasts. That the simulator finds each of them, in a bounded number of
-seeds, is what its silence about the real code is worth.
+That the simulator finds each of them, in a bounded number of seeds, is what its silence about the real code is worth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,64 +25,37 @@ from orchestrator_raft.engine.supervisor import Supervisor
 from orchestrator_raft.flavors import plans
 from orchestrator_raft.mysql import sessions
 from tests.fleetsim import checks
-from tests.sim.plants import Patches
-
-
-class MorePatches(Patches):
-    """Also rows of the table of recoveries."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows = dict(KINDS)
-
-    def phase(self, kind: str, name: str, **changes: Any) -> None:
-        row = KINDS[kind]
-        phases = tuple(replace(each, **changes) if each.name == name else each for each in row.phases)
-        KINDS[kind] = replace(row, phases=phases)
-
-    def take_back(self) -> None:
-        super().take_back()
-        KINDS.update(self._rows)
-
-
-Bug = Callable[[MorePatches], None]
+from tests.seeded import planting
+from tests.seeded.planting import Patches
 
 
 @dataclass(frozen=True, slots=True)
-class Plant:
-    """``found_by`` are the kinds of violation that may give it away."""
+class Plant(planting.Plant):
+    """One that may be rare."""
 
-    name: str
-    what: str
-    bug: Bug
-    found_by: Sequence[str]
     is_rare: bool = False
     """It takes more seeds than an ordinary test run has time for: ``scripts/fleetsim --find-plants``."""
-    theme: str = ""
-    """The sort of trouble that brings it out; any run may draw it."""
-
-    @contextmanager
-    def planted(self) -> Iterator[None]:
-        patches = MorePatches()
-        try:
-            self.bug(patches)
-            yield
-        finally:
-            patches.take_back()
 
 
-def _skip_authority(patches: MorePatches) -> None:
+def _put_phase(patches: Patches, kind: str, name: str, **changes: Any) -> None:
+    """In the table of recoveries."""
+    row = KINDS[kind]
+    phases = tuple(replace(each, **changes) if each.name == name else each for each in row.phases)
+    patches.put_row(KINDS, kind, replace(row, phases=phases))
+
+
+def _skip_authority(patches: Patches) -> None:
     patches.put(Hands, "require_authority", lambda self, term: None)
 
 
-def _skip_lock(patches: MorePatches) -> None:
+def _skip_lock(patches: Patches) -> None:
     async def take_nothing(*_details: Any, **_more: Any) -> None:
         """Neither taken nor asked who has it."""
 
     patches.put(sessions, "_take_lock", take_nothing)
 
 
-def _promote_before_fence(patches: MorePatches) -> None:
+def _promote_before_fence(patches: Patches) -> None:
     """A primary that answers is taken for fenced."""
     freeze = KINDS["dead_primary"].phase("freeze")
 
@@ -94,14 +65,14 @@ def _promote_before_fence(patches: MorePatches) -> None:
     def leave(context: Context, outcomes: Outcomes) -> Recovery:
         return freeze.leave(as_fenced(context), outcomes)
 
-    patches.phase("dead_primary", "freeze", enter=lambda context: freeze.enter(as_fenced(context)), leave=leave)
+    _put_phase(patches, "dead_primary", "freeze", enter=lambda context: freeze.enter(as_fenced(context)), leave=leave)
 
 
-def _ignore_missing_ackers(patches: MorePatches) -> None:
+def _ignore_missing_ackers(patches: Patches) -> None:
     patches.put(losses, "missing_ackers", lambda ackers, waits_for, stopped: ())
 
 
-def _promote_without_drain(patches: MorePatches) -> None:
+def _promote_without_drain(patches: Patches) -> None:
     plan = plans._plan
 
     def without_wait(speech: Any, step: Any, facts: Any, account: Any) -> Any:
@@ -110,11 +81,11 @@ def _promote_without_drain(patches: MorePatches) -> None:
     patches.put(plans, "_plan", without_wait)
 
 
-def _skip_eyes(patches: MorePatches) -> None:
+def _skip_eyes(patches: Patches) -> None:
     patches.put(watch, "confirm", lambda problem, *_more: Confirmed(problem.evidence))
 
 
-def _forget_stale(patches: MorePatches) -> None:
+def _forget_stale(patches: Patches) -> None:
     def unmarked(state: State, before: Recovery, after: Recovery) -> State:
         del before, after
         return state
@@ -122,7 +93,7 @@ def _forget_stale(patches: MorePatches) -> None:
     patches.put(effects, "_mark_stale", unmarked)
 
 
-def _taken_over(patches: MorePatches, changed: Callable[[Recovery], Recovery]) -> None:
+def _taken_over(patches: Patches, changed: Callable[[Recovery], Recovery]) -> None:
     """What a new leader makes of the record that it takes over."""
     take_over = Supervisor._take_over
 
@@ -134,7 +105,7 @@ def _taken_over(patches: MorePatches, changed: Callable[[Recovery], Recovery]) -
     patches.put(Supervisor, "_take_over", changing)
 
 
-def _restart(patches: MorePatches) -> None:
+def _restart(patches: Patches) -> None:
     def begun_anew(recovery: Recovery) -> Recovery:
         first = KINDS[recovery.kind].phases[0].name
         return replace(
@@ -145,7 +116,7 @@ def _restart(patches: MorePatches) -> None:
     _taken_over(patches, begun_anew)
 
 
-def _choose_again(patches: MorePatches) -> None:
+def _choose_again(patches: Patches) -> None:
     def chosen_anew(recovery: Recovery) -> Recovery:
         if recovery.kind != "dead_primary" or recovery.phase not in ("catch_up", "promote"):
             return recovery
@@ -154,11 +125,11 @@ def _choose_again(patches: MorePatches) -> None:
     _taken_over(patches, chosen_anew)
 
 
-def _rejoin_uncompared(patches: MorePatches) -> None:
+def _rejoin_uncompared(patches: Patches) -> None:
     patches.put(rejoin, "extra_transactions", lambda server, primary: ("", ""))
 
 
-def _count_lapsed(patches: MorePatches) -> None:
+def _count_lapsed(patches: Patches) -> None:
     def settings_alone(cluster: ClusterRecord, primary: Facts | None, *more: Any) -> Promise:
         if primary is None:
             return promised(cluster, primary, *more)
@@ -168,7 +139,7 @@ def _count_lapsed(patches: MorePatches) -> None:
     patches.put(losses, "promised", settings_alone)
 
 
-def _act_while_disabled(patches: MorePatches) -> None:
+def _act_while_disabled(patches: Patches) -> None:
     refuse = claims._refuse_automatic
 
     def unswitched(state: State, recovery: Recovery, block_ms: int) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import ClusterFilters, LossPolicy, Policy
@@ -18,28 +17,19 @@ from tests.fleetsim.checks import Violation
 from tests.fleetsim.clients import Client, ClientHost
 from tests.fleetsim.ending import calm_down
 from tests.fleetsim.faults import Troublemaker
-from tests.fleetsim.plants import Plant
+from tests.fleetsim.plants import BY_NAME, Plant
 from tests.fleetsim.server import Configuration, SemiSyncVariables, Server
 from tests.fleetsim.statistics import Statistics
 from tests.fleetsim.surroundings import surroundings
-from tests.fleetsim.world import START_S, World
+from tests.fleetsim.world import World
+from tests.seeded.agenda import START_S
+from tests.seeded.command import Simulator, registered
+from tests.seeded.outcomes import Outcome
 
 HOOKS = ("PreFailoverProcesses", "PostMasterFailoverProcesses", "PreGracefulTakeoverProcesses", "PostFailoverProcesses")
 
 
-@dataclass(slots=True)
-class Outcome:
-    """``kind`` is empty if all promises were kept, else one of the texts in ``checks``."""
-
-    seed: int
-    kind: str = ""
-    text: str = ""
-    at_s: float = 0.0
-    trace: list[str] = field(default_factory=list)
-    statistics: Statistics = field(default_factory=Statistics)
-
-
-def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcome:
+def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcome[Statistics]:
     """One run; with ``plant``, of a product that has that bug."""
     with surroundings(seed):
         if plant is None:
@@ -48,11 +38,10 @@ def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcom
             return _run(seed, plant, trace)
 
 
-def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome:
-    outcome = Outcome(seed)
+def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome[Statistics]:
     dice = random.Random(f"plan {seed}")
     world = _world(seed, dice)
-    outcome.statistics = world.statistics
+    outcome = Outcome(seed, world.statistics)
     world.trace = outcome.trace if trace else None
     try:
         clients = _set_up(world, dice)
@@ -69,7 +58,13 @@ def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome:
         )
         world.dismantle()
     world.statistics.virtual_s = world.now_s - START_S
+    world.statistics.events = world.events
     return outcome
+
+
+SIMULATOR = registered(
+    Simulator("fleetsim", "Managers, databases and clients in virtual time, by seed.", run, BY_NAME, Statistics)
+)
 
 
 def _world(seed: int, dice: random.Random) -> World:

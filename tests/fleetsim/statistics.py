@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from tests.seeded.outcomes import Counts
 
 
 @dataclass(slots=True)
-class Statistics:
-    """Counts of one run, or of many added up."""
-
-    virtual_s: float = 0.0
-    events: int = 0
+class Statistics(Counts):
     connections: int = 0
     late_frames_dropped: int = 0
     terms: int = 0
@@ -50,10 +48,3 @@ class Statistics:
     hooks: int = 0
     helped: int = 0
     """Clusters that needed a person in the end, who did what the manager says."""
-
-    def add(self, other: Statistics) -> None:
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
-    def rows(self) -> list[tuple[str, str]]:
-        return [(field.name.replace("_", " "), f"{getattr(self, field.name):,.0f}") for field in fields(self)]

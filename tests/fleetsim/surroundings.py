@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.engine import proposals
 from orchestrator_raft.raft import driver, status
-from tests.sim.plants import Patches
+from tests.seeded.planting import Patches
 
 
 class SeededSecrets:

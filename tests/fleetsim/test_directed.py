@@ -6,7 +6,6 @@ Random runs may draw such faults, too, among all others; here it is certain that
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
 
@@ -17,11 +16,12 @@ from orchestrator_raft.raft.settings import Limits
 from tests.fleetsim import faults
 from tests.fleetsim.checks import Violation
 from tests.fleetsim.clients import Client, ClientHost
-from tests.fleetsim.plants import BY_NAME, Plant
+from tests.fleetsim.plants import BY_NAME
 from tests.fleetsim.runs import replicate
 from tests.fleetsim.server import Configuration, SemiSyncVariables
 from tests.fleetsim.surroundings import surroundings
 from tests.fleetsim.world import World
+from tests.seeded import proofs
 
 SEEDS = 4
 REPLICAS = 3
@@ -45,15 +45,12 @@ def lose_the_record_of_an_opening(world: World) -> None:
 
 @pytest.mark.parametrize(("fault", "plant"), [(lose_the_record_of_an_opening, "choose-again")])
 def test_a_fault_finds_its_bug_and_nothing_else(fault: Callable[[World], None], plant: str) -> None:
-    for seed in range(SEEDS):
-        assert _broken(seed, fault, None) is None, f"seed {seed}"
-    kinds = {kind for seed in range(SEEDS) if (kind := _broken(seed, fault, BY_NAME[plant]))}
-    assert kinds and kinds <= set(BY_NAME[plant].found_by)
+    proofs.fault_finds_its_bug_alone(lambda seed, _bug: _broken(seed, fault), BY_NAME[plant], SEEDS)
 
 
-def _broken(seed: int, fault: Callable[[World], None], plant: Plant | None) -> str | None:
+def _broken(seed: int, fault: Callable[[World], None]) -> str | None:
     """Which promise is broken, if one is."""
-    with surroundings(seed), plant.planted() if plant is not None else nullcontext():
+    with surroundings(seed):
         world = _quiet(seed)
         try:
             world.run(12)

@@ -7,39 +7,35 @@ happens next. A broken promise is noted by ``checks`` and ends the run after the
 from __future__ import annotations
 
 import asyncio
-import heapq
 import random
-from collections.abc import Callable
 from typing import Any
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.engine.leadership import EngineSettings
 from orchestrator_raft.raft.settings import Limits
-from tests.fleetsim.checks import Checks, Violation
+from tests.fleetsim.checks import Checks
 from tests.fleetsim.loop import ProcessLoop
 from tests.fleetsim.node import ManagerNode, raft_settings
 from tests.fleetsim.server import Configuration, Server
 from tests.fleetsim.statistics import Statistics
 from tests.fleetsim.tcp import Tcp
+from tests.seeded.agenda import Agenda
 from tests.sim.clocks import MachineClock
 from tests.sim.network import Network
 
-START_S = 1000.0
 GHOST_TURNS_MAX = 300
 
 
-class World:
+class World(Agenda):
     def __init__(
         self, seed: int, *, nodes: int, limits: Limits, node_delay_s: tuple[float, float],
         server_delay_s: tuple[float, float], sync_s: tuple[float, float], drift: float = 0.01, wire: bool = False,
     ) -> None:  # fmt: skip
+        super().__init__()
         self.seed = seed
         self.dice = random.Random(f"world {seed}")
         random.seed(seed)
-        self.now_s = START_S
         self.statistics = Statistics()
-        self.trace: list[str] | None = None
-        self.violation: Violation | None = None
         self.troubled = True
         """Faults may still begin."""
         self.limits, self.sync_s, self.wire = limits, sync_s, wire
@@ -52,8 +48,6 @@ class World:
         self.stood_still_until_s: dict[str, float] = {}
         """Until when a process that runs again had stood still."""
         self.graveyard: list[ProcessLoop] = []
-        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._number = self._lives = 0
         self.checks = Checks(self)
         self.tcp = Tcp(self, seed, server_delay_s)
         self.nodes = {
@@ -70,34 +64,6 @@ class World:
         server = Server(self, len(self.servers) + 1, configuration)
         self.servers[server.name] = self.by_key[server.key] = server
         return server
-
-    # events
-
-    def at(self, delay_s: float, action: Callable[..., None], *arguments: Any) -> None:
-        self._number += 1
-        heapq.heappush(self._events, (self.now_s + delay_s, self._number, action, arguments))
-
-    def run(self, for_s: float, until: Callable[[], bool] | None = None) -> bool:
-        """Until the time is over or the condition holds; says which. Raises Violation."""
-        end_s, events = self.now_s + for_s, self._events
-        while events and events[0][0] <= end_s:
-            self.now_s, _, action, arguments = heapq.heappop(events)
-            self.statistics.events += 1
-            action(*arguments)
-            if self.violation is not None:
-                raise self.violation
-            if until is not None and until():
-                return True
-        self.now_s = end_s
-        return until is not None and until()
-
-    def note(self, text: str) -> None:
-        if self.trace is not None:
-            self.trace.append(f"{self.now_s - START_S:9.4f} {text}")
-
-    def next_life(self) -> int:
-        self._lives += 1
-        return self._lives
 
     # what the network between nodes asks
 

@@ -1,14 +1,12 @@
 """Planted bugs: what a builder might get wrong, one row each, and which check has to notice it.
 
-A plant replaces something at a seam while one run lasts. That the simulator finds each of them, in a bounded number of
-seeds, is what its silence about the real code is worth.
+That the simulator finds each of them, in a bounded number of seeds, is what its silence about the real code is worth.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,49 +21,18 @@ from orchestrator_raft.raft.outbox import Outbox
 from orchestrator_raft.raft.replication import Replication
 from orchestrator_raft.raft.store import AddEntry, ClearEntries
 from tests.raft.counting import Add, Break, Counted, Counter
+from tests.seeded import planting
+from tests.seeded.planting import Patches
 from tests.sim import checks
 from tests.sim.world import World
 
 
-class Patches:
-    """Replacements that are taken back in the end."""
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[Any, str, Any]] = []
-
-    def put(self, owner: Any, name: str, value: Any) -> None:
-        self._kept.append((owner, name, vars(owner)[name]))
-        setattr(owner, name, value)
-
-    def take_back(self) -> None:
-        for owner, name, value in reversed(self._kept):
-            setattr(owner, name, value)
-
-
-Bug = Callable[[Patches], None]
-
-
 @dataclass(frozen=True, slots=True)
-class Plant:
-    """``found_by`` are the kinds of violation that may give it away."""
+class Plant(planting.Plant):
+    """Also one in the surroundings of the code."""
 
-    name: str
-    what: str
-    bug: Bug
-    found_by: Sequence[str]
     in_world: Callable[[World, Any], None] | None = None
     """What changes in the simulated surroundings instead of the code."""
-    theme: str = ""
-    """The sort of trouble that brings it out; any run may draw it."""
-
-    @contextmanager
-    def planted(self) -> Iterator[None]:
-        patches = Patches()
-        try:
-            self.bug(patches)
-            yield
-        finally:
-            patches.take_back()
 
 
 def _nothing(patches: Patches) -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from orchestrator_raft.raft.settings import Limits
+from tests.seeded.command import Simulator, registered
+from tests.seeded.outcomes import Outcome
 from tests.sim.checks import STUCK, Violation, linearizable
 from tests.sim.clients import Clients, Habits, NodeFace
 from tests.sim.faults import Troublemaker
-from tests.sim.plants import Plant
+from tests.sim.plants import BY_NAME, Plant
 from tests.sim.statistics import Statistics
 from tests.sim.world import World
 
@@ -22,20 +24,6 @@ WAY_MAX_S = 0.06
 SYNC_USUAL_MAX_S = 0.3
 CALM_S = 20.0
 """Within so much time after the last fault everybody has everything, and commands go through again."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """``kind`` is empty if all promises were kept, else one of the texts in ``checks``."""
-
-    seed: int
-    kind: str = ""
-    text: str = ""
-    at_s: float = 0.0
-    undecided: bool = False
-    """The history was too long for the check of linearizability."""
-    trace: list[str] = field(default_factory=list)
-    statistics: Statistics = field(default_factory=Statistics)
 
 
 @dataclass(slots=True)
@@ -85,7 +73,7 @@ def _make_uneven(world: World, dice: random.Random) -> None:
         world.network.limit_distances(WAY_MAX_S)
 
 
-def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcome:
+def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcome[Statistics]:
     """One run; with ``plant``, of a product that has that bug."""
     if plant is None:
         return _run(seed, None, trace)
@@ -93,20 +81,19 @@ def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcom
         return _run(seed, plant, trace)
 
 
-def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome:
-    outcome = Outcome(seed)
+def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome[Statistics]:
     made, trouble, lasts_s = cluster(seed, plant.theme if plant is not None else "")
     if plant is not None and plant.in_world is not None:
         plant.in_world(made.world, made.face)
     world = made.world
     began_s = world.now_s
-    outcome.statistics = world.statistics
+    outcome = Outcome(seed, world.statistics)
     world.trace = outcome.trace if trace else None
     try:
         world.run(lasts_s)
         trouble.is_active = False
         _calm_down(made)
-        outcome.undecided = not linearizable(made.clients.history())
+        world.statistics.histories_undecided += not linearizable(made.clients.history())
     except Violation as violation:
         outcome.kind, outcome.text, outcome.at_s = violation.kind, violation.text, world.now_s - began_s
     _count(world, began_s)
@@ -154,5 +141,9 @@ def describe(world: World) -> str:
 def _count(world: World, began_s: float) -> None:
     statistics = world.statistics
     statistics.virtual_s = world.now_s - began_s
+    statistics.events = world.events
     statistics.terms_led = len(world.ledger.leaders)
     statistics.authorities = len(world.ledger.terms_with_authority)
+
+
+SIMULATOR = registered(Simulator("sim", "Whole Raft clusters in virtual time, by seed.", run, BY_NAME, Statistics))

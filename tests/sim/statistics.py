@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from tests.seeded.outcomes import Counts
 
 
 @dataclass(slots=True)
-class Statistics:
-    """Counts of one run, or of many added up."""
-
-    virtual_s: float = 0.0
-    events: int = 0
+class Statistics(Counts):
     terms_led: int = 0
     authorities: int = 0
     acknowledged: int = 0
@@ -45,10 +43,5 @@ class Statistics:
     transfers: int = 0
     member_changes: int = 0
     changes_refused: int = 0
-
-    def add(self, other: Statistics) -> None:
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
-    def rows(self) -> list[tuple[str, str]]:
-        return [(field.name.replace("_", " "), f"{getattr(self, field.name):,.0f}") for field in fields(self)]
+    histories_undecided: int = 0
+    """Too long for the check of linearizability."""

@@ -184,7 +184,7 @@ class StockWorld(World):
         site = self.sites[name]
         if name in self._nodes or name in self._broken:
             return
-        self._lives += 1
+        life = self.next_life()
         site.fuse = None
         self._enter(site)
         others = [other for other in self.sites if other != name]
@@ -195,7 +195,7 @@ class StockWorld(World):
             self._broken.add(name)
             return
         self._nodes[name] = site.replica = node
-        site.life = self._lives
+        site.life = life
 
     def _ticking(self, site: Site) -> None:
         node = self.node(site)

@@ -6,12 +6,12 @@ Random runs draw these faults, too, among all others; here it is certain that th
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import pytest
 
 from orchestrator_raft.raft.settings import Limits
 from tests.raft.counting import Add
+from tests.seeded import proofs
 from tests.sim import faults
 from tests.sim.checks import Violation
 from tests.sim.clients import NodeFace
@@ -33,26 +33,23 @@ SEEDS = 8
     ],
 )
 def test_a_fault_finds_its_bug_and_nothing_else(fault: Callable[[World], None], size: int, plant: str) -> None:
-    for seed in range(SEEDS):
-        assert _broken(seed, size, fault, None) is None, f"seed {seed}"
-    kinds = {kind for seed in range(SEEDS) if (kind := _broken(seed, size, fault, BY_NAME[plant]))}
-    assert kinds and kinds <= set(BY_NAME[plant].found_by)
+    planted = BY_NAME[plant]
+    proofs.fault_finds_its_bug_alone(lambda seed, bug: _broken(seed, size, fault, bug), planted, SEEDS)
 
 
 def _broken(seed: int, size: int, fault: Callable[[World], None], plant: Plant | None) -> str | None:
     """Which promise is broken, if one is."""
-    with plant.planted() if plant is not None else nullcontext():
-        world = World(seed, size=size, limits=Limits(), wire=False)
-        if plant is not None and plant.in_world is not None:
-            plant.in_world(world, NodeFace(world))
-        assert world.run(10, world.settled)
-        for number in range(5):
-            world.submit(world.leaders()[0], Add(f"w{number}"))
-            world.run(0.1)
-        try:
-            for _ in range(3):
-                fault(world)
-                world.run(6)
-        except Violation as violation:
-            return violation.kind
+    world = World(seed, size=size, limits=Limits(), wire=False)
+    if plant is not None and plant.in_world is not None:
+        plant.in_world(world, NodeFace(world))
+    assert world.run(10, world.settled)
+    for number in range(5):
+        world.submit(world.leaders()[0], Add(f"w{number}"))
+        world.run(0.1)
+    try:
+        for _ in range(3):
+            fault(world)
+            world.run(6)
+    except Violation as violation:
+        return violation.kind
     return None

@@ -8,7 +8,6 @@ After every step the promises are checked that may never break, whatever fails.
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from orchestrator_raft.raft.settings import Limits, Timing
 from orchestrator_raft.raft.store import Operation, Snapshot
 from tests.raft import next_version
 from tests.raft.counting import Add, Break, Counted, Counter
+from tests.seeded.agenda import Agenda
 from tests.sim.checks import CRASHED, THIN, UNREADABLE, Ledger, Violation
 from tests.sim.clocks import MachineClock
 from tests.sim.disk import Disk
@@ -32,7 +32,6 @@ from tests.sim.joining import CODECS, Node, encoded, entries_of, identity_of, is
 from tests.sim.network import Network
 from tests.sim.statistics import Statistics
 
-START_S = 1000.0
 SYNC_MAX_S = 4.0
 NEWCOMERS_S = 0.9
 """When people start nodes that are no founders: another list of members, told before, would keep all from founding."""
@@ -127,30 +126,25 @@ class Site:
             tell(result)
 
 
-class World:
+class World(Agenda):
     """``heard`` gets what is no Raft message: the clients' calls between nodes. ``wire`` encodes every message."""
 
     def __init__(
         self, seed: int, size: int = 3, limits: Limits | None = None, *, delay_s: tuple[float, float] = (0.0005, 0.003),
         sync_s: tuple[float, float] = (0.0005, 0.005), drift: float = 0.01, wire: bool = True, newcomers: int = 0,
     ) -> None:  # fmt: skip
+        super().__init__()
         self.dice = random.Random(seed)
         random.seed(seed)
-        self.now_s = START_S
         self.timing, self.limits = Timing(), limits or Limits()
         self.sync_s, self.wire = sync_s, wire
         self.statistics, self.ledger = Statistics(), Ledger()
         self.machine: Machine[Counted, Add | Break, int] = Counter()
         self._newest: tuple[int, bytes, frozenset[str]] = 0, b"", frozenset()
         """The newest command that anybody has applied, and the voters by which it was counted."""
-        self.trace: list[str] | None = None
-        """What happens, in words, if somebody wants to know."""
         self.emptied = ""
         """A member whose disk was emptied, and who does not vote again yet: never two, for that may lose a majority."""
         self.on_call: Callable[[str, str, Any], None] = lambda _here, _there, _call: None
-        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._number = 0
-        self._lives = 0
         names = [chr(ord("a") + number) for number in range(size + newcomers)]
         self.sites = {
             name: Site(name, MachineClock(self.dice.uniform(1 - drift, 1 + drift), self.dice.uniform(0, 9)))
@@ -167,26 +161,6 @@ class World:
 
     # events
 
-    def at(self, delay_s: float, action: Callable[..., None], *arguments: Any) -> None:
-        self._number += 1
-        heapq.heappush(self._events, (self.now_s + delay_s, self._number, action, arguments))
-
-    def run(self, for_s: float, until: Callable[[], bool] | None = None) -> bool:
-        """Until the time is over or the condition holds; says which."""
-        end_s, events = self.now_s + for_s, self._events
-        while events and events[0][0] <= end_s:
-            self.now_s, _, action, arguments = heapq.heappop(events)
-            self.statistics.events += 1
-            action(*arguments)
-            if until is not None and until():
-                return True
-        self.now_s = end_s
-        return until is not None and until()
-
-    def note(self, text: str) -> None:
-        if self.trace is not None:
-            self.trace.append(f"{self.now_s - START_S:9.4f} {text}")
-
     def _ticking(self, site: Site) -> None:
         if site.replica is not None and self.now_s >= site.wakes_s:
             self._found_if_due(site)
@@ -202,11 +176,11 @@ class World:
         if site.replica is not None:
             return
         self.note(f"{name} starts")
-        self._lives += 1
+        life = self.next_life()
         site.fuse, site.waiting, site.is_stepping = fuse, {}, True
         try:
             site.replicated = WatchedState(site, self)
-            self._assemble(site)
+            self._assemble(site, life)
         except Killed:
             self.statistics.kills_at_start += 1
             site.replica, site.fuse = None, None
@@ -221,7 +195,7 @@ class World:
             raise Violation(UNREADABLE, f"{name}: {type(error).__name__}: {error}") from error
         finally:
             site.is_stepping = False
-        site.life = self._lives
+        site.life = life
         self._after_step(site)
 
     def _upgrade(self, site: Site) -> None:
@@ -232,10 +206,10 @@ class World:
         site.disk.crash(self.dice)
         self._revive_later(site)
 
-    def _assemble(self, site: Site) -> None:
+    def _assemble(self, site: Site, life: int) -> None:
         """As ``assembly.assemble`` does it."""
         image = site.disk.load()
-        identity = identity_of(site.name, dict(image.facts), entries_of(site.name, self._founders), self._lives)
+        identity = identity_of(site.name, dict(image.facts), entries_of(site.name, self._founders), life)
         others = [slot for slot in identity.founders if slot != site.name] if identity.founders else None
         site.replica = self._replica(site, others, Contact(incarnation=identity.node_id, address=site.name))
         site.node = Node(identity, site.replica, site.version, self.now_s)
