@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator_raft.core.instance import Channel, Facts, Flavor, InstanceKey, SemiSync
+from orchestrator_raft.core.instance import Channel, Facts, Flavor, InstanceKey, PromotionRule, SemiSync
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request, Subject
 from orchestrator_raft.core.replicated import COMMANDS, State, apply
@@ -41,6 +41,18 @@ from orchestrator_raft.core.replicated.commands import (
     ServerObservation,
     SwitchRecoveries,
     UseAccessToken,
+)
+from orchestrator_raft.core.replicated.policy_commands import (
+    BeginMaintenance,
+    DropPool,
+    DropRule,
+    EndMaintenance,
+    RegisterRule,
+    SetClusterAlias,
+    SetVirtualName,
+    SubmitPool,
+    TagServer,
+    UntagServers,
 )
 from orchestrator_raft.core.topology import StaleStatus
 
@@ -143,6 +155,16 @@ def command(draw: st.DrawFn, state: State) -> Command:
                     "ends_ms": st.integers(0, 10**7),
                 },
                 UseAccessToken: {"digest": text, "secret_digest": text},
+                BeginMaintenance: {"key": keys, "owner": text, "reason": text, "ends_ms": st.integers(0, 10**7)},
+                EndMaintenance: {"key": st.none() | keys, "number": st.integers(0, 3), "expired": st.booleans()},
+                RegisterRule: {"key": keys, "rule": st.sampled_from(PromotionRule), "ends_ms": st.integers(0, 10**7)},
+                DropRule: {"key": keys, "expired": st.booleans()},
+                TagServer: {"key": keys, "name": text, "value": text},
+                UntagServers: {"name": text, "key": st.none() | keys, "value": st.none() | text},
+                SubmitPool: {"name": text, "members": some_keys, "ends_ms": st.integers(0, 10**7)},
+                DropPool: {"name": text, "expired": st.booleans()},
+                SetClusterAlias: {"cluster_id": cluster_ids, "alias": text},
+                SetVirtualName: {"key": keys, "hostname": text},
                 KeepAnswer: {
                     "key": text,
                     "parameters": text,
@@ -164,6 +186,7 @@ def test_any_commands_keep_the_laws_of_the_state(data: st.DataObject) -> None:
         assert (after, result) == apply(state, said), "not deterministic"
         assert (after, result) == apply(after, replace(said, at_ms=said.at_ms + 1)), "not idempotent"
         check(state, after)
+        check_marks(after)
         check_events(state, after)
         state = after
 
@@ -188,6 +211,14 @@ def check(before: State, after: State) -> None:
         assert {key for key, record in before.servers.items() if record.cluster_id == identifier} <= {
             key for key, record in after.servers.items() if record.cluster_id == identifier
         }
+
+
+def check_marks(after: State) -> None:
+    """Marks are about known servers, under their own key."""
+    for marks in (after.maintenances, after.rules, after.virtual_names):
+        assert all(mark.key == key and key in after.servers for key, mark in marks.items())
+    assert set(after.tags) <= set(after.servers)
+    assert all(tags == tuple(sorted(tags, key=lambda tag: tag.name)) for tags in after.tags.values())
 
 
 def check_events(before: State, after: State) -> None:

@@ -112,9 +112,9 @@ def _meant(rule: Rule, situation: Situation) -> Rule:
 
 
 def _skipped(rule: Rule, situation: Situation, policy: Policy) -> str:
-    downtime = situation.server.downtime
-    if downtime is not None:
-        return f"{situation.key} is in downtime by {downtime.owner}: {downtime.reason}"
+    set_aside = situation.server.set_aside
+    if set_aside:
+        return set_aside
     replicas = situation.replicas
     if rule.hidden_by_downtimed_replicas and replicas and len(situation.downtimed) == len(replicas):
         return f"all replicas of {situation.key} are in downtime"

@@ -153,7 +153,7 @@ def unfit(server: Server, failed: Server, policy: Policy, *, planned: bool = Fal
     if facts is None:
         return "it does not answer"
     late = _cannot_catch_up(facts, policy) if planned else _is_late(facts, policy)
-    return _cannot_serve(facts) or _must_not(server, facts, failed, policy) or late
+    return _cannot_serve(facts) or server.in_maintenance or _must_not(server, facts, failed, policy) or late
 
 
 def _cannot_catch_up(facts: Facts, policy: Policy) -> str:

@@ -105,7 +105,7 @@ def _unfit_sibling(server: Server, failed: Server, policy: Policy) -> bool:
         not channel.replicates
         or channel.delay_s > 0
         or channel.has_filters is not had_filters
-        or server.downtime is not None
+        or bool(server.set_aside)
         or policy.promotion_ignore.match(server.key)
     )
 

@@ -152,8 +152,8 @@ def not_to_be_opened(topology: Topology, server: Server, primary: Server | None)
     if primary is None or primary.key != server.key:
         return f"{server.key} does not hold the role any more"
     facts = server.fresh
-    if facts is None or server.stale is not None or server.downtime is not None:
-        return f"{server.key} is in downtime, or it was demoted"
+    if facts is None or server.stale is not None or server.set_aside:
+        return server.set_aside or f"{server.key} does not answer, or it was demoted"
     if facts.is_writable:
         return f"{server.key} takes writes again"
     writers = _writers(topology, server)

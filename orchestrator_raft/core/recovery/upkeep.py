@@ -3,7 +3,8 @@
 To add one: a row in ``CHORES``. ``finds`` says by a fresh probe, in one sentence, what is not as it should be;
 ``steps`` put it right; ``switch`` is the field of the policy that lets us. Rules:
 - Only in a cluster whose primary answers, takes writes and is the recorded one, and that people gave to us
-  (RecoverMasterClusterFilters); never on a stale server, one in downtime, a co-primary, or one that is ignored.
+  (RecoverMasterClusterFilters); never on a stale server, one in downtime or maintenance, a co-primary, or one that is
+  ignored.
 - What a person may have done on purpose is not undone: replication that was stopped without an error stays stopped.
 - It is never urgent: it gives way to everything, leaves no period behind, runs no hooks; the audit trail has it.
 """
@@ -112,7 +113,7 @@ def is_plain_replica(server: Server, primary: Server, policy: Policy) -> bool:
         and len(facts.channels) == 1
         and not server.is_co_primary
         and server.stale is None
-        and server.downtime is None
+        and not server.set_aside
         and not policy.recovery_ignore.match(server.key)
     )
 

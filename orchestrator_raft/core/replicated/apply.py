@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from orchestrator_raft.core.replicated import promises, recoveries, servers, visitors
+from orchestrator_raft.core.replicated import policies, promises, recoveries, servers, visitors
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
@@ -114,6 +114,7 @@ HANDLERS: dict[type[Command], Handler] = {
     IssueAccessToken: visitors.issue_token,
     UseAccessToken: visitors.use_token,
     KeepAnswer: visitors.keep_answer,
+    **policies.HANDLERS,
 }
 
 

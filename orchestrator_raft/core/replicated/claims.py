@@ -117,6 +117,11 @@ def _refuse_automatic(state: State, recovery: Recovery, block_ms: int) -> ClaimR
         text = f"{recovery.subject.key} is in downtime by {downtime.owner}: {downtime.reason}"
         ends = f"until {_utc(downtime.ends_ms)}, or: raftctl downtime end {recovery.subject.key}"
         return ClaimRefusal(f"{text} ({ends})")
+    mark = state.maintenances.get(recovery.subject.key)
+    if mark is not None and mark.ends_ms > state.time_ms:
+        text = f"{recovery.subject.key} is in maintenance by {mark.owner}: {mark.reason}"
+        ends = f"until {_utc(mark.ends_ms)}, or: raftctl maintenance end {recovery.subject.key}"
+        return ClaimRefusal(f"{text} ({ends})")
     if not KINDS[recovery.kind].starts_period:
         return None
     for earlier in reversed(tuple(state.recoveries.values())):

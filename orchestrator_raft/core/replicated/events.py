@@ -15,7 +15,14 @@ from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.replicated.commands import Command
 from orchestrator_raft.core.replicated.state import EVENTS_MAX, Event, State
-from orchestrator_raft.core.topology import ClusterRecord, Downtime, ServerRecord, StalePrimary
+from orchestrator_raft.core.topology import (
+    ClusterRecord,
+    Downtime,
+    Maintenance,
+    RegisteredRule,
+    ServerRecord,
+    StalePrimary,
+)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -147,6 +154,14 @@ def _detections(before: State, after: State) -> Iterator[News]:
 def _marks(before: State, after: State) -> Iterator[News]:
     for old, new in _changes(before.downtimes, after.downtimes):
         yield from _begun_or_ended(old, new, "downtime", _downtime_text)
+    for old_work, new_work in _changes(before.maintenances, after.maintenances):
+        yield from _begun_or_ended(old_work, new_work, "maintenance", _maintenance_text)
+    for old_rule, new_rule in _changes(before.rules, after.rules):
+        if old_rule is None or new_rule is None or old_rule.rule is not new_rule.rule:
+            yield from _begun_or_ended(old_rule, new_rule, "promotion-rule", _rule_text)
+    for key in differences(before.tags, after.tags):
+        text = ", ".join(str(tag) for tag in after.tags.get(key, ())) or "none"
+        yield News(type="tags-changed", text=f"{key}: {text}", server=key)
     for old_stale, new_stale in _changes(before.stale, after.stale):
         yield from _begun_or_ended(old_stale, new_stale, "stale-primary", _stale_text)
 
@@ -160,6 +175,14 @@ def _begun_or_ended(old: Any, new: Any, name: str, text: Callable[[Any], str]) -
 
 def _downtime_text(downtime: Downtime) -> str:
     return f"downtime of {downtime.owner}: {downtime.reason}"
+
+
+def _maintenance_text(maintenance: Maintenance) -> str:
+    return f"maintenance by {maintenance.owner}: {maintenance.reason}"
+
+
+def _rule_text(registered: RegisteredRule) -> str:
+    return f"promotion rule {registered.rule.value}"
 
 
 def _stale_text(stale: StalePrimary) -> str:

@@ -37,7 +37,7 @@ def outlook(state: State, topology: Topology, cluster_id: str, policy: Policy) -
         return Outlook(False, "it is switched off for this cluster (RecoverMasterClusterFilters)", by_choice=True)
     refusal = refuse_claim(state, _claim(cluster, primary), int(policy.recovery_block_s * 1000))
     if refusal is not None:
-        return Outlook(False, refusal.reason, by_choice=state.recoveries_disabled or primary.downtime is not None)
+        return Outlook(False, refusal.reason, by_choice=state.recoveries_disabled or bool(primary.set_aside))
     obstacle = _loss(cluster, primary, topology, policy)
     return Outlook(not obstacle, obstacle)
 

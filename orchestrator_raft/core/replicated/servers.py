@@ -7,6 +7,7 @@ from dataclasses import replace
 from orchestrator_raft.core.candidates import semi_sync_promises
 from orchestrator_raft.core.differences import differences
 from orchestrator_raft.core.instance import Facts, InstanceKey
+from orchestrator_raft.core.replicated import policies
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import (
     BeginDowntime,
@@ -65,7 +66,7 @@ def _absorb(state: State, address: InstanceKey, key: InstanceKey) -> State:
     downtimes = {(key if each == address else each): mark for each, mark in state.downtimes.items()}
     stale = {(key if each == address else each): mark for each, mark in state.stale.items()}
     return replace(
-        state,
+        policies.moved(state, address, key),
         servers=servers,
         clusters=clusters,
         downtimes={each: replace(mark, key=each) for each, mark in downtimes.items()},
@@ -129,7 +130,7 @@ def forget(state: State, command: ForgetServers) -> Applied:
         return state, Result(False, needed)
     clusters = {cluster_id: _without(record, gone) for cluster_id, record in state.clusters.items()}
     without = replace(
-        state,
+        policies.without(state, gone),
         servers={key: record for key, record in state.servers.items() if key not in gone},
         clusters=clusters,
         downtimes={key: mark for key, mark in state.downtimes.items() if key not in gone},

@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.model import Acknowledgement, Recovery, Subject
-from orchestrator_raft.core.topology import ClusterRecord, Downtime, Marks, ServerRecord, StalePrimary
+from orchestrator_raft.core.replicated.labels import Pool, Tag, VirtualName
+from orchestrator_raft.core.topology import (
+    ClusterRecord,
+    Downtime,
+    Maintenance,
+    Marks,
+    RegisteredRule,
+    ServerRecord,
+    StalePrimary,
+)
 
 RESULTS_MAX = 1000
 AUDIT_MAX = 1000
@@ -175,10 +184,19 @@ class State:
     publications: Mapping[str, Publication] = field(default_factory=dict)
     """Primaries by alias, as they are published."""
     publication_number: int = 0
+    maintenances: Mapping[InstanceKey, Maintenance] = field(default_factory=dict)
+    maintenance_number: int = 0
+    rules: Mapping[InstanceKey, RegisteredRule] = field(default_factory=dict)
+    tags: Mapping[InstanceKey, tuple[Tag, ...]] = field(default_factory=dict)
+    """By name."""
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    virtual_names: Mapping[InstanceKey, VirtualName] = field(default_factory=dict)
 
     @property
     def marks(self) -> Marks:
-        return Marks(downtimes=self.downtimes, stale=self.stale)
+        return Marks(
+            downtimes=self.downtimes, stale=self.stale, maintenances=self.maintenances, rules=self.rules
+        )  # fmt: skip
 
     @property
     def active_recoveries(self) -> tuple[Recovery, ...]:

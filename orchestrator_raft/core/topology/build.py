@@ -7,6 +7,7 @@ Cluster membership and the primary role are the committed ones, since decisions 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from orchestrator_raft.core.instance import Facts, InstanceKey, Reached
 from orchestrator_raft.core.observation import Observation, Observations
@@ -14,8 +15,8 @@ from orchestrator_raft.core.topology.clusters import resolve_sources
 from orchestrator_raft.core.topology.model import (
     Cluster,
     ClusterRecord,
-    Downtime,
     Marks,
+    RegisteredRule,
     Server,
     ServerRecord,
     Topology,
@@ -29,7 +30,8 @@ def build(
     marks: Marks,
     now_ms: int,
 ) -> Topology:
-    """The fleet at one moment. ``now_ms`` is replicated time: downtime that has ended counts no more."""
+    """The fleet at one moment. ``now_ms`` is replicated time: a mark that has ended counts no more."""
+    marks = marks.living(now_ms)
     current = {key: with_newest(record, observations.get(key)) for key, record in records.items()}
     links = resolve_sources(current)
     replicas: dict[InstanceKey, list[InstanceKey]] = {key: [] for key in current}
@@ -41,13 +43,14 @@ def build(
         key: Server(
             key=key,
             cluster_id=record.cluster_id,
-            facts=record.facts,
+            facts=with_rule(record.facts, marks.rules.get(key)),
             observation=observations.get(key),
             source=links[key],
             replicas=tuple(sorted(replicas[key])),
             depth=depths[key],
             is_co_primary=_is_co_primary(key, links),
-            downtime=_downtime(marks, key, now_ms),
+            downtime=marks.downtimes.get(key),
+            maintenance=marks.maintenances.get(key),
             stale=marks.stale.get(key),
             record=records[key],
         )
@@ -89,9 +92,11 @@ def newest_facts(record: ServerRecord, observation: Observation | None) -> Facts
     return observation.facts or record.facts
 
 
-def _downtime(marks: Marks, key: InstanceKey, now_ms: int) -> Downtime | None:
-    downtime = marks.downtimes.get(key)
-    return downtime if downtime is not None and downtime.ends_ms > now_ms else None
+def with_rule(facts: Facts | None, registered: RegisteredRule | None) -> Facts | None:
+    """The facts with the promotion rule that a person gave the server, if one did."""
+    if facts is None or registered is None or facts.promotion_rule is registered.rule:
+        return facts
+    return replace(facts, promotion_rule=registered.rule)
 
 
 def _is_co_primary(key: InstanceKey, links: Mapping[InstanceKey, InstanceKey | None]) -> bool:

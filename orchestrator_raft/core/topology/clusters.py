@@ -220,7 +220,7 @@ def _refresh(
     return replace(
         cluster,
         primary=primary,
-        alias=(facts.cluster_alias if facts else "") or cluster.alias,
+        alias=cluster.alias_by_hand or (facts.cluster_alias if facts else "") or cluster.alias,
         domain=(facts.cluster_domain if facts else "") or cluster.domain,
         generation=cluster.generation + 1 if changed else cluster.generation,
         ackers=() if changed else cluster.ackers,

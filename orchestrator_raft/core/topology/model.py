@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from orchestrator_raft.core.errors import InvalidInput
-from orchestrator_raft.core.instance import Channel, Facts, InstanceKey, Unreachable, UnreachableKind
+from orchestrator_raft.core.instance import (
+    Channel,
+    Facts,
+    InstanceKey,
+    PromotionRule,
+    Unreachable,
+    UnreachableKind,
+)
 from orchestrator_raft.core.observation import Observation
 
 
@@ -38,6 +45,8 @@ class ClusterRecord:
     id: str
     primary: InstanceKey | None = None
     alias: str = ""
+    alias_by_hand: str = ""
+    """The alias that a person gave it; it goes before the one that its primary suggests."""
     domain: str = ""
     generation: int = 0
     """Counts the changes of the primary role; publications carry it."""
@@ -70,6 +79,29 @@ class Downtime:
     ends_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """A person's mark, with an end: nobody else changes this server, and nothing automatic does. Replicated ms."""
+
+    number: int
+    key: InstanceKey
+    owner: str
+    reason: str
+    begun_ms: int
+    ends_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredRule:
+    """A promotion rule that a person gave a server; it goes before the one that was detected. Replicated ms."""
+
+    key: InstanceKey
+    rule: PromotionRule
+    by: str
+    set_ms: int
+    ends_ms: int
+
+
 class StaleStatus(Enum):
     """Where a demoted primary that was out of reach stands."""
 
@@ -98,6 +130,17 @@ class Marks:
 
     downtimes: Mapping[InstanceKey, Downtime] = field(default_factory=dict)
     stale: Mapping[InstanceKey, StalePrimary] = field(default_factory=dict)
+    maintenances: Mapping[InstanceKey, Maintenance] = field(default_factory=dict)
+    rules: Mapping[InstanceKey, RegisteredRule] = field(default_factory=dict)
+
+    def living(self, now_ms: int) -> Marks:
+        """Without those that have ended."""
+        return Marks(
+            downtimes={key: mark for key, mark in self.downtimes.items() if mark.ends_ms > now_ms},
+            stale=self.stale,
+            maintenances={key: mark for key, mark in self.maintenances.items() if mark.ends_ms > now_ms},
+            rules={key: mark for key, mark in self.rules.items() if mark.ends_ms > now_ms},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +160,20 @@ class Server:
     downtime: Downtime | None = None
     stale: StalePrimary | None = None
     record: ServerRecord | None = None
+    maintenance: Maintenance | None = None
+
+    @property
+    def set_aside(self) -> str:
+        """Why a person wants nothing done here automatically, in words; empty where nobody does."""
+        if self.downtime is not None:
+            return f"{self.key} is in downtime by {self.downtime.owner}: {self.downtime.reason}"
+        return self.in_maintenance
+
+    @property
+    def in_maintenance(self) -> str:
+        """Who works on this server, in words; empty where nobody does."""
+        mark = self.maintenance
+        return f"{self.key} is in maintenance by {mark.owner}: {mark.reason}" if mark is not None else ""
 
     @property
     def channel(self) -> Channel | None:

@@ -18,7 +18,7 @@ from orchestrator_raft.core.topology import bonds
 from orchestrator_raft.core.topology.bonds import Bonds, Mark, Part, marks_of_cluster, marks_of_server
 from orchestrator_raft.core.topology.build import build as build_whole
 from orchestrator_raft.core.topology.build import with_newest
-from orchestrator_raft.core.topology.model import ClusterRecord, Downtime, Marks, ServerRecord, Topology
+from orchestrator_raft.core.topology.model import ClusterRecord, Marks, ServerRecord, Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Sources:
     observations: Observations
     marks: Marks
     now_ms: int
-    downtimes: Mapping[InstanceKey, Downtime]
+    living: Marks
     """Those that have not ended."""
 
     def built(self) -> Topology:
@@ -75,15 +75,14 @@ def build(
     marks: Marks,
     now_ms: int,
 ) -> Topology:
-    """The fleet at one moment. ``now_ms`` is replicated time: downtime that has ended counts no more.
+    """The fleet at one moment. ``now_ms`` is replicated time: a mark that has ended counts no more.
 
     The mappings must not change any more.
     """
     global _known
     known, _known = _known, None
-    downtimes = {key: downtime for key, downtime in marks.downtimes.items() if downtime.ends_ms > now_ms}
     sources = Sources(records=records, clusters=clusters, observations=observations, marks=marks, now_ms=now_ms,
-                      downtimes=downtimes)  # fmt: skip
+                      living=marks.living(now_ms))  # fmt: skip
     if known is None or not _renew(known, sources):
         known = Known(sources, sources.built())
     _known = known
@@ -126,7 +125,9 @@ def _changed(before: Sources, after: Sources) -> set[Part]:
     servers: tuple[InstanceKey, ...] = (
         *differences(before.records, after.records),
         *differences(before.observations, after.observations),
-        *differences(before.downtimes, after.downtimes),
+        *differences(before.living.downtimes, after.living.downtimes),
+        *differences(before.living.maintenances, after.living.maintenances),
+        *differences(before.living.rules, after.living.rules),
         *differences(before.marks.stale, after.marks.stale),
     )
     clusters: tuple[str, ...] = differences(before.clusters, after.clusters)
