@@ -3,6 +3,8 @@
 - Events come from the replicated state, so they have the same ids on every node. Who comes back with Last-Event-ID gets
   what was missed, on any node; who has missed more than is kept gets ``reset``: read the state anew, go on from there.
 - ``problems`` is the whole list as the leader sees it, at the start and whenever it has changed; it has no id.
+- ``servers`` is sent to who asks for it: lag and reachability as the leader sees them, all at the start, then those
+  that have changed; it has no id either. What has changed is worked out once for all streams.
 - A stream holds no queue: it has a place in the ring, and whoever reads too slowly is sent ``reset``.
 - Bounded: the number of streams, the time of each (the client comes back and is admitted anew), the wait for a client
   that takes nothing. A comment goes out when nothing else does, so that proxies and dead clients are noticed.
@@ -25,6 +27,7 @@ from orchestrator_raft.tasks import OnFailure, Tasks
 
 from .exchange import Ask
 from .health import find_cluster
+from .lags import Lags
 
 STREAMS_MAX = 100
 HEARTBEAT_S = 15.0
@@ -57,6 +60,7 @@ class Events:
         self._most = most
         self._tasks = Tasks("events", on_failure)
         self._waiting: set[asyncio.Event] = set()
+        self._lags = Lags()
         self._is_following = False
         self._is_closed = False
 
@@ -65,7 +69,7 @@ class Events:
         """Streams that are open."""
         return len(self._waiting)
 
-    def open(self, ask: Ask, cluster: str, last_event_id: str) -> Stream:
+    def open(self, ask: Ask, cluster: str, last_event_id: str, *, servers: bool = False) -> Stream:
         """A stream from after that event on, from now on without one. Raises InvalidInput, and Unavailable."""
         after = _number(ask.header("last-event-id") or last_event_id)
         cluster_id = ""
@@ -82,7 +86,8 @@ class Events:
             self._service.sight.on_change(self._wake)
         signal = asyncio.Event()
         self._waiting.add(signal)
-        return Stream(self._pieces(signal, after, cluster_id), lambda: self._waiting.discard(signal))
+        pieces = self._pieces(signal, after, cluster_id, servers=servers)
+        return Stream(pieces, lambda: self._waiting.discard(signal))
 
     async def close(self) -> None:
         """End all streams."""
@@ -98,11 +103,14 @@ class Events:
         for signal in self._waiting:
             signal.set()
 
-    async def _pieces(self, signal: asyncio.Event, after: int | None, cluster_id: str) -> AsyncGenerator[bytes, None]:
+    async def _pieces(
+        self, signal: asyncio.Event, after: int | None, cluster_id: str, *, servers: bool
+    ) -> AsyncGenerator[bytes, None]:
         loop = asyncio.get_running_loop()
         ends_s, behind_until_s = loop.time() + STREAM_MAX_S, loop.time() + CATCH_UP_S
         position = self._service.state.event_number if after is None else after
         shown: Any = None
+        lags = 0
         yield f"retry: {RETRY_MS}\n\n".encode()
         while not self._is_closed and loop.time() < ends_s:
             signal.clear()
@@ -110,6 +118,10 @@ class Events:
             if problems != shown:
                 shown = problems
                 yield _piece("problems", problems)
+            if servers:
+                text, lags = self._changed_servers(lags, cluster_id)
+                if text:
+                    yield text
             is_behind = position > self._service.state.event_number and loop.time() < behind_until_s
             if not is_behind:
                 text, position = self._news(position, cluster_id)
@@ -132,6 +144,17 @@ class Events:
         events = state.events[len(state.events) - (newest - position) :] if newest > position else ()
         wanted = [event for event in events if not cluster_id or event.cluster_id in ("", cluster_id)]
         return b"".join(_piece(event.type, shown_event(event), event.number) for event in wanted), newest
+
+    def _changed_servers(self, number: int, cluster_id: str) -> tuple[bytes, int]:
+        """Lag and reachability that have changed since that look, and the number of the newest."""
+        self._lags.look(self._service.sight.newest.glimpses)
+        known = self._service.state.servers
+        found = {
+            str(key): {"reached": each.reached, "replicates": each.replicates, "lag_s": each.lag_s}
+            for key, each in self._lags.since(number).items()
+            if not cluster_id or (key in known and known[key].cluster_id == cluster_id)
+        }
+        return _piece("servers", found) if found else b"", self._lags.number
 
     def _problems(self, cluster_id: str) -> list[dict[str, str]]:
         return [

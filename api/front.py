@@ -28,6 +28,7 @@ from .frames import Forwarded, NotLeading
 from .gate import Gate, OnError
 from .native.dialect import NativeDialect
 from .node import NodeStatus, NodeView
+from .page import WebPage
 from .repeats import Repeats, intention
 from .routing import Match, Router, native_root, routes
 from .settings import ApiSettings
@@ -58,6 +59,7 @@ class Front:
         self._repeats = Repeats(service, lambda request_id, error: on_error(request_id, "keep an answer", error))
         self._router = Router(routes(settings))
         self._pages = openapi.Pages(settings, self._router.routes)
+        self._page = WebPage(settings)
         self._compatible: Dialect = CompatibleDialect(settings.message_identity)
         self._native: Dialect = NativeDialect(settings.url_prefix)
         self._native_root = native_root(settings)
@@ -116,7 +118,7 @@ class Front:
         dialect = self._native if ask.path.startswith(self._native_root) else self._compatible
         matches = self._router.match(ask.path)
         if not matches:
-            return self._signed(dialect.not_found())
+            return self._signed(self._page.answer(ask) or dialect.not_found())
         match = next((each for each in matches if ask.method in each.route.methods), None)
         if match is None:
             methods = tuple(sorted({method for each in matches for method in each.route.methods}))
@@ -205,7 +207,8 @@ class Front:
     def _open_stream(self, ask: Ask, raw: Raw) -> Answer | Stream:
         if ask.method == "HEAD":
             return Answer(status=200, body=b"", content_type=events.CONTENT_TYPE)
-        return self._events.open(ask, raw.get("cluster", ""), raw.get("lastEventId", ""))
+        servers = raw.get("servers", "").lower() in ("true", "1", "yes")
+        return self._events.open(ask, raw.get("cluster", ""), raw.get("lastEventId", ""), servers=servers)
 
     async def _elsewhere(self, ask: Ask, person: Person, operation: Operation) -> Answer | None:
         """The leader's answer where another node leads; None where this node has to answer."""

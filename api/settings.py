@@ -47,6 +47,10 @@ class ApiSettings:
     client_units: tuple[str, ...] = ()
     """Organizational units of which a client certificate has to have one; empty for any."""
     status_needs_certificate: bool = False
+    web_message: str = ""
+    """A banner on the web page."""
+    hidden_in_host_names: str = ""
+    """A text that the web page leaves out of the names of servers."""
     message_identity: str = ""
     """Who speaks, in front of each message of the compatible API; empty leaves messages as they are."""
     body_bytes_max: int = 64 * 1024

@@ -137,7 +137,7 @@ class Sight:
         return any(peer.node_id == leader and peer.connected for peer in self._consensus.peers())
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Have ``listener`` called when the problems are other ones than before."""
+        """Have ``listener`` called when problems, lag or reachability are others than before."""
         self._listeners.append(listener)
 
     async def watch_contact(self) -> None:
@@ -171,7 +171,7 @@ class Sight:
         return b""
 
     def _take(self, told: Seen) -> None:
-        is_news = told.problems != self._seen.problems
+        is_news = told.problems != self._seen.problems or told.glimpses != self._seen.glimpses
         self._seen, self._at_s = told, self._clock.monotonic_s()
         if is_news:
             for listener in self._listeners:

@@ -140,6 +140,21 @@ async def test_problems_are_told_on_every_node_when_they_come_and_when_they_go()
                 pass
 
 
+async def test_lag_and_reachability_are_told_to_who_asks_for_them() -> None:
+    async with Rig(3) as rig:
+        await rig.discovered()
+        async with listening(rig["n2"], "?servers=true&cluster=bench") as follower:
+            well = {"reached": True, "replicates": True, "lag_s": 0}
+            while (await follower.until("servers")).data.get("127.0.0.1:24002") != well:
+                pass
+            rig.first.prober.crash(24002)
+            while True:
+                changed = (await follower.until("servers")).data
+                if not changed.get("127.0.0.1:24002", {"reached": True})["reached"]:
+                    break
+            assert len(changed) < 4
+
+
 async def test_a_failover_is_told_from_the_problem_to_the_end() -> None:
     async with Rig(3) as rig:
         await rig.discovered()
