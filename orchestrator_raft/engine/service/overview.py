@@ -182,7 +182,7 @@ def _plain(server: Server, moment: Moment) -> list[Trouble]:
     severity = NOTE if server.downtime is not None else WARNING
     result = server.observation.result if server.observation is not None else None
     if isinstance(result, Unreachable):
-        return [Trouble(server=server.key, code=OUT_OF_REACH, severity=severity, text=result.kind.value,
+        return [Trouble(server=server.key, code=OUT_OF_REACH, severity=severity, text=f"out of reach: {result.kind.value}",
                         evidence=(result.detail,))]  # fmt: skip
     channel = server.channel
     if channel is not None and not channel.replicates:
