@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from orchestrator_raft.core.instance import InstanceKey, ProbeResult, Unreachable
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.replicated import Command, Result, State
+from orchestrator_raft.core.replicated.publications import Published
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -196,3 +197,33 @@ class Hooks(Protocol):
     """Runs the *Processes lists."""
 
     async def run(self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float) -> HookReport: ...
+
+
+class Target(Protocol):
+    """A place outside where primaries are published: a key-value store, a proxy."""
+
+    @property
+    def name(self) -> str:
+        """As people are told it: kind and address, no secret."""
+
+    def takes(self, alias: str) -> bool:
+        """Whether the primary of this alias is published here."""
+
+    async def publish(
+        self, published: Published, *, forced: bool, before_write: Callable[[], None], timeout_s: float
+    ) -> bool:
+        """Have the target say so, as one whole; False when it did already.
+
+        ``before_write`` is called right before the write and raises if this node may not act any more. Raises Refused
+        where the target has something newer, unless ``forced``; ServerError when it answers with an error; Unavailable
+        when it does not answer in time.
+        """
+
+    async def close(self) -> None: ...
+
+
+class Addresses(Protocol):
+    """Looks up the addresses of hosts."""
+
+    async def look_up(self, hostname: str, *, timeout_s: float) -> tuple[str, str]:
+        """IPv4 and IPv6 address, each empty where none is known. Never raises, never takes longer."""

@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator_raft.core.analysis import Diagnosis
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.replicated.publications import KeyValue
 from orchestrator_raft.core.replicated.state import AuditEntry, BlockedRecovery, Detection
 from orchestrator_raft.core.topology import Cluster, Server
 from orchestrator_raft.engine.service import Reply
@@ -31,7 +32,7 @@ from .shown import Scene
 Shape = Callable[[Any, Scene], Json]
 SLICE = 25
 """So many entries of a list are encoded before others get a turn."""
-NULL_WHEN_EMPTY = frozenset({"clusters", "masters", "problems", "bulk-instances"})
+NULL_WHEN_EMPTY = frozenset({"clusters", "masters", "problems", "bulk-instances", "submit-masters-to-kv-stores"})
 """Lists that Go leaves nil when there is nothing to list."""
 
 SHAPES: dict[type, Shape] = {
@@ -42,6 +43,7 @@ SHAPES: dict[type, Shape] = {
     Detection: detection_json,
     BlockedRecovery: blocked_json,
     AuditEntry: lambda entry, _scene: audit_json(entry),
+    KeyValue: lambda pair, _scene: {"Key": pair.key, "Value": pair.value},
 }
 LISTED_SHAPES: dict[type, Shape] = {**SHAPES, Recovery: listed_json}
 OWN_FORMS: dict[str, Shape] = {

@@ -14,6 +14,7 @@ from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.engine.write_probe import WritePace
 from orchestrator_raft.flavors.base import Detection
 from orchestrator_raft.hooks.commands import HookSettings
+from orchestrator_raft.kv.consul import ConsulSettings
 from orchestrator_raft.mysql import MysqlSettings, TlsMode
 from orchestrator_raft.raft.settings import RaftSettings
 from orchestrator_raft.raft.settings import TlsFiles as RaftTlsFiles
@@ -132,6 +133,19 @@ def hooks_of(settings: Settings) -> HookSettings:
         shell=settings.processes_shell_command,
         orchestrator_host=socket.gethostname(),
         command_timeout_s=float(settings.hook_timeout_seconds),
+    )
+
+
+def consul_of(settings: Settings) -> ConsulSettings | None:
+    """Where Consul is; None without one."""
+    if not settings.consul_address:
+        return None
+    return ConsulSettings(
+        address=settings.consul_address,
+        scheme=settings.consul_scheme,
+        token=settings.consul_acl_token.get_secret_value(),
+        every_data_center=settings.consul_cross_data_center_distribution,
+        prefix=settings.kv_cluster_master_prefix,
     )
 
 

@@ -22,7 +22,16 @@ from api.tls import ServerTls
 from orchestrator_raft import __version__
 from orchestrator_raft.app.consensus import Node, NodeAdmin, RaftConsensus, ReplicatedMachine, codec
 from orchestrator_raft.app.identity import ThisNode, http_uri, keep_registered
-from orchestrator_raft.app.plain import api_of, detection_of, engine_of, hooks_of, https_of, mysql_of, raft_of
+from orchestrator_raft.app.plain import (
+    api_of,
+    consul_of,
+    detection_of,
+    engine_of,
+    hooks_of,
+    https_of,
+    mysql_of,
+    raft_of,
+)
 from orchestrator_raft.app.recover import report_recovery
 from orchestrator_raft.config import Loaded, Settings
 from orchestrator_raft.core.errors import OrchestratorError, StartupError, Unavailable
@@ -31,10 +40,14 @@ from orchestrator_raft.core.replicated.commands import RecordAudit
 from orchestrator_raft.engine.clock import SystemClock
 from orchestrator_raft.engine.leadership import Engine, Outside, Reports
 from orchestrator_raft.engine.proposals import Proposals
+from orchestrator_raft.engine.publishing import Outlet
 from orchestrator_raft.engine.service import Service
 from orchestrator_raft.engine.witness import serve_witness
 from orchestrator_raft.hooks.commands import CommandHooks
+from orchestrator_raft.kv.addresses import HostAddresses
+from orchestrator_raft.kv.consul import ConsulTarget
 from orchestrator_raft.mysql import Connector, MysqlProber, MysqlSessions, MysqlWriter
+from orchestrator_raft.ports import Target
 from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.tasks import Tasks
 from orchestrator_raft.telemetry.logs import on_failure
@@ -91,7 +104,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     hooks = CommandHooks(hooks_of(settings), tasks, _auditor(Proposals(consensus, clock)), facts_of=newest_facts)
     outside = Outside(
         consensus=consensus, channel=node.channel, prober=prober, sessions=MysqlSessions(connector), hooks=hooks,
-        clock=clock,
+        clock=clock, outlet=_outlet(settings, stack),
         writer=MysqlWriter(connector, settings.write_probe_query) if settings.write_probe_query else None,
     )  # fmt: skip
     engine_settings = engine_of(settings)
@@ -116,6 +129,15 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     tasks.start("report recovery", report_recovery(node, Proposals(consensus, clock)))
     tasks.start("register", keep_registered(node, consensus, settings, clock))
     return node
+
+
+def _outlet(settings: Settings, stack: AsyncExitStack) -> Outlet:
+    """Every target of the configuration, closed with the node."""
+    consul = consul_of(settings)
+    targets: tuple[Target, ...] = (ConsulTarget(consul),) if consul is not None else ()
+    for target in targets:
+        stack.push_async_callback(target.close)
+    return Outlet(targets=targets, addresses=HostAddresses(), prefix=settings.kv_cluster_master_prefix)
 
 
 def _read_again(tls: ServerTls | None) -> None:

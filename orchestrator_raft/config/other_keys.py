@@ -59,6 +59,12 @@ class OldName:
 
 UNUSED = (
     Unused(
+        "Audit and key-value stores",
+        "Consul always gets the keys of one primary in one transaction of their own",
+        (("ConsulKVStoreProvider", TEXT, "consul"), ("ConsulMaxKVsPerTransaction", WHOLE, 5)),
+        quiet=True,
+    ),
+    Unused(
         "Backend database",
         "there is no backend database, the nodes keep their state in RaftDataDir",
         (
@@ -196,13 +202,6 @@ UNUSED = (
 
 NOT_YET = (
     NotYet("there is no web page", ("WebMessage", "RemoveTextFromHostnameDisplay")),
-    NotYet(
-        "nothing is published to key-value stores; use the hooks",
-        (
-            "KVClusterMasterPrefix", "ConsulAddress", "ConsulScheme", "ConsulAclToken",
-            "ConsulCrossDataCenterDistribution", "ConsulKVStoreProvider", "ConsulMaxKVsPerTransaction",
-        ),
-    ),
     NotYet(
         "the nodes keep the audit, in a fixed length, and write it to no file",
         ("AuditLogFile", "AuditPurgeDays"),

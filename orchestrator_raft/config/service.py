@@ -11,6 +11,7 @@ from orchestrator_raft.config.keys import key
 from orchestrator_raft.config.values import (
     AdvertisedUrl,
     AuthenticationMethod,
+    ConsulScheme,
     FolderPrefix,
     ListenText,
     NetworkTexts,
@@ -143,14 +144,8 @@ class Publication(Group):
         "KVClusterMasterPrefix", "mysql/master", "Path of the clusters' primaries in key-value stores."
     )
     consul_address: str = key("ConsulAddress", "", "Address of Consul, host:port; empty means none.", expands=True)
-    consul_scheme: str = key("ConsulScheme", "http", "Scheme for Consul, http or https.")
+    consul_scheme: ConsulScheme = key("ConsulScheme", "http", "Scheme for Consul, http or https.")
     consul_acl_token: SecretStr = key("ConsulAclToken", SecretStr(""), "Token for Consul.", expands=True)
     consul_cross_data_center_distribution: bool = key(
         "ConsulCrossDataCenterDistribution", False, "Publish to every data centre that Consul knows."
-    )
-    consul_kv_store_provider: str = key(
-        "ConsulKVStoreProvider", "consul", "How Consul is written: consul one by one, consul-txn in transactions."
-    )
-    consul_max_kvs_per_transaction: int = key(
-        "ConsulMaxKVsPerTransaction", 5, "Number of pairs in one Consul transaction, 5 to 64."
     )

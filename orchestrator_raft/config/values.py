@@ -230,3 +230,4 @@ AuthenticationMethod = Annotated[
 ]
 LossPolicy = Annotated[Literal["auto", "none", "seconds", "any"], BeforeValidator(_lower)]
 NoQuorumHealth = Annotated[Literal["hold", "fail"], BeforeValidator(_lower)]
+ConsulScheme = Annotated[Literal["http", "https"], BeforeValidator(_lower)]

@@ -21,6 +21,7 @@ from orchestrator_raft.engine.housekeeping import Housekeeping
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.pacing import Paces, Pacing
 from orchestrator_raft.engine.proposals import Proposals
+from orchestrator_raft.engine.publishing import Outlet, Publishing
 from orchestrator_raft.engine.records import Recorder
 from orchestrator_raft.engine.sight import Sight
 from orchestrator_raft.engine.stale import StaleGuard
@@ -64,6 +65,8 @@ class Outside:
     clock: Clock
     writer: Writer | None = None
     """Where people want it seen whether primaries can write."""
+    outlet: Outlet = field(default_factory=Outlet)
+    """Where it is published who is primary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,9 @@ class Leader:
             prober=outside.prober, hands=self.hands, discovery=self.discovery, inventory=self.inventory,
             proposals=self.proposals,
         )  # fmt: skip
+        self.publishing = Publishing(
+            term, consensus, clock, self.tasks, outlet=outside.outlet, proposals=self.proposals
+        )
         self.pacing = Pacing(settings.paces, settings.seeds)
         self.watch = Watch(
             term, consensus, self.viewer, self.tasks,
@@ -123,11 +129,13 @@ class Leader:
         self.discovery.on_late(self._is_late)
         self.witnesses.on_answer(lambda _key: self.watch.changed())
         self.eyes.start("watch", self.watch.run())
+        self.publishing.start()
 
     def look(self) -> None:
         """The state may have changed: see what has to be resumed or guarded."""
         self.supervisor.look()
         self.guard.look()
+        self.publishing.look()
 
     def state_changed(self) -> None:
         """The replicated state moved on."""

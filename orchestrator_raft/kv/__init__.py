@@ -1,1 +1,1 @@
-"""Adapters to key-value stores (none yet)."""
+"""Adapters to key-value stores, in which primaries are published."""

@@ -22,6 +22,7 @@ from orchestrator_raft.operations import OPERATION_BY_NAME, Kind, Operation, Par
 from orchestrator_raft.raftctl import views
 from orchestrator_raft.raftctl.client import Answer, Client
 from orchestrator_raft.raftctl.output import show
+from orchestrator_raft.raftctl.publishing import publications
 from orchestrator_raft.raftctl.requests import request
 
 DEFAULT_PORT = 3306
@@ -132,6 +133,8 @@ ROWS = (
     Row(name="stop-replica", operation="stop-replica"),
     Row(name="pause", operation="pause-writes"),
     Row(name="resume", operation="resume-writes"),
+    Row(name="publications", operation="publications", view=publications),
+    Row(name="publish", operation="submit-masters-to-kv-stores"),
 )  # fmt: skip
 DOWNTIME_ROWS = (
     Row(name="begin", operation="begin-downtime", defaults={"owner": user_name}),

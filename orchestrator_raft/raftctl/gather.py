@@ -26,6 +26,7 @@ FLEET: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "pauses": ("pauses", {}),
     "recoveries": ("audit-recovery", {"every": "true"}),
     "blocked": ("blocked-recoveries", {}),
+    "publications": ("publications", {}),
 }
 """What is asked about the clusters: its name here and in the JSON, the operation, its arguments."""
 

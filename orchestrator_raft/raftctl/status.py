@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator_raft.raftctl import views
+from orchestrator_raft.raftctl.publishing import complaints
 
 EXIT_HEALTHY, EXIT_PROBLEMS, EXIT_UNREACHABLE = 0, 1, 2
 
@@ -61,6 +62,7 @@ def judge(status: Status) -> tuple[str, ...]:
         found.append("automatic recoveries are disabled: raftctl recoveries enable")
     found += [_paused(each) for each in _objects(status, "pauses")]
     found += _refused_failovers(status)
+    found += complaints(status.fleet.get("publications"))
     in_downtime = {each.get("server") for each in _objects(status, "marked") if each.get("downtime")}
     diagnoses = [each for each in _objects(status, "diagnoses") if each.get("server") not in in_downtime]
     found += [f"{each.get('server')}: {said}" for each in diagnoses if (said := _said(each, status))]

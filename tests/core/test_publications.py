@@ -1,4 +1,4 @@
-"""Primaries by alias: one record each, newer ones with greater generations, and nobody publishes under another's alias."""
+"""Primaries by alias: one record each, newer ones with greater generations, nobody under another's alias."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ published from here, so it is committed.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from orchestrator_raft.core.differences import differences
 from orchestrator_raft.core.replicated.state import Publication, State
@@ -88,3 +88,31 @@ def _reason(state: State, record: ClusterRecord) -> str:
     if known.cluster_id != record.id:
         return f"the alias '{record.alias}' is that of cluster {known.cluster_id} already"
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """One pair as orchestrator writes it to key-value stores."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A record together with the addresses of its host, which may be empty: what a target is given, as a whole."""
+
+    record: Publication
+    ipv4: str = ""
+    ipv6: str = ""
+
+    def pairs(self, prefix: str) -> tuple[KeyValue, ...]:
+        """orchestrator's five pairs of a primary, in its order. ``prefix`` ends in a slash."""
+        key, server = f"{prefix}{self.record.alias}", self.record.primary
+        return (
+            KeyValue(key, f"{server.hostname}:{server.port}"),
+            KeyValue(f"{key}/hostname", server.hostname),
+            KeyValue(f"{key}/port", str(server.port)),
+            KeyValue(f"{key}/ipv4", self.ipv4),
+            KeyValue(f"{key}/ipv6", self.ipv6),
+        )

@@ -18,6 +18,7 @@ from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, 
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.service import overview, raft, reads, recoveries, servers, tokens
 from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.service.publishing import HANDLERS as PUBLISHING
 from orchestrator_raft.engine.sight import Sight
 from orchestrator_raft.engine.view import Moment, Viewer
 from orchestrator_raft.operations import OPERATION_BY_NAME, Operation
@@ -121,7 +122,7 @@ class Service:
 
 
 HANDLERS: dict[str, Handler] = {
-    **reads.HANDLERS, **overview.HANDLERS, **servers.HANDLERS, **recoveries.HANDLERS, **raft.HANDLERS,
+    **PUBLISHING, **reads.HANDLERS, **overview.HANDLERS, **servers.HANDLERS, **recoveries.HANDLERS, **raft.HANDLERS,
     **tokens.HANDLERS,
 }  # fmt: skip
 
