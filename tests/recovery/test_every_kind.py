@@ -19,6 +19,8 @@ from tests.core.manager import Crash
 from tests.recovery.harness import Run, Story
 from tests.recovery.stories import PERSON, STORIES, star
 from tests.recovery.test_intermediate import STORIES as INTERMEDIATE
+from tests.recovery.test_operations import SPOILED_MOVE
+from tests.recovery.test_operations import STORIES as OPERATIONS
 
 HOOKS = (
     "policy hooks=OnFailureDetectionProcesses,PreGracefulTakeoverProcesses,PreFailoverProcesses,"
@@ -81,7 +83,7 @@ REPAIRS = (
     Story("hooks, the role is open", HOOKS + star(""), kind="fence_writer", on="R1", change=("P ro", "R1 rw")),
     *(replace(story, fleet=HOOKS + story.fleet) for story in INTERMEDIATE),
 )  # fmt: skip
-ALL = (*STORIES, *MORE, *INTERMEDIATE, *RETURNS, *REPAIRS)
+ALL = (*STORIES, *MORE, *INTERMEDIATE, *RETURNS, *REPAIRS, *OPERATIONS, SPOILED_MOVE)
 NEEDS_MORE_THAN_A_DEAD_LEADER: dict[str, frozenset[str]] = {}
 """Phases of a kind that none of the stories comes to, by kind."""
 
@@ -119,6 +121,7 @@ def phases_played(story: Story) -> Iterable[str]:
             return
 
 
+@pytest.mark.timeout(900)  # thousands of playings, on machines of any speed
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_phase_of_every_kind_is_played_and_its_leader_killed_before_each_step(kind: str) -> None:
     stories = [story for story in ALL if story.kind == kind]
