@@ -8,7 +8,7 @@ from pathlib import Path
 from api.settings import ApiSettings, AuthenticationMethod
 from api.tls import TlsFiles
 from orchestrator_raft.config import Settings
-from orchestrator_raft.core.policy import ClusterFilters, HostFilters, LossPolicy, Policy
+from orchestrator_raft.core.policy import ClusterFilters, EventSchedulerPolicy, HostFilters, LossPolicy, Policy
 from orchestrator_raft.engine.leadership import EngineSettings
 from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.engine.write_probe import WritePace
@@ -70,6 +70,7 @@ def policy_of(settings: Settings) -> Policy:
         fence_second_writer=settings.fence_second_writer,
         close_replicas=settings.close_writable_replicas,
         use_super_read_only=settings.use_super_read_only,
+        event_scheduler=EventSchedulerPolicy(settings.event_scheduler_policy),
         restart_receivers=settings.restart_receivers,
         unseen_forget_s=settings.unseen_instance_forget_hours * 3600.0,
         poll_s=float(settings.instance_poll_seconds),

@@ -9,6 +9,7 @@ from orchestrator_raft.config.values import (
     ClusterFilterTexts,
     DialText,
     DialTexts,
+    EventSchedulerPolicy,
     LossPolicy,
     RegexTexts,
 )
@@ -111,6 +112,12 @@ class Speed(Group):
         "CloseWritableReplicas",
         True,
         "Set replicas read-only that take writes beside the primary, in clusters of RecoverMasterClusterFilters.",
+    )
+    event_scheduler_policy: EventSchedulerPolicy = key(
+        "EventSchedulerPolicy",
+        "move",
+        "event_scheduler at a change of primary: none leaves it, move turns it off at a demoted primary and on at its "
+        "successor if it was on there, enforce also turns it off at replicas. Events themselves are never altered.",
     )
     restart_receivers: bool = key(
         "RestartReceivers",

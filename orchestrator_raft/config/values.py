@@ -229,5 +229,6 @@ AuthenticationMethod = Annotated[
     Literal["", "basic", "multi", "proxy", "token", "oauth"], BeforeValidator(_authentication_method)
 ]
 LossPolicy = Annotated[Literal["auto", "none", "seconds", "any"], BeforeValidator(_lower)]
+EventSchedulerPolicy = Annotated[Literal["none", "move", "enforce"], BeforeValidator(_lower)]
 NoQuorumHealth = Annotated[Literal["hold", "fail"], BeforeValidator(_lower)]
 ConsulScheme = Annotated[Literal["http", "https"], BeforeValidator(_lower)]

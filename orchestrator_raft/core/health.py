@@ -18,6 +18,8 @@ class ServerSettings:
     """innodb_flush_log_at_trx_commit; only 1 survives a power loss without losing commits."""
     net_timeout_s: int | None = None
     """replica_net_timeout: a receiver that hears nothing for so long gives its connection up."""
+    event_scheduler: bool | None = None
+    """event_scheduler: scheduled events are run. None also where it is DISABLED, so that nobody can change it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

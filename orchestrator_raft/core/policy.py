@@ -23,6 +23,17 @@ class LossPolicy(Enum):
     ANY = "any"
 
 
+class EventSchedulerPolicy(Enum):
+    """What becomes of event_scheduler when a server's role changes."""
+
+    NONE = "none"
+    """Nothing."""
+    MOVE = "move"
+    """A change of primary takes it along: off at a demoted primary, on at its successor if it was on there."""
+    ENFORCE = "enforce"
+    """That, and it is switched off at replicas where it is found on."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterFilters:
     """Entries of RecoverMasterClusterFilters and the like.
@@ -105,6 +116,7 @@ class Policy:
     """Set a replica read-only that takes writes beside the primary."""
     use_super_read_only: bool = True
     """Set super_read_only on MySQL replicas that are read_only."""
+    event_scheduler: EventSchedulerPolicy = EventSchedulerPolicy.MOVE
     restart_receivers: bool = True
     """Start a receiver again that gave up while its source was away."""
     ignored_codes: frozenset[str] = frozenset()

@@ -32,7 +32,8 @@ _VARIABLES = (
     "@@global.rpl_semi_sync_master_timeout AS timeout_ms, @@global.rpl_semi_sync_master_wait_no_slave AS wait_alone, "
     "@@global.rpl_semi_sync_master_wait_point AS wait_point, @@global.rpl_semi_sync_slave_enabled AS replica_enabled, "
     "@@global.sync_binlog AS sync_binlog, @@global.innodb_flush_log_at_trx_commit AS redo_flush, "
-    "@@global.slave_net_timeout AS net_timeout, @@global.max_connections AS max_connections"
+    "@@global.slave_net_timeout AS net_timeout, @@global.max_connections AS max_connections, "
+    "@@global.event_scheduler AS event_scheduler"
 )
 _STATUS = (
     "SHOW GLOBAL STATUS WHERE Variable_name IN ('Uptime', 'Rpl_semi_sync_master_status', "

@@ -35,7 +35,8 @@ _VARIABLES = (
     "@@global.binlog_row_image AS binlog_row_image, @@global.gtid_mode AS gtid_mode, "
     "@@global.gtid_executed AS gtid_executed, @@global.gtid_purged AS gtid_purged, "
     "@@global.sync_binlog AS sync_binlog, @@global.innodb_flush_log_at_trx_commit AS redo_flush, "
-    "@@global.replica_net_timeout AS net_timeout, @@global.max_connections AS max_connections"
+    "@@global.replica_net_timeout AS net_timeout, @@global.max_connections AS max_connections, "
+    "@@global.event_scheduler AS event_scheduler"
 )
 _STATUS = (
     "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME IN ('Uptime', "

@@ -13,6 +13,7 @@ from orchestrator_raft.core.recovery.steps import (
     Reprobe,
     ResetReplication,
     ServerStep,
+    SetEventScheduler,
     SetReadOnly,
     SetSemiSync,
     SetWritable,
@@ -21,7 +22,7 @@ from orchestrator_raft.core.recovery.steps import (
     StopReplication,
     WaitApplied,
 )
-from orchestrator_raft.flavors import replication, semi_sync
+from orchestrator_raft.flavors import events, replication, semi_sync
 from orchestrator_raft.flavors.base import Account, Statement
 from orchestrator_raft.flavors.replication import Grammar
 
@@ -57,6 +58,8 @@ def _plan(speech: Speech, step: ServerStep, facts: Facts, account: Account | Non
             return speech.set_writable()
         case WaitApplied():
             return speech.wait_applied(step)
+        case SetEventScheduler():
+            return events.set_scheduler(step)
         case SetSemiSync():
             return semi_sync.plan(speech.grammar, step)
         case PointTo():

@@ -193,12 +193,16 @@ def replica_ids(rows: Rows | None) -> tuple[int, ...] | None:
     return tuple(sorted({number(row, "Server_Id") or number(row, "Server_id") for row in rows}))
 
 
+_SCHEDULER_STATES = {"ON": True, "OFF": False}
+
+
 def settings(variables: Row) -> ServerSettings:
     """Settings under the names that both dialects' queries give them."""
     return ServerSettings(
         binlog_sync=optional_number(variables, "sync_binlog"),
         redo_flush=optional_number(variables, "redo_flush"),
         net_timeout_s=optional_number(variables, "net_timeout"),
+        event_scheduler=_SCHEDULER_STATES.get(text(variables, "event_scheduler").upper()),
     )
 
 

@@ -11,6 +11,7 @@ from orchestrator_raft.core.recovery.steps import (
     Reprobe,
     ResetReplication,
     ServerStep,
+    SetEventScheduler,
     SetReadOnly,
     SetSemiSync,
     SetWritable,
@@ -215,3 +216,17 @@ async def test_a_wait_count_that_the_server_does_not_know_is_refused(topology: T
         return
     with pytest.raises(ServerError, match="does not offer waiting for several replicas"):
         await perform(step, replica)
+
+
+async def test_the_event_scheduler_is_switched_by_whoever_may(topology: Topology) -> None:
+    """MySQL's manager may; MariaDB wants SUPER for it, which the manager's account need not have."""
+    replica = topology.servers[1]
+    key = key_of(replica)
+    if topology.flavor is Flavor.MARIADB:
+        with pytest.raises(ServerError, match="SUPER"):
+            await perform(SetEventScheduler(key=key, on=True), replica)
+    user = "orc" if topology.flavor is Flavor.MYSQL else "root"
+    for on in (True, False):
+        for _ in range(2):
+            await perform(SetEventScheduler(key=key, on=on), replica, user=user)
+        assert (await facts_of(replica)).settings.event_scheduler is on

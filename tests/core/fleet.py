@@ -40,6 +40,7 @@ from orchestrator_raft.core.recovery.steps import (
     Reprobe,
     ResetReplication,
     ServerStep,
+    SetEventScheduler,
     SetReadOnly,
     SetSemiSync,
     SetWritable,
@@ -339,6 +340,8 @@ class Fleet:
                 server.read_only = True
             case SetWritable():
                 server.read_only = False
+            case SetEventScheduler():
+                server.settings = replace(server.settings, event_scheduler=step.on)
             case SetSemiSync():
                 _set_semi_sync(step, server)
             case PointTo():

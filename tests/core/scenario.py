@@ -23,7 +23,7 @@ from orchestrator_raft.core.instance import (
     parse_key,
 )
 from orchestrator_raft.core.observation import after_write
-from orchestrator_raft.core.policy import ClusterFilters, HostFilters, LossPolicy, Policy
+from orchestrator_raft.core.policy import ClusterFilters, EventSchedulerPolicy, HostFilters, LossPolicy, Policy
 from orchestrator_raft.core.replicated.commands import BeginDowntime, ObserveServers, PauseWrites, ServerObservation
 from orchestrator_raft.core.topology import StalePrimary, StaleStatus
 from tests.core.fleet import Database, Fleet
@@ -171,6 +171,8 @@ def _policy(policy: Policy, words: Iterable[str]) -> Policy:
         current = getattr(policy, name)
         if name == "loss":
             new: object = LossPolicy(value)
+        elif isinstance(current, EventSchedulerPolicy):
+            new = EventSchedulerPolicy(value)
         elif name == "hooks":
             new = {each: ("command",) for each in value.split(",")}
         elif isinstance(current, frozenset):
@@ -302,6 +304,10 @@ def _setting(name: str) -> Option:
     return change
 
 
+def _events(world: World, database: Database, value: str) -> None:
+    database.settings = replace(database.settings, event_scheduler=value == "on")
+
+
 def _group(world: World, database: Database, value: str) -> None:
     state, _, role = value.partition(":")
     database.group = GroupMember("g1", state, role or "SECONDARY")
@@ -377,6 +383,7 @@ _OPTIONS: dict[str, Option] = {
     "sync-binlog": _setting("binlog_sync"),
     "redo-flush": _setting("redo_flush"),
     "net-timeout": _setting("net_timeout_s"),
+    "events": _events,
     "group": _group,
     "same-id": _same("id"),
     "same-uuid": _same("uuid"),

@@ -20,6 +20,7 @@ from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     PointTo,
     ServerStep,
+    SetEventScheduler,
     SetSemiSync,
     Step,
     WaitApplied,
@@ -189,6 +190,8 @@ class Play:
             return step.hook
         if isinstance(step, WaitApplied):
             return f"{name} {self.world.said(step.gtids)}".rstrip()
+        if isinstance(step, SetEventScheduler):
+            return f"{name} {'on' if step.on else 'off'}"
         if isinstance(step, SetSemiSync):
             sides = (("source", step.source_enabled), ("replica", step.replica_enabled))
             return " ".join([name, *(f"{side}={'on' if on else 'off'}" for side, on in sides if on is not None)])

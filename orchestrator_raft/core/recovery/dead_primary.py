@@ -19,6 +19,7 @@ from dataclasses import replace
 from orchestrator_raft.core.candidates import Verdict, choose, possible_ackers, unfit
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
+from orchestrator_raft.core.recovery.event_scheduler import switched, with_complaints
 from orchestrator_raft.core.recovery.losses import (
     CHOSEN,
     how_to_accept,
@@ -85,7 +86,7 @@ def enter_freeze(context: Context) -> tuple[Step, ...]:
     failed = context.topology.server(recovery.subject.key)
     pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
     if failed.reached and not recovery.fenced:
-        return (*pause, Fence(key=failed.key), Reprobe(key=failed.key))
+        return (*pause, Fence(key=failed.key), Reprobe(key=failed.key), *switched(context, failed.key, on=False))
     steps: list[Step] = []
     if not recovery.fenced:
         steps.append(Fence(key=failed.key, deadline_s=FENCE_DEAD_S, required=False))
@@ -147,7 +148,8 @@ def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     if not outcomes and is_resumed_untouched(context):
         return recovery.goto("recheck", now)
     failed = context.topology.server(recovery.subject.key)
-    recovery = replace(recovery, fenced=recovery.fenced or succeeded(outcomes, Fence, failed.key) is not None)
+    fenced = recovery.fenced or succeeded(outcomes, Fence, failed.key) is not None
+    recovery = with_complaints(replace(recovery, fenced=fenced), outcomes)
     if failed.reached and not recovery.fenced:
         return _not_fenced(context, recovery, outcomes)
     every = replicas(context)

@@ -38,6 +38,7 @@ def as_found(recovery: Recovery, cluster: ClusterRecord, primary: Facts | None) 
         promised=found.holds,
         unpromised_because=found.because,
         lapsed=is_lapsed(cluster, primary),
+        event_scheduler=primary.settings.event_scheduler is True,
         reopen=primary.is_writable,
     )
 

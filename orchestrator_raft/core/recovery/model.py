@@ -154,6 +154,8 @@ class Recovery:
     lapsed: bool = False
     """Semi-sync was in force, and only the sight of its replicas with everything is missing for the promise."""
     """Why it did not promise that."""
+    event_scheduler: bool = False
+    """The primary ran scheduled events, so its successor will."""
     reopen: bool = False
     """The primary took writes when the recovery began, so it is opened again where nobody replaces it."""
     followers: tuple[InstanceKey, ...] = ()

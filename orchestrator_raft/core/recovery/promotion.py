@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator_raft.core.instance import InstanceKey, ThreadState
+from orchestrator_raft.core.recovery.event_scheduler import of_others, switched, with_complaints
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import RESUMED, EndState, Recovery
 from orchestrator_raft.core.recovery.steps import (
@@ -196,13 +197,16 @@ def enter_repoint(context: Context) -> tuple[Step, ...]:
     steps = [step for server in followers for step in follow(context, server, required=True)]
     if recovery.subject.key not in done:
         steps += demoted(context, required=True)
+    if _is_applied(context):
+        steps += switched(context, recovery.successor, on=True)
     told = hooks(context, "PostMasterFailoverProcesses") if recovery.attempt == 1 else ()
     return (*_pause(recovery), *told, *steps)
 
 
 def leave_repoint(context: Context, outcomes: Outcomes) -> Recovery:
     recovery, now = context.recovery, context.now_ms
-    recovery = _with_moved(recovery, outcomes).with_errors(failures(outcomes))
+    recovery = _with_moved(recovery, outcomes).with_errors(failures(of_others(outcomes)))
+    recovery = with_complaints(recovery, outcomes)
     wanted = {server.key for server in others(context)} | _demoted_key(context)
     missing = wanted - set(recovery.moved)
     if missing and recovery.attempt < REPOINT_ATTEMPTS_MAX:

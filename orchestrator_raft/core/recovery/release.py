@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.ending import unsuccessful
+from orchestrator_raft.core.recovery.event_scheduler import switched
 from orchestrator_raft.core.recovery.losses import held_by
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
@@ -68,7 +69,9 @@ def enter_release(context: Context) -> tuple[Step, ...]:
     recovery, servers = context.recovery, context.topology.servers
     key = recovery.subject.key
     pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if recovery.attempt > 1 else ()
-    steps: list[Step] = [SetWritable(key=key)] if _is_to_be_opened(recovery) else []
+    steps: list[Step] = []
+    if _is_to_be_opened(recovery):
+        steps += [SetWritable(key=key), *switched(context, key, on=True)]
     was_moved = recovery.mark_time("chosen") is not None and not recovery.stale
     for server in (servers[each] for each in recovery.subject.replicas if each in servers):
         if server.reached and server.key not in recovery.stale:

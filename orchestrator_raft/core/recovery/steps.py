@@ -122,6 +122,13 @@ class SetSemiSync(ServerStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetEventScheduler(ServerStep):
+    """Run scheduled events, or run none; events that run already go on to their end."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pause(Step):
     """Do nothing until the deadline: the distance between two attempts."""
 

@@ -21,6 +21,7 @@ from orchestrator_raft.core.instance import InstanceKey, ThreadState
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.dead_primary import with_channel
 from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
+from orchestrator_raft.core.recovery.event_scheduler import enter_quiet, is_moved, leave_quiet
 from orchestrator_raft.core.recovery.losses import target_text, too_long
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery, RefusedServer
@@ -144,7 +145,7 @@ def _decided(context: Context) -> Recovery:
         followers=tuple(replica.key for replica in topology.replicas_of(primary.key) if replica.reached),
         refused=tuple(RefusedServer(each.key, each.reason) for each in verdict.refused),
     )
-    return decided.marked("chosen", now, str(verdict.best)).goto("demote", now)
+    return decided.marked("chosen", now, str(verdict.best)).goto("quiet" if is_moved(context) else "demote", now)
 
 
 def enter_demote(context: Context) -> tuple[Step, ...]:
@@ -234,6 +235,7 @@ TAKEOVER = Kind(
         Phase("prepare", "Read every server anew and check", enter_prepare, leave_prepare, late=undo_late),
         Phase("announce", "Run the hooks", enter_announce, leave_announce, late=undo_late),
         Phase("choose", "Read and check once more, and choose", enter_prepare, leave_choose, late=undo_late),
+        Phase("quiet", "Run no more scheduled events on the old primary", enter_quiet, leave_quiet, late=undo_late),
         Phase(
             "demote",
             "Refuse writes on the old primary and see that its GTIDs stand still",

@@ -22,6 +22,7 @@ from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import LossPolicy
 from orchestrator_raft.core.recovery.ending import unsuccessful
+from orchestrator_raft.core.recovery.event_scheduler import switched
 from orchestrator_raft.core.recovery.losses import is_loss_accepted, target_text, too_long
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
@@ -231,8 +232,9 @@ def enter_undo(context: Context) -> tuple[Step, ...]:
     recovery = context.recovery
     key = recovery.subject.key
     final: Step = SetWritable(key=key) if recovery.reopen else SetReadOnly(key=key)
+    after = switched(context, key, on=True)
     if not _was_moved(recovery):
-        return (*_pause(recovery), final)
+        return (*_pause(recovery), final, *after)
     own: list[Step] = []
     primary = context.topology.server(key)
     if recovery.catch_up_from is not None and not (primary.fresh and primary.fresh.is_writable):
@@ -245,7 +247,7 @@ def enter_undo(context: Context) -> tuple[Step, ...]:
     if recovery.semi_sync:
         count = recovery.wait_for_replica_count or None
         own.append(SetSemiSync(key=key, source_enabled=True, wait_for_replica_count=count))
-    return (*_pause(recovery), *own, final)
+    return (*_pause(recovery), *own, final, *after)
 
 
 def _was_moved(recovery: Recovery) -> bool:

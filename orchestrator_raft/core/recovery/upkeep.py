@@ -15,13 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from orchestrator_raft.core.instance import Flavor, InstanceKey, ThreadState
-from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.policy import EventSchedulerPolicy, Policy
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     Reprobe,
     ServerStep,
+    SetEventScheduler,
     SetReadOnly,
     StartReplication,
     Step,
@@ -69,6 +70,11 @@ def _gave_up(topology: Topology, server: Server) -> str:
     return f"the receiver of {server.key} gave up ({channel.receiver_error_number}), and {source.key} answers"
 
 
+def _runs_events(topology: Topology, server: Server) -> str:
+    facts = server.fresh
+    return f"the replica {server.key} runs scheduled events" if facts and facts.settings.event_scheduler else ""
+
+
 CHORES: tuple[Chore, ...] = (
     Chore(
         name="read-only replica", text="A replica takes no writes", switch=lambda policy: policy.close_replicas,
@@ -82,6 +88,11 @@ CHORES: tuple[Chore, ...] = (
     Chore(
         name="receiving replica", text="A receiver that gave up is started when its source answers",
         switch=lambda policy: policy.restart_receivers, finds=_gave_up, steps=lambda key: (StartReplication(key=key),),
+    ),
+    Chore(
+        name="quiet replica", text="A replica runs no scheduled events",
+        switch=lambda policy: policy.event_scheduler is EventSchedulerPolicy.ENFORCE,
+        finds=_runs_events, steps=lambda key: (SetEventScheduler(key=key, on=False),),
     ),
 )  # fmt: skip
 
