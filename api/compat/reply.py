@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator_raft.core.analysis import Diagnosis
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.moves.model import Plan
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.replicated.publications import KeyValue
 from orchestrator_raft.core.replicated.state import AuditEntry, BlockedRecovery, Detection
@@ -26,6 +27,7 @@ from .audit import audit_json
 from .cluster import cluster_json
 from .go import Json, dump, key_json
 from .instance import instance_json
+from .plan import plan_json
 from .recovery import blocked_json, detection_json, listed_json, live_json, steps_json
 from .shown import Scene
 
@@ -43,6 +45,7 @@ SHAPES: dict[type, Shape] = {
     Detection: detection_json,
     BlockedRecovery: blocked_json,
     AuditEntry: lambda entry, _scene: audit_json(entry),
+    Plan: plan_json,
     KeyValue: lambda pair, _scene: {"Key": pair.key, "Value": pair.value},
 }
 LISTED_SHAPES: dict[type, Shape] = {**SHAPES, Recovery: listed_json}

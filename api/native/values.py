@@ -16,6 +16,7 @@ from orchestrator_raft.core.analysis import Diagnosis
 from orchestrator_raft.core.candidates import promise_of
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey, Unreachable
+from orchestrator_raft.core.moves.model import Plan
 from orchestrator_raft.core.replicated.outlook import outlook
 from orchestrator_raft.core.topology import Cluster, Server
 from orchestrator_raft.engine.view import Moment
@@ -105,8 +106,24 @@ def _diagnosis(diagnosis: Diagnosis) -> Mapping[str, Any]:
     }
 
 
+def _plan(plan: Plan) -> Mapping[str, Any]:
+    return {
+        "text": plan.text,
+        "how": plan.how,
+        "stages": [
+            {"text": each.text, "steps": [str(act) for act in each.acts], "undo": [str(act) for act in each.undo]}
+            for each in plan.stages
+        ],
+        "servers": plan.movers,
+        "left_out": plan.left_out,
+        "warnings": plan.warnings,
+        "expected_block_s": plan.block_s,
+    }
+
+
 PROJECTIONS: dict[type, Callable[[Any], Mapping[str, Any]]] = {
     Server: _server,
     Cluster: _cluster,
     Diagnosis: _diagnosis,
+    Plan: _plan,
 }

@@ -128,6 +128,12 @@ class Policy:
     """The longest a failover waits for the chosen replica's applier to drain."""
     demotion_block_limit_s: float = 5.0
     """The longest a planned takeover may refuse writes before it gives the old primary back."""
+    replica_operations_max: int = 5
+    """So many replicas are moved at the same time (MaxConcurrentReplicaOperations)."""
+    verify_replication_filters: bool = False
+    """Refuse to move a replica without filters below one that has some (VerifyReplicationFilters)."""
+    lower_replica_version_allowed: bool = False
+    """Move a replica below a source of a higher major version (LowerReplicaVersionAllowed)."""
     fail_promotion_on_lag_s: float = 0.0
     """Refuse a successor that lags so much or more; 0 refuses none (FailMasterPromotionOnLagMinutes)."""
     fail_promotion_if_behind: bool = False

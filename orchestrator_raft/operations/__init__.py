@@ -13,13 +13,16 @@ have.
 from __future__ import annotations
 
 from orchestrator_raft.operations.model import Kind, Operation, Parameter, Where
+from orchestrator_raft.operations.moves import MOVE_ROWS
 from orchestrator_raft.operations.nodes import NODE_ROWS, OWN_ROWS
 from orchestrator_raft.operations.publishing import PUBLISHING_ROWS
 from orchestrator_raft.operations.reads import READ_ROWS
 from orchestrator_raft.operations.recoveries import RECOVERY_ROWS
 from orchestrator_raft.operations.servers import SERVER_ROWS
 
-OPERATIONS: tuple[Operation, ...] = (*PUBLISHING_ROWS, *NODE_ROWS, *OWN_ROWS, *READ_ROWS, *SERVER_ROWS, *RECOVERY_ROWS)
+OPERATIONS: tuple[Operation, ...] = (
+    *MOVE_ROWS,
+    *PUBLISHING_ROWS, *NODE_ROWS, *OWN_ROWS, *READ_ROWS, *SERVER_ROWS, *RECOVERY_ROWS)
 OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 __all__ = ["OPERATIONS", "OPERATION_BY_NAME", "Kind", "Operation", "Parameter", "Where"]

@@ -24,11 +24,14 @@ from orchestrator_raft.core.candidates import (
     sighted,
 )
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.moves.model import Refusal, Wish
+from orchestrator_raft.core.moves.table import plan
 from orchestrator_raft.core.observation import Observation, observe
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.machine import Context, Entered, Performed, advance
 from orchestrator_raft.core.recovery.model import Recovery, Request, Subject
+from orchestrator_raft.core.recovery.operation import clusters_of, concerned
 from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.recovery.steps import Fence, Outcome, Outcomes, Pause, Reprobe, ServerStep, Step
 from orchestrator_raft.core.replicated import Result, State, apply
@@ -204,10 +207,20 @@ class Manager:
         )  # fmt: skip
         if kind == "rejoin":
             recovery = replace(recovery, semi_sync=self._primary_has_semi_sync(cluster.id))
+        if recovery.request.wish is not None:
+            recovery = self._planned(recovery, recovery.request.wish)
         result = self.propose(ClaimRecovery, recovery=recovery, block_ms=block_ms)
         if not result.ok:
             raise Refused(result.reason)
         return self.state.recoveries[recovery_id]
+
+    def _planned(self, recovery: Recovery, wish: Wish) -> Recovery:
+        """What the service does before it claims an operation."""
+        found = plan(wish, self.topology, self.policy)
+        if isinstance(found, Refusal):
+            raise Refused(found.reason)
+        others = clusters_of(self.topology, concerned(found)) - {recovery.cluster_id}
+        return replace(recovery, plan=found, other_clusters=tuple(sorted(others)))
 
     def _primary_has_semi_sync(self, cluster_id: str) -> bool:
         primary = self.topology.primary_of(cluster_id)

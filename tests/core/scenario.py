@@ -180,7 +180,7 @@ def _policy(policy: Policy, words: Iterable[str]) -> Policy:
         elif isinstance(current, (ClusterFilters, HostFilters)):
             new = type(current)(tuple(value.split(",")) if value else ())
         else:
-            new = value == "yes" if kinds[name] == "bool" else float(value)
+            new = value == "yes" if kinds[name] == "bool" else int(value) if kinds[name] == "int" else float(value)
         policy = replace(policy, **{name: new})  # type: ignore[arg-type]
     return policy
 

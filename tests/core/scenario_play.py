@@ -13,7 +13,10 @@ from orchestrator_raft.core.analysis import (
     confirm,
 )
 from orchestrator_raft.core.candidates import choose, promise_of
+from orchestrator_raft.core.moves.model import Plan, Refusal, Wish
+from orchestrator_raft.core.moves.table import plan
 from orchestrator_raft.core.recovery.model import Recovery, Request
+from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.steps import (
     FireHook,
     Outcome,
@@ -267,9 +270,11 @@ class _Direction:
 
 
 def _play(world: World, words: list[str], lines: Lines) -> Lines:
-    """``= play dead_primary P forced designated=R2``"""
+    """``= play dead_primary P forced designated=R2``, ``= play relocate X S``: an operation, and what is asked for"""
     kind, name, *more = words
     options = _options(more)
+    if kind not in KINDS:
+        return _operate(world, kind, name, more, lines)
     request = Request(
         by="anna" if "forced" in options or kind == "takeover" else "",
         designated=world.fleet[options["designated"]].key if "designated" in options else None,
@@ -277,10 +282,53 @@ def _play(world: World, words: list[str], lines: Lines) -> Lines:
         accept_loss="accept-loss" in options,
         start_old_primary="no-start" not in options,
     )
+    return _run(world, kind, name, request, lines)
+
+
+def _run(world: World, kind: str, name: str, request: Request, lines: Lines) -> Lines:
     play = Play(world, lines)
     play.run(kind, name, request, f"r{len(world.manager.state.recoveries) + 1}")
     world.manager.hooks.__init__()  # type: ignore[misc]
     return play.said + _fleet(world)
+
+
+def wish_of(world: World, operation: str, name: str, words: Iterable[str]) -> Wish:
+    """``relocate X S``, ``relocate-replicas I T pattern=0.3`` as a wish; servers by their names in the scenario."""
+    options = _options(each for each in words if "=" in each)
+    target = next((each for each in words if "=" not in each), None)
+    return Wish(
+        operation=operation,
+        server=world.fleet[name].key,
+        target=world.fleet[target].key if target is not None else None,
+        pattern=options.get("pattern", ""),
+        text=options.get("text", ""),
+        number=int(options.get("number", "0")),
+    )
+
+
+def _operate(world: World, operation: str, name: str, words: list[str], lines: Lines) -> Lines:
+    wish = wish_of(world, operation, name, words)
+    return _run(world, "operation", name, Request(by="anna", forced=True, wish=wish), lines)
+
+
+def _plan(world: World, words: list[str], lines: Lines) -> Lines:
+    """``= plan relocate X S``: what would be done, or why not."""
+    operation, name, *more = words
+    found = plan(wish_of(world, operation, name, more), world.manager.topology, world.manager.policy)
+    if isinstance(found, Refusal):
+        return [f"refused: {world.said(found.reason)}"]
+    return _said_plan(world, found)
+
+
+def _said_plan(world: World, found: Plan) -> Lines:
+    said = [world.said(found.text) + (f" (by {found.how})" if found.how else "")]
+    for stage in found.stages:
+        said.append(f"  {world.said(stage.text)}")
+        said += [f"    {world.said(str(act))}" for act in stage.acts]
+        said += [f"    back: {world.said(str(act))}" for act in stage.undo]
+    said += [f"  not {world.said(str(each))}" for each in found.left_out]
+    said += [f"  beware: {world.said(each)}" for each in found.warnings]
+    return said + ([f"  writes wait up to {found.block_s:g} s"] if found.block_s else [])
 
 
 def _fleet(world: World) -> Lines:
@@ -321,5 +369,6 @@ _VERBS: dict[str, Callable[[World, list[str], Lines], Lines]] = {
     "confirm": _confirm,
     "choose": _choose,
     "play": _play,
+    "plan": _plan,
     "wait": _wait,
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.dead_primary import DEAD_PRIMARY
 from orchestrator_raft.core.recovery.machine import Kind
+from orchestrator_raft.core.recovery.operation import OPERATION
 from orchestrator_raft.core.recovery.rejoin import REJOIN
 from orchestrator_raft.core.recovery.semi_sync import SEMI_SYNC
 from orchestrator_raft.core.recovery.single_server import FENCE_WRITER, OPEN_PRIMARY
 from orchestrator_raft.core.recovery.takeover import TAKEOVER
 from orchestrator_raft.core.recovery.upkeep import UPKEEP
 
-ROWS = (DEAD_PRIMARY, DEAD_INTERMEDIATE, TAKEOVER, REJOIN, OPEN_PRIMARY, FENCE_WRITER, SEMI_SYNC, UPKEEP)
+ROWS = (DEAD_PRIMARY, DEAD_INTERMEDIATE, TAKEOVER, REJOIN, OPEN_PRIMARY, FENCE_WRITER, SEMI_SYNC, UPKEEP, OPERATION)
 KINDS: dict[str, Kind] = {kind.name: kind for kind in ROWS}

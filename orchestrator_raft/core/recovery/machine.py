@@ -65,8 +65,8 @@ class Kind:
     phases: tuple[Phase, ...]
     counts: bool = True
     """It changes the primary."""
-    of_primary: bool = True
-    """Its subject is the primary of a cluster; else it is another member."""
+    of_primary: bool | None = True
+    """Its subject is the primary of a cluster; else it is another member; None: either."""
     starts_period: bool = True
     """Once it did something, the cluster gets no other recovery of this sort by itself for a while."""
     urgency: int = 2

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from orchestrator_raft.core.instance import ChannelOption, InstanceKey
+from orchestrator_raft.core.moves.model import Plan, Progress, Wish
 
 TIMELINE_MAX = 64
 ERRORS_MAX = 32
@@ -114,6 +115,8 @@ class Request:
     """After a planned takeover the old primary replicates at once (the peers' -auto form)."""
     request_id: str = ""
     """Id of the person's request, as in log, audit and answer."""
+    wish: Wish | None = None
+    """The operation that was asked for, and its arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +171,11 @@ class Recovery:
     changes no primary, those that it moved or changed."""
     moves: tuple[Move, ...] = ()
     """Of a recovery that changes no primary: who gets which source."""
+    plan: Plan | None = None
+    """Of an operation: what is being done."""
+    progress: Progress = Progress()
+    other_clusters: tuple[str, ...] = ()
+    """Clusters that it holds beside its own, because servers go from one to another."""
     kept_stopped: tuple[InstanceKey, ...] = ()
     """Replicas whose replication somebody had stopped: it stays stopped."""
     lost: tuple[InstanceKey, ...] = ()
@@ -180,6 +188,10 @@ class Recovery:
     @property
     def is_active(self) -> bool:
         return self.end is EndState.RUNNING
+
+    def holds(self, cluster_id: str) -> bool:
+        """No other recovery may act on this cluster."""
+        return cluster_id == self.cluster_id or cluster_id in self.other_clusters
 
     def marked(self, name: str, at_ms: int, text: str = "") -> Recovery:
         """With one more entry on the timeline; when that is full, what happened most often is told once less."""

@@ -38,10 +38,10 @@ def refuse_claim(state: State, recovery: Recovery, block_ms: int, storm: Storm =
     nonsense = _refuse_nonsense(state, recovery) or refuse_paused(state, recovery.cluster_id)
     if nonsense:
         return ClaimRefusal(nonsense)
-    running = state.active_recovery(recovery.cluster_id)
-    if running is not None and not gives_way(running, recovery.kind):
-        text = f"recovery {running.id} of this cluster is running since it was claimed by {running.holder}"
-        return ClaimRefusal(text, running.id)
+    for running in (state.active_recovery(each) for each in (recovery.cluster_id, *recovery.other_clusters)):
+        if running is not None and (recovery.other_clusters or not gives_way(running, recovery.kind)):
+            text = f"recovery {running.id} of this cluster is running since it was claimed by {running.holder}"
+            return ClaimRefusal(text, running.id)
     if recovery.request.forced:
         return None
     return _refuse_automatic(state, recovery, block_ms) or _refuse_in_storm(state, recovery, storm)
@@ -100,7 +100,7 @@ def _refuse_nonsense(state: State, recovery: Recovery) -> str:
     record = state.servers.get(key)
     if record is None or record.cluster_id != cluster.id:
         return f"{key} does not belong to cluster {cluster.name} any more"
-    if kind.of_primary != (key == cluster.primary):
+    if kind.of_primary is not None and kind.of_primary != (key == cluster.primary):
         return f"{key} is {'not ' if kind.of_primary else ''}the primary of its cluster now ({cluster.name} is)"
     if recovery.id in state.recoveries:
         return f"there is a recovery {recovery.id} already"

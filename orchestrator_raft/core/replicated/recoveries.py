@@ -8,6 +8,7 @@ from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.losses import as_found
 from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery, Subject
+from orchestrator_raft.core.recovery.operation import OPERATION
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.claims import Storm, gives_way, refuse_claim
 from orchestrator_raft.core.replicated.commands import (
@@ -82,7 +83,7 @@ def _with_return_ended(state: State, command: ClaimRecovery) -> State:
     after = relocated(replace(state, recoveries={**state.recoveries, ended.id: ended}), running)
     record = with_new_ackers(after.clusters[claimed.cluster_id], after.servers)
     in_between = servers_in_between(running)
-    if running.kind == DEAD_INTERMEDIATE.name:
+    if running.kind in (DEAD_INTERMEDIATE.name, OPERATION.name):
         record = replace(record, left_behind=tuple(sorted({*record.left_behind, *in_between})))
     record = replace(record, ackers=tuple(sorted({*record.ackers, *in_between})))
     after = replace(after, clusters={**after.clusters, record.id: record})

@@ -203,7 +203,7 @@ class State:
         return tuple(recovery for recovery in self.recoveries.values() if recovery.is_active)
 
     def active_recovery(self, cluster_id: str) -> Recovery | None:
-        return next((each for each in self.active_recoveries if each.cluster_id == cluster_id), None)
+        return next((each for each in self.active_recoveries if each.holds(cluster_id)), None)
 
     def pause_of(self, cluster_id: str) -> WritePause | None:
         """What keeps everybody from writing to the servers of this cluster, if anything does."""
@@ -212,4 +212,5 @@ class State:
     @property
     def frozen_clusters(self) -> frozenset[str]:
         """Clusters whose membership stands still because they are being recovered."""
-        return frozenset(recovery.cluster_id for recovery in self.active_recoveries)
+        active = self.active_recoveries
+        return frozenset(held for each in active for held in (each.cluster_id, *each.other_clusters))

@@ -1,0 +1,339 @@
+"""An operation that a person asked for: the plan of ``core/moves`` carried out stage by stage, or put back.
+
+Theory. The servers that the plan rests on are read anew, and then it is planned once more: what does not hold any more
+is refused, and nothing was changed. From then on the plan in the record counts. Each stage is recorded before it begins
+and can be done twice, so a new leader repeats the one it finds. A stage that fails again and again is put back with all
+before it, in reverse; of a piecemeal plan only the servers that failed are, and the others go on.
+
+It gives way at once to a recovery that is more urgent. What was being moved then is compared and attached like every
+replica that missed a change of primary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import reduce
+
+from orchestrator_raft.core.gtid import GtidSet
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.moves.model import Act, Plan, Progress, Refusal, Stage, Verb
+from orchestrator_raft.core.moves.table import plan
+from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
+from orchestrator_raft.core.recovery.model import EndState, Move, Recovery, RefusedServer
+from orchestrator_raft.core.recovery.promotion import REPOINT_DEADLINE_S, RETRY_PAUSE_S, hooks
+from orchestrator_raft.core.recovery.steps import (
+    Outcomes,
+    Pause,
+    PointTo,
+    Reprobe,
+    ResetReplication,
+    ServerStep,
+    StartReplication,
+    Step,
+    StopReceiver,
+    StopReplication,
+    WaitApplied,
+    failures,
+)
+from orchestrator_raft.core.topology import Topology
+
+REPROBE_S = 1.0
+LOOK_ATTEMPTS_MAX = 3
+STAGE_ATTEMPTS_MAX = 2
+UNDO_ATTEMPTS_MAX = 8
+PLANNED = "planned"
+UNDOING = "undoing"
+
+
+class CannotSay(Exception):
+    """An act looks at a server of which it is not known what it asks for."""
+
+
+# -- acts as steps
+
+
+def _point(act: Act, _topology: Topology) -> ServerStep:
+    if act.source is None:
+        raise AssertionError(f"{act} has no source")
+    return PointTo(
+        key=act.key, source=act.source, credentials_from=act.credentials_from, was_primary=act.was_primary,
+        start=act.starts, deadline_s=REPOINT_DEADLINE_S,
+    )  # fmt: skip
+
+
+def _wait(act: Act, topology: Topology) -> ServerStep:
+    sets = [_executed(topology, key) for key in act.at]
+    return WaitApplied(key=act.key, gtids=str(reduce(GtidSet.union, sets)), deadline_s=act.deadline_s)
+
+
+def _executed(topology: Topology, key: InstanceKey) -> GtidSet:
+    facts = topology.server(key).fresh
+    if facts is None or facts.executed is None:
+        raise CannotSay(f"{key} does not tell what it has applied")
+    return facts.executed
+
+
+STEPS: dict[Verb, Callable[[Act, Topology], ServerStep]] = {
+    Verb.STOP: lambda act, _: StopReplication(key=act.key, deadline_s=act.deadline_s),
+    Verb.STOP_RECEIVER: lambda act, _: StopReceiver(key=act.key),
+    Verb.DRAIN: lambda act, _: WaitApplied(key=act.key, deadline_s=act.deadline_s),
+    Verb.START: lambda act, _: StartReplication(key=act.key, deadline_s=act.deadline_s),
+    Verb.RESET: lambda act, _: ResetReplication(key=act.key, deadline_s=act.deadline_s),
+    Verb.POINT: _point,
+    Verb.WAIT: _wait,
+}
+
+
+def _steps(acts: Iterable[Act], context: Context) -> tuple[Step, ...]:
+    """The acts, and then each server is read. Raises CannotSay."""
+    steps: list[Step] = [STEPS[act.verb](act, context.topology) for act in acts]
+    keys = dict.fromkeys(step.key for step in steps if isinstance(step, ServerStep))
+    pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if context.recovery.attempt > 1 else ()
+    return (*pause, *steps, *(Reprobe(key=key, deadline_s=REPROBE_S, required=False) for key in keys))
+
+
+# -- look
+
+
+def concerned(found: Plan) -> tuple[InstanceKey, ...]:
+    """Every server that the plan rests on or touches."""
+    touched = [act.key for stage in found.stages for act in stage.acts]
+    return tuple(dict.fromkeys((*found.reads, *touched)))
+
+
+def clusters_of(topology: Topology, keys: Iterable[InstanceKey]) -> set[str]:
+    """Clusters that have to stand still while something is done to these servers."""
+    return {topology.servers[key].cluster_id for key in keys if key in topology.servers}
+
+
+def enter_look(context: Context) -> tuple[Step, ...]:
+    found = context.recovery.plan
+    keys = concerned(found) if found is not None else (context.recovery.subject.key,)
+    return tuple(Reprobe(key=key, deadline_s=REPROBE_S, required=True) for key in keys)
+
+
+def leave_look(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    if recovery.request.wish is None:
+        return recovery.ended(EndState.FAILED, now, "nothing was asked for")
+    found = plan(recovery.request.wish, context.topology, context.policy)
+    if isinstance(found, Refusal):
+        return recovery.with_errors((found.reason,)).ended(EndState.UNDONE, now, f"nothing was changed: {found.reason}")
+    outside = clusters_of(context.topology, concerned(found)) - {recovery.cluster_id, *recovery.other_clusters}
+    if outside:
+        text = "nothing was changed: servers have gone to another cluster meanwhile"
+        return recovery.ended(EndState.UNDONE, now, text)
+    read = {each.key for each in outcomes}
+    planned = replace(recovery, plan=found)
+    if not set(concerned(found)) <= read and recovery.attempt < LOOK_ATTEMPTS_MAX:
+        return replace(planned, attempt=recovery.attempt + 1).goto("look", now)
+    left_out = tuple(RefusedServer(each.key, each.reason) for each in found.left_out)
+    planned = replace(planned, attempt=1, refused=left_out, progress=Progress()).marked(PLANNED, now, found.text)
+    return _begin(context, planned) if found.stages else _closing(planned, now)
+
+
+# -- act
+
+
+def _begin(context: Context, recovery: Recovery) -> Recovery:
+    """On to the stage of its progress; from now on its servers may be on their way."""
+    found = _plan(recovery)
+    begun = found.stages[: recovery.progress.stage + 1]
+    moves: dict[InstanceKey, Move] = {}
+    for act in (act for stage in begun for act in stage.acts if act.verb is not Verb.WAIT):
+        source = act.source or context.topology.server(act.key).source
+        if source is not None and not source.is_detached:
+            moves[act.key] = Move(act.key, source)
+    return replace(recovery, attempt=1, moves=tuple(moves.values())).goto("act", context.now_ms)
+
+
+def _plan(recovery: Recovery) -> Plan:
+    if recovery.plan is None:
+        raise AssertionError(f"operation {recovery.id} acts without a plan")
+    return recovery.plan
+
+
+def _stage(recovery: Recovery) -> Stage:
+    return _plan(recovery).stages[recovery.progress.stage]
+
+
+def _given_up(recovery: Recovery) -> set[InstanceKey]:
+    return {each.key for each in recovery.refused}
+
+
+def _acts(recovery: Recovery) -> tuple[Act, ...]:
+    gone = _given_up(recovery)
+    kept = (act for act in _stage(recovery).acts if act.key not in gone)
+    looking = (replace(act, at=tuple(key for key in act.at if key not in gone)) for act in kept)
+    return tuple(act for act in looking if act.verb is not Verb.WAIT or act.at)
+
+
+def enter_act(context: Context) -> tuple[Step, ...]:
+    try:
+        return _steps(_acts(context.recovery), context)
+    except CannotSay:
+        return ()
+
+
+def leave_act(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    acts = _acts(recovery)
+    broken = _broken(context, acts, outcomes)
+    if not broken:
+        return _next_stage(context, _with_moved(recovery))
+    recovery = recovery.with_errors(tuple(broken.values()))
+    if recovery.attempt < STAGE_ATTEMPTS_MAX and _stage(recovery).repeats:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("act", now)
+    if not _plan(recovery).piecemeal:
+        return undo(recovery, now, next(iter(broken.values())))
+    failing = _failing(recovery, broken)
+    refused = tuple(RefusedServer(key, reason) for key, reason in failing.items())
+    recovery = replace(_with_moved(recovery, but=set(failing)), refused=(*recovery.refused, *refused))
+    progress = Progress(stage=recovery.progress.stage, failing=tuple(failing), reached=recovery.progress.stage)
+    names = ", ".join(str(key) for key in failing)
+    return replace(recovery, progress=progress, attempt=1).marked(UNDOING, now, names).goto("undo", now)
+
+
+def _broken(context: Context, acts: tuple[Act, ...], outcomes: Outcomes) -> dict[InstanceKey, str]:
+    """Servers on which not every act was done, with the first complaint of each."""
+    try:
+        steps = _steps(acts, context) if acts and not outcomes else ()
+    except CannotSay as error:
+        return {acts[0].key: str(error)}
+    del steps
+    counted: dict[InstanceKey, int] = {}
+    complaints: dict[InstanceKey, str] = {}
+    for each in outcomes:
+        if each.key is None or isinstance(each.step, Reprobe):
+            continue
+        if each.ok:
+            counted[each.key] = counted.get(each.key, 0) + 1
+        else:
+            complaints[each.key] = f"{each.step}: {each.detail}"
+    wanted: dict[InstanceKey, int] = {}
+    for act in acts:
+        wanted[act.key] = wanted.get(act.key, 0) + 1
+    return {
+        key: complaints.get(key, f"{key}: not done") for key, count in wanted.items() if counted.get(key, 0) < count
+    }
+
+
+def _failing(recovery: Recovery, broken: dict[InstanceKey, str]) -> dict[InstanceKey, str]:
+    """Movers that failed; where another server did, everybody whose stage rests on it."""
+    found = _plan(recovery)
+    movers = {key: reason for key, reason in broken.items() if key in found.movers}
+    others = [reason for key, reason in broken.items() if key not in found.movers]
+    if not others:
+        return movers
+    waiting = dict.fromkeys(key for act in _acts(recovery) for key in (*act.at, act.key) if key in found.movers)
+    return {**dict.fromkeys(waiting, others[0]), **movers}
+
+
+def _with_moved(recovery: Recovery, but: Iterable[InstanceKey] = ()) -> Recovery:
+    """Movers for which nothing is left to do have been moved."""
+    found, number = _plan(recovery), recovery.progress.stage
+    begun = {act.key for stage in found.stages[: number + 1] for act in stage.acts}
+    ahead = {act.key for stage in found.stages[number + 1 :] for act in stage.acts}
+    gone = _given_up(recovery) | set(but)
+    done = {key for key in found.movers if key in begun and key not in ahead and key not in gone}
+    return replace(recovery, moved=tuple(sorted({*recovery.moved, *done})))
+
+
+def _next_stage(context: Context, recovery: Recovery) -> Recovery:
+    number = recovery.progress.stage + 1
+    if number == len(_plan(recovery).stages):
+        return _closing(recovery, context.now_ms)
+    return _begin(context, replace(recovery, progress=Progress(stage=number)))
+
+
+# -- undo
+
+
+def undo(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
+    """Put everything back, from the stage that was begun last to the first."""
+    progress = Progress(stage=recovery.progress.stage)
+    back = replace(recovery, progress=progress, attempt=1, moved=()).with_errors((reason,))
+    return back.marked(UNDOING, now_ms, reason).goto("undo", now_ms)
+
+
+def undo_late(context: Context, recovery: Recovery) -> Recovery:
+    if recovery.plan is None or not recovery.plan.stages or recovery.phase == "look":
+        return recovery.ended(EndState.UNDONE, context.now_ms, "nothing was changed: it was out of time")
+    return undo(recovery, context.now_ms, f"it was out of time in phase '{recovery.phase}'")
+
+
+def _undo_acts(recovery: Recovery) -> tuple[Act, ...]:
+    failing = recovery.progress.failing
+    return tuple(act for act in _stage(recovery).undo if not failing or act.key in failing)
+
+
+def enter_undo(context: Context) -> tuple[Step, ...]:
+    try:
+        return _steps(_undo_acts(context.recovery), context)
+    except CannotSay:
+        return ()
+
+
+def leave_undo(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery, context.now_ms
+    broken = _broken(context, _undo_acts(recovery), outcomes)
+    if broken and recovery.attempt < UNDO_ATTEMPTS_MAX:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("undo", now)
+    complaints = tuple(f"{key} could not be put back: {reason}" for key, reason in broken.items())
+    recovery = replace(recovery, attempt=1, lost=tuple(sorted({*recovery.lost, *broken}))).with_errors(complaints)
+    if recovery.progress.stage > 0:
+        earlier = replace(recovery.progress, stage=recovery.progress.stage - 1)
+        return replace(recovery, progress=earlier).goto("undo", now)
+    if recovery.progress.failing:
+        return _next_stage(context, replace(recovery, progress=Progress(stage=recovery.progress.reached)))
+    return _undone(recovery, now)
+
+
+def _undone(recovery: Recovery, now_ms: int) -> Recovery:
+    reason = next((mark.text for mark in reversed(recovery.timeline) if mark.name == UNDOING), "")
+    if recovery.lost:
+        names = ", ".join(str(key) for key in recovery.lost)
+        return recovery.ended(EndState.FAILED, now_ms, f"{names} could not be put back: {reason}")
+    return recovery.ended(EndState.UNDONE, now_ms, f"everything is as it was: {reason}")
+
+
+# -- close
+
+
+def _closing(recovery: Recovery, now_ms: int) -> Recovery:
+    return replace(recovery, attempt=1).goto("close", now_ms)
+
+
+def enter_close(context: Context) -> tuple[Step, ...]:
+    name = _plan(context.recovery).hook
+    return hooks(context, name) if name else ()
+
+
+def leave_close(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery, now = context.recovery.with_errors(failures(outcomes)), context.now_ms
+    found = _plan(recovery)
+    if found.stages and not recovery.moved:
+        reasons = "; ".join(f"{each.key}: {each.reason}" for each in recovery.refused)
+        end = EndState.FAILED if recovery.lost else EndState.UNDONE
+        return recovery.ended(end, now, f"nothing was moved: {reasons}")
+    text = f"{found.text} (by {found.how})" if found.how else found.text
+    if recovery.refused:
+        text += f"; {len(recovery.moved)} done, not: {', '.join(str(each.key) for each in recovery.refused)}"
+    return recovery.ended(EndState.SUCCEEDED, now, text)
+
+
+OPERATION = Kind(
+    "operation",
+    "Carry out what a person asked for, stage by stage, or put it back",
+    (
+        Phase("look", "Read the servers anew and plan once more", enter_look, leave_look, late=undo_late),
+        Phase("act", "One stage of the plan", enter_act, leave_act, late=undo_late),
+        Phase("undo", "Put back what was done, in reverse", enter_undo, leave_undo),
+        Phase("close", "Run the last hook and close the record", enter_close, leave_close),
+    ),
+    counts=False,
+    of_primary=None,
+    starts_period=False,
+    urgency=0,
+)

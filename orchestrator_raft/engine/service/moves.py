@@ -1,0 +1,142 @@
+"""Operations that run as a plan: planned, claimed and waited for; or, as a dry run, only planned.
+
+A request is first planned with what is known, and when that refuses, once more with everybody read anew, so that
+nobody is refused for what was true a moment ago.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orchestrator_raft.core.errors import Refused
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.moves.model import Plan, Planned, Refusal, Wish
+from orchestrator_raft.core.moves.table import PLANNERS, plan
+from orchestrator_raft.core.recovery.model import EndState, Recovery, Request
+from orchestrator_raft.core.recovery.operation import OPERATION, clusters_of, concerned
+from orchestrator_raft.core.topology import Topology
+from orchestrator_raft.engine.leadership import Leader
+from orchestrator_raft.engine.proposals import derived_id
+from orchestrator_raft.engine.service.calls import Call, Reply
+from orchestrator_raft.engine.service.names import require_server
+from orchestrator_raft.engine.service.recoveries import RECOVERY, asked_before, claim_and_wait
+from orchestrator_raft.engine.service.servers import DISCOVER_TIMEOUT_S
+from orchestrator_raft.engine.subjects import new_recovery, subject_of
+from orchestrator_raft.engine.view import Moment
+
+if TYPE_CHECKING:
+    from orchestrator_raft.engine.service.dispatch import Desk
+
+CODE = "Operation"
+
+
+async def operate(call: Call, desk: Desk) -> Reply:
+    """Carry it out, or with ``dry_run`` say what would be done. Raises Refused with the reason."""
+    if call.flag("dry_run"):
+        found, moment = await _planned_afresh(call, desk.leader())
+        return Reply(message=f"{call.operation.name}: nothing was done, this is the plan", value=found, moment=moment)
+    then = await asked_before(call, desk) or await claim_and_wait(call, desk, await _begin(call, desk))
+    recovery, moment = then
+    if recovery.is_active:
+        message = f"{call.operation.name}: {recovery.id} is under way"
+        return Reply(message=message, value=recovery, moment=moment, under_way=recovery.id)
+    return _told(call, recovery, moment)
+
+
+def wish_of(call: Call, topology: Topology) -> Wish:
+    """The operation and its arguments, with servers as they are known."""
+    target = call.arguments.get("target")
+    return Wish(
+        operation=call.operation.name,
+        server=require_server(topology, call.arguments["server"]).key,
+        target=require_server(topology, target).key if target is not None else None,
+        pattern=call.text("pattern"),
+    )
+
+
+async def _begin(call: Call, desk: Desk) -> Recovery:
+    leader = desk.leader()
+    moment = leader.viewer.moment()
+    found: Planned = plan(wish_of(call, moment.topology), moment.topology, moment.policy)
+    if isinstance(found, Refusal):
+        found, moment = await _planned_afresh(call, leader)
+    return _recovery(call, leader, moment, found)
+
+
+async def _planned_afresh(call: Call, leader: Leader) -> tuple[Plan, Moment]:
+    """The plan, with every server that it rests on read anew. Raises Refused."""
+    moment = leader.viewer.moment()
+    wish = wish_of(call, moment.topology)
+    await _read(leader, _around(moment.topology, wish))
+    moment = leader.viewer.moment()
+    found = plan(wish, moment.topology, moment.policy)
+    if isinstance(found, Refusal):
+        raise Refused(f"{call.operation.name}: nothing was changed: {found.reason}")
+    return found, moment
+
+
+def _around(topology: Topology, wish: Wish) -> set[InstanceKey]:
+    """The servers that are named, what is above them, and their replicas."""
+    named = [key for key in (wish.server, wish.target) if key is not None]
+    return {other for key in named for other in (key, *topology.ancestors(key), *topology.server(key).replicas)}
+
+
+async def _read(leader: Leader, keys: set[InstanceKey]) -> None:
+    await asyncio.gather(*(leader.discovery.probe_now(key, timeout_s=DISCOVER_TIMEOUT_S) for key in keys))
+    await leader.recorder.flush()
+
+
+def _recovery(call: Call, leader: Leader, moment: Moment, found: Plan) -> Recovery:
+    wish = wish_of(call, moment.topology)
+    server = moment.topology.server(wish.server)
+    cluster = moment.topology.clusters.get(server.cluster_id)
+    subject = subject_of(
+        server, cluster, moment, code=CODE, text=f"{wish.operation}: {found.text}",
+        evidence=(f"asked for by {call.person.name}",),
+    )  # fmt: skip
+    request = Request(
+        by=call.person.name, command=wish.operation, designated=wish.target, forced=True, request_id=call.request_id,
+        wish=wish,
+    )  # fmt: skip
+    recovery = new_recovery(
+        OPERATION.name, subject, server.cluster_id, moment,
+        recovery_id=derived_id(call.intention, RECOVERY), holder=leader.proposals.node_id, term=leader.term,
+        request=request,
+    )  # fmt: skip
+    others = clusters_of(moment.topology, concerned(found)) - {server.cluster_id}
+    return replace(recovery, plan=found, other_clusters=tuple(sorted(others)))
+
+
+def _told(call: Call, ended: Recovery, moment: Moment) -> Reply:
+    """The peers' answer: the server that was asked for, or those that were moved."""
+    word, last = call.operation.name, ended.timeline[-1].text
+    if ended.end is not EndState.SUCCEEDED or ended.plan is None:
+        raise Refused(f"{word}: {ended.end.value}: {last}")
+    if ended.plan.shown is not None:
+        return Reply(message=_one_said(call, ended), value=moment.topology.server(ended.plan.shown), moment=moment)
+    moved = [moment.topology.server(key) for key in ended.moved if key in moment.topology.servers]
+    errors = "; ".join(f"{each.key}: {each.reason}" for each in ended.refused)
+    message = f"{ended.plan.text}: {len(moved)} done, {len(ended.refused)} errors" + (f": {errors}" if errors else "")
+    return Reply(message=message, value=moved, moment=moment)
+
+
+def _one_said(call: Call, ended: Recovery) -> str:
+    server, target = ended.request.wish.server if ended.request.wish else "", ended.request.designated
+    words = MESSAGES.get(call.operation.name)
+    if words is not None:
+        return words.format(server=server, target=target)
+    return ended.timeline[-1].text
+
+
+MESSAGES = {
+    "relocate": "Instance {server} relocated below {target}",
+    "move-below": "Instance {server} moved below {target}",
+    "move-below-gtid": "Instance {server} moved below {target} via GTID",
+    "move-up": "Instance {server} moved up",
+}
+"""The peers' words, where somebody may look for them."""
+
+HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = dict.fromkeys(PLANNERS, operate)
