@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import Facts, InstanceKey
+from orchestrator_raft.core.policy import LossPolicy
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.replicated import State
@@ -40,6 +41,8 @@ UNKNOWN = "statement that the model does not know"
 NO_TOKEN = "acted without the token of the recovery"
 OUTDATED = "failover of a primary that is back"
 TWO_CLAIMS = "two recoveries of one cluster"
+PAUSED = "wrote while writes are paused"
+UNDELAYED = "a delayed replica has lost its delay"
 
 CONFIGURATION = "its configuration"
 FENCES = re.compile(r"super_read_only = ON|offline_mode|SET SESSION")
@@ -48,6 +51,8 @@ ASKED_S = 20.0
 """What a person has asked for is done by then."""
 HEALTHY_S = 3.0
 """A primary that was well in every respect for so long is alive for everybody who looks."""
+PAUSE_GRACE_S = 6.0
+"""What was begun before writes were paused is over by then."""
 SEEN_S = 1.5
 """Within so much time what a leader has read is replicated."""
 
@@ -95,6 +100,7 @@ class Checks:
         self._digests: dict[int, tuple[bytes, str]] = {}
         self._claimed_s: dict[str, float] = {}
         self._excused: set[Transaction] = set()
+        self._paused_s: dict[str, float] = {}
         self._begun: set[str] = set()
         """Recoveries for which something was said to a server."""
 
@@ -127,6 +133,8 @@ class Checks:
 
     def _committed(self, before: State, after: State, command: Any, result: Any) -> None:
         world = self._world
+        if after.pauses is not before.pauses:
+            self._paused_s = {each: self._paused_s.get(each, world.now_s) for each in after.pauses}
         if isinstance(command, ClaimRecovery):
             world.note(
                 f"claim of {command.recovery.kind} on {command.recovery.subject.key}: {result.reason or 'granted'}"
@@ -255,9 +263,17 @@ class Checks:
             self._begun.add(running.id)
             if running.kind == "dead_primary" and not running.request.forced:
                 self._is_really_dead(running, OUTDATED)
+        if running is None and record is not None:
+            self._may_write(record.cluster_id, f"{node.name} says to {key}: {sql[:80]}")
         asked = self._world.now_s - self._world.asked_s < ASKED_S
         if state.recoveries_disabled and not state.active_recoveries and not state.stale and not asked:
             self.violated(DISABLED, f"{node.name} says to {key}: {sql[:80]}")
+
+    def _may_write(self, cluster_id: str, text: str) -> None:
+        """Paused means no write, by nobody; a recovery that runs goes on to its end."""
+        since_s = min((self._paused_s[each] for each in ("", cluster_id) if each in self._paused_s), default=None)
+        if since_s is not None and since_s < self._world.now_s - PAUSE_GRACE_S:
+            self.violated(PAUSED, text)
 
     def takes_effect(self, server: Server, session: Session, sql: str, term: int) -> None:
         newest, server.lock_term = server.lock_term, max(server.lock_term, term)
@@ -293,7 +309,7 @@ class Checks:
             return
         world.statistics.openings += 1
         recovery = self._acting(server)
-        promised = recovery is not None and recovery.promised
+        promised = recovery is not None and recovery.promised and not self._is_loss_accepted(recovery)
         for other in world.servers.values():
             if other is not server and other.can_acknowledge():
                 self._second_writer(server, other, promised)
@@ -305,6 +321,10 @@ class Checks:
         self.openings.append(opening)
         for each in self.acknowledged.values():
             self._judge(each, opening)
+
+    def _is_loss_accepted(self, recovery: Recovery) -> bool:
+        """By the policy that this installation has, or by the person who asked for it."""
+        return recovery.request.accept_loss or self._world.engine_settings.policy.loss is LossPolicy.ANY
 
     def _acting(self, server: Server) -> Recovery | None:
         """The recovery that changes the primary of this server's cluster now."""
@@ -342,9 +362,6 @@ class Checks:
         )
 
     # what clients were told
-
-    def wrote(self, server: Server, transaction: Transaction) -> None:
-        """A client's transaction has begun to commit."""
 
     def client_told(self, transaction: Transaction, server: str, how: str) -> None:
         world = self._world

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from orchestrator_raft.core.topology import StaleStatus
-from tests.fleetsim.checks import ERRANT, LOST, STUCK, Violation
+from tests.fleetsim.checks import ERRANT, LOST, STUCK, UNDELAYED, Violation
 from tests.fleetsim.clients import Client
 from tests.fleetsim.people import help_more, help_out
+from tests.fleetsim.replica import Replication
 from tests.fleetsim.server import Server
 from tests.fleetsim.transactions import one
 from tests.fleetsim.world import World
@@ -57,8 +58,9 @@ def troubles(world: World) -> Iterator[str]:
         return
     if len({node.raft.applied_index for node in world.nodes.values() if node.raft is not None}) != 1:
         yield "the nodes have not applied the same"
-    if state.active_recoveries:
-        running = state.active_recoveries[0]
+    for running in state.active_recoveries:
+        if running.kind == "rejoin" and _lacks_account(world, world.by_key[running.subject.key]):
+            continue  # it is tried again, now and then
         yield f"{running.kind} of {running.subject.key} is still running, in phase {running.phase}"
     primaries = [cluster.primary for cluster in state.clusters.values()]
     if len(primaries) != 1 or primaries[0] is None:
@@ -107,26 +109,49 @@ def _misplaced(world: World, server: Server, primary: Server) -> Iterator[str]:
     elif not _is_below(world, server, primary) or replication.lag_s is None:
         shown = f"{replication.source} ({replication.receiver.name} {replication.applier.name} {replication.error})"
         yield f"{server.name} does not replicate from {primary.name}, but from {shown}"
-    elif not server.logged.minus(primary.logged).is_empty and not server.has_opened_itself:
+    elif not server.logged.minus(primary.logged).is_empty and not server.may_be_ahead:
         raise Violation(ERRANT, f"{server.name} follows {primary.name} and has more: "
                                 f"{server.logged.minus(primary.logged)}")  # fmt: skip
-    elif not server.executed.covers(primary.executed):
+    elif not _has_caught_up(world, server, primary):
         yield f"{server.name} has not caught up"
+    elif replication.delay_s != server.configuration.delay_s and server.name not in _promoted(world):
+        raise Violation(UNDELAYED, f"{server.name}: {replication.delay_s} s, not {server.configuration.delay_s} s")
+
+
+def _has_caught_up(world: World, server: Server, primary: Server) -> bool:
+    """One that is delayed, or below such a one, has to have only what is older than that."""
+    if server.replication.delay_s or any(each.delay_s for each in _sources(world, server)):
+        return True
+    return server.executed.covers(primary.executed)
+
+
+def _promoted(world: World) -> set[str]:
+    return {opening.server for opening in world.checks.openings}
 
 
 def _is_below(world: World, server: Server, primary: Server) -> bool:
     """Directly, or through another one, which a person may have arranged."""
-    current, seen = server.replication.source, set()
-    while current is not None and current != primary.key and current not in seen:
+    return server.replication.source == primary.key or any(
+        each.source == primary.key for each in _sources(world, server)
+    )
+
+
+def _sources(world: World, server: Server) -> Iterator[Replication]:
+    """Of the servers above it, the nearest first."""
+    current, seen = server.replication.source, {server.key}
+    while current is not None and current not in seen:
         seen.add(current)
         above = world.by_key.get(current)
-        current = above.replication.source if above is not None else None
-    return current == primary.key
+        if above is None:
+            return
+        yield above.replication
+        current = above.replication.source
 
 
 def _lacks_account(world: World, server: Server) -> bool:
     """It was reported that nobody tells an account to attach it with."""
-    tried = [each for each in world.checks.newest.recoveries.values() if each.subject.key == server.key]
+    recoveries = world.checks.newest.recoveries.values()
+    tried = [each for each in recoveries if each.subject.key == server.key and not each.is_active]
     return bool(tried) and any("no replication account" in error for error in tried[-1].errors)
 
 

@@ -14,6 +14,7 @@ from tests.fleetsim.node import ManagerNode
 from tests.fleetsim.people import ask, change_semi_sync, some_operation
 from tests.fleetsim.server import Server
 from tests.fleetsim.world import World
+from tests.seeded.agenda import START_S
 
 Ways = Sequence[tuple[str, str]]
 
@@ -99,6 +100,57 @@ def kill_two_servers(world: World) -> None:
 def freeze_server(world: World) -> None:
     world.statistics.server_freezes += 1
     some_server(world).freeze(some_time_s(world))
+
+
+def hang_primary(world: World) -> None:
+    """Longer than anybody's patience; connections to it are taken, and nothing is said on them."""
+    world.statistics.server_freezes += 1
+    primary(world).freeze(world.dice.uniform(4.0, 30.0))
+
+
+def fill_disk(world: World) -> None:
+    world.statistics.server_disks_full += 1
+    server = some_server(world)
+    server.disk_full_until_s = world.now_s + some_time_s(world)
+    world.note(f"the disk of {server.name} is full until {server.disk_full_until_s - START_S:.2f}")
+
+
+def kill_intermediate(world: World) -> None:
+    """A replica that has replicas."""
+    sources = {world.by_key[each].name for server in world.servers.values() if (each := server.replication.source)}
+    names = sorted(sources - {primary(world).name})
+    if names:
+        world.statistics.intermediate_kills += 1
+        server = world.servers[world.dice.choice(names)]
+        server.kill(silently=world.dice.random() < 0.3)
+        back_later(world, server)
+
+
+def restart_servers(world: World) -> None:
+    """All of them within a moment, as after a power cut."""
+    world.statistics.server_storms += 1
+    for server in world.servers.values():
+        later(world, world.dice.uniform(0.0, 0.5), server.kill)
+        world.at(world.dice.uniform(0.6, 4.0), server.start)
+
+
+def restart_nodes(world: World) -> None:
+    world.statistics.node_storms += 1
+    power_lost = world.dice.random() < 0.3
+    for node in world.nodes.values():
+        later(world, world.dice.uniform(0.0, 0.5), lambda node=node: node.kill(power_lost=power_lost))
+        world.at(world.dice.uniform(0.6, 4.0), node.start)
+
+
+def write_on_a_replica(world: World) -> None:
+    """Somebody with SUPER, on the wrong server."""
+    primary_name = primary(world).name
+    names = [each for each in sorted(world.servers) if each != primary_name and world.servers[each].is_awake]
+    if names:
+        world.statistics.errant_writes += 1
+        server = world.servers[world.dice.choice(names)]
+        world.note(f"somebody writes on {server.name}")
+        server.write_behind_backs()
 
 
 def slow_applier(world: World) -> None:
@@ -324,6 +376,18 @@ def die_with_the_only_acker(world: World) -> None:
         world.at(world.dice.uniform(14.0, 25.0), victim.start)
 
 
+def pause_writes(world: World) -> None:
+    ask(world, "pause-writes", reason="we look")
+    if world.dice.random() < 0.6:
+        world.at(world.dice.uniform(5.0, 20.0), ask, world, "resume-writes")
+
+
+def pause_and_die(world: World) -> None:
+    """What would be repaired at once has to wait."""
+    pause_writes(world)
+    later(world, world.dice.uniform(0.0, 9.0), kill_server, world)
+
+
 def disable_recoveries(world: World) -> None:
     ask(world, "disable-global-recoveries")
 
@@ -356,10 +420,17 @@ FAULTS = (
     Fault(touch_semi_sync, 1, "semi"), Fault(lapse_and_die, 0.5, "semi lapsed"),
     Fault(die_with_the_only_acker, 0.7, "deaths semi acker"),
     Fault(disable_recoveries, 0.5, "people disabled"),
+    Fault(hang_primary, 1, "times deaths"), Fault(fill_disk, 1, "times disks"), Fault(take_over, 0.3, "disks"),
+    Fault(kill_server, 0.3, "disks"), Fault(kill_intermediate, 1.5, "deaths chains"),
+    Fault(double_death, 1, "chains"), Fault(take_over, 1, "chains"),
+    Fault(restart_servers, 0.3, "storms"), Fault(restart_nodes, 0.5, "storms managers"),
+    Fault(kill_server, 0.5, "storms"),
+    Fault(write_on_a_replica, 0.5, "people errant"), Fault(kill_server, 1, "errant"), Fault(take_over, 0.5, "errant"),
+    Fault(pause_and_die, 0.5, "people paused"), Fault(pause_writes, 0.3, "paused"), Fault(operate, 0.5, "paused"),
 )  # fmt: skip
 THEMES = (
     "deaths", "double", "managers", "times", "links", "people", "semi", "partitions", "orders", "lag",
-    "lapsed", "disabled", "late", "acker",
+    "lapsed", "disabled", "late", "acker", "disks", "chains", "storms", "errant", "paused",
 )  # fmt: skip
 
 

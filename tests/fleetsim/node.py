@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 CODEC = codec()
 WALL_BEGIN_MS = 1_795_000_000_000
-TIMING = Timing()
 
 
 class NodeDisk(Disk):
@@ -224,7 +223,7 @@ class ManagerNode:
             self.name, [slot for slot in world.slots if slot != self.name], store=self.disk, image=self.disk.load(),
             own=Contact(incarnation=f"{self.name}0", address=self.name), replicated=replicated,
             deliver=driver.deliver, clock=lambda: self.clock.boot_s(world.now_s),
-            wall=lambda: self.clock.wall_s(world.now_s), timing=TIMING, limits=world.limits,
+            wall=lambda: self.clock.wall_s(world.now_s), timing=world.raft_settings.timing, limits=world.limits,
         )  # fmt: skip
         roster = Roster(identity, replica.members)
         transport: Any = NodeTransport(self, [slot for slot in world.slots if slot != self.name])
@@ -447,5 +446,11 @@ def _host_and_port(slot: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def raft_settings(limits: Limits) -> RaftSettings:
-    return RaftSettings(bind="127.0.0.1:10008", limits=limits, timing=TIMING)
+def raft_settings(limits: Limits, pace: float) -> RaftSettings:
+    """With the default times, or ``pace`` times those."""
+    usual = Timing()
+    timing = Timing(
+        election_min_s=pace * usual.election_min_s, election_max_s=pace * usual.election_max_s,
+        heartbeat_s=pace * usual.heartbeat_s, tick_s=pace * usual.tick_s,
+    )  # fmt: skip
+    return RaftSettings(bind="127.0.0.1:10008", limits=limits, timing=timing)

@@ -52,7 +52,10 @@ def some_operation(world: World, primary: Server) -> tuple[str, dict[str, str]]:
         ("ack-all-recoveries", {"comment": "seen"}), ("ack-all-recoveries", {"comment": "seen"}),
         ("raft-transfer", {}), ("raft-snapshot", {}),
         ("stop-replica", {"server": server}), ("start-replica", {"server": server}),
-        ("set-writeable", {"server": server}),
+        ("set-writeable", {"server": server}), ("set-read-only", {"server": server}),
+        ("set-read-only", {"server": cluster}),
+        ("pause-writes", {"reason": "we move house"}), ("pause-writes", {"cluster": cluster, "reason": "we look"}),
+        ("resume-writes", {}), ("resume-writes", {"cluster": cluster}),
     )  # fmt: skip
     return dice.choice(choices)
 
@@ -89,6 +92,9 @@ def help_out(world: World) -> None:
     state = world.checks.newest
     if state.recoveries_disabled:
         ask(world, "enable-global-recoveries")
+    for cluster_id in state.pauses:
+        name = state.clusters[cluster_id].name if cluster_id else ""
+        ask(world, "resume-writes", **({"cluster": name} if name else {}))
     for key in state.downtimes:
         ask(world, "end-downtime", server=str(key))
     if any(not each.is_active and each.acknowledged is None for each in state.recoveries.values()):

@@ -27,7 +27,9 @@ class Replication:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.source: InstanceKey | None = None
-        self.relay: list[Transaction] = []
+        self.relay: list[tuple[Transaction, float]] = []
+        """What was received, and when it may be applied."""
+        self.delay_s = server.configuration.delay_s
         self.retrieved: GtidSet = EMPTY_MYSQL
         self.receiver = self.applier = STOPPED
         self.error_number = 0
@@ -76,7 +78,7 @@ class Replication:
         self._drop_relay_log()
 
     def reset(self) -> None:
-        self.source, self.source_uuid = None, ""
+        self.source, self.source_uuid, self.delay_s = None, "", 0
         self._drop_relay_log()
 
     def _drop_relay_log(self) -> None:
@@ -160,7 +162,7 @@ class Replication:
         server.at(1.0, self._watch, turn)
 
     def _received(self, connection: Connection, index: int, transaction: Transaction) -> None:
-        self.relay.append(transaction)
+        self.relay.append((transaction, self._server.world.now_s + self.delay_s))
         self.retrieved = self.retrieved.union(one(transaction))
         if self.is_semi_sync:
             connection.ask(("ack", index))
@@ -172,7 +174,7 @@ class Replication:
         server = self._server
         if self.applier is not RUNNING or self._applying:
             return
-        while self._applied < len(self.relay) and server.logged.covers(one(self.relay[self._applied])):
+        while self._applied < len(self.relay) and server.logged.covers(one(self.relay[self._applied][0])):
             self._applied += 1
         if self._applied >= len(self.relay):
             self._behind_since_s = None
@@ -180,8 +182,9 @@ class Replication:
         if self._behind_since_s is None:
             self._behind_since_s = server.world.now_s
         self._applying = True
-        slow_s = max(0.0, server.slow_apply_until_s - server.world.now_s)
-        server.at(slow_s + server.configuration.apply_s, self._apply, self._relay_number, self.relay[self._applied])
+        transaction, due_s = self.relay[self._applied]
+        slow_s = max(0.0, max(server.slow_apply_until_s, server.disk_full_until_s, due_s) - server.world.now_s)
+        server.at(slow_s + server.configuration.apply_s, self._apply, self._relay_number, transaction)
 
     def _apply(self, relay_number: int, transaction: Transaction) -> None:
         self._applying = False
@@ -212,8 +215,11 @@ class Replication:
             Channel(
                 source=self.source, source_uuid=self.source_uuid, user="repl", receiver=self.receiver,
                 applier=self.applier, receiver_error_number=self.error_number, receiver_error=self.error,
-                uses_gtid=True, retrieved=self.retrieved, lag_s=self.lag_s,
-                options=(ChannelOption("SOURCE_CONNECT_RETRY", 1), ChannelOption("SOURCE_SSL", 1)),
+                uses_gtid=True, retrieved=self.retrieved, lag_s=self.lag_s, delay_s=self.delay_s,
+                options=(
+                    ChannelOption("SOURCE_CONNECT_RETRY", 1), ChannelOption("SOURCE_DELAY", self.delay_s),
+                    ChannelOption("SOURCE_SSL", 1),
+                ),
             ),
         )  # fmt: skip
 
@@ -227,5 +233,5 @@ class Replication:
             "Replica_IO_Running": WORDS[self.receiver], "Replica_SQL_Running": WORDS[self.applier],
             "Last_IO_Errno": str(self.error_number), "Last_IO_Error": self.error, "Auto_Position": "1",
             "Retrieved_Gtid_Set": str(self.retrieved), "Executed_Gtid_Set": str(self._server.executed),
-            "Source_SSL_Allowed": "Yes", "Connect_Retry": "1",
+            "Source_SSL_Allowed": "Yes", "Connect_Retry": "1", "SQL_Delay": str(self.delay_s),
         }]  # fmt: skip

@@ -75,6 +75,7 @@ def _world(seed: int, dice: random.Random) -> World:
         seed, nodes=3, limits=limits, node_delay_s=dice.choice(((0.0002, 0.001), (0.0005, 0.003), (0.005, 0.03))),
         server_delay_s=dice.choice(((0.0002, 0.001), (0.0005, 0.003), (0.003, 0.02))),
         sync_s=dice.choice(((0.0002, 0.002), (0.001, 0.02))), wire=dice.random() < 0.2,
+        pace=dice.choice((1.0, 1.0, 3.0)),
     )  # fmt: skip
 
 
@@ -85,23 +86,37 @@ def _set_up(world: World, dice: random.Random) -> Sequence[Client]:
     waits_for = dice.choice((1, 1, 1, 2)) if has_semi_sync and replicas > 2 else 1
     read_only = dice.random() < 0.85
     starts = dice.random() < 0.8
+    drops_relay = dice.random() < 0.3
     for _ in range(replicas + 1):
         semi_sync = SemiSyncVariables(replica_enabled=has_semi_sync, wait_count=waits_for)
         world.add_server(Configuration(
             read_only=read_only, semi_sync=semi_sync, apply_s=dice.choice((0.001, 0.005, 0.03)),
-            starts_replication=starts,
+            starts_replication=starts, relay_log_recovery=drops_relay,
         ))  # fmt: skip
     servers = list(world.servers.values())
     world.engine_settings = _settings(dice, servers[0].key)
     for server in servers:
         server.start()
         server.read_only = server.super_read_only = True
+    if dice.random() < 0.2:
+        servers[-1].configuration.delay_s = servers[-1].replication.delay_s = dice.choice((2, 8, 3600))
     replicate(servers, dice, has_semi_sync=has_semi_sync)
+    if replicas > 2 and waits_for == 1 and dice.random() < 0.4:
+        _chain(servers, dice)
     for node in world.nodes.values():
         node.start()
     every_s = dice.choice((0.03, 0.1, 0.4))
     hosts = [ClientHost(f"client{number}") for number in range(dice.choice((1, 2, 3)))]
     return [Client(world, host, server, every_s) for host in hosts for server in servers]
+
+
+def _chain(servers: Sequence[Server], dice: random.Random) -> None:
+    """One or two replicas get their writes from another replica."""
+    middle, count = servers[1], dice.choice((1, 2)) if len(servers) > 4 else 1
+    for server in servers[2 : 2 + count]:
+        server.replication.stop(receiver=True, applier=True)
+        server.replication.point_to(middle.key)
+        server.replication.start(receiver=True, applier=True)
 
 
 def replicate(servers: Sequence[Server], dice: random.Random, *, has_semi_sync: bool) -> None:

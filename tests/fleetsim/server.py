@@ -49,6 +49,8 @@ class Configuration:
     starts_replication: bool = True
     relay_log_recovery: bool = False
     """A restart drops what was received and not applied."""
+    delay_s: int = 0
+    """How long its people let it apply later than it could (SOURCE_DELAY)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -104,8 +106,9 @@ class Server:
         self.binlog: list[Transaction] = []
         self.logged: GtidSet = EMPTY_MYSQL
         self.replication = Replication(self)
-        self.has_opened_itself = False
-        """It came up writable at least once."""
+        self.may_be_ahead = False
+        """It came up writable, or a person wrote on it, at least once."""
+        self.disk_full_until_s = 0.0
         self._forget()
 
     def _forget(self) -> None:
@@ -125,6 +128,8 @@ class Server:
         self.waiting: list[Blocked] = []
         self.held_back: list[tuple[Session, int]] = []
         """Writes that wait until somebody's read-only is decided."""
+        self.out_of_space = 0
+        """Commits that wait for room on the disk."""
         self._next_session = 10
         self.started_s = self.world.now_s
 
@@ -159,7 +164,7 @@ class Server:
         self._forget()
         self.world.note(f"{self.name} starts, {'read-only' if self.read_only else 'writable'}")
         self.replication.started(runs=self.configuration.starts_replication)
-        self.has_opened_itself |= not self.read_only
+        self.may_be_ahead |= not self.read_only
 
     def kill(self, *, silently: bool = False) -> None:
         """``silently``: with its whole machine."""
@@ -248,10 +253,27 @@ class Server:
         if any(each.is_read_only for each in self.waiting):
             self.held_back.append((session, number))
             return
-        own = sum(stop - start for key, pairs in self.logged.lines if key[0] == self.uuid for start, stop in pairs)
-        transaction = (self.uuid, own + 1)
-        self.world.checks.wrote(self, transaction)
+        if self.disk_full_until_s > self.world.now_s:
+            self.out_of_space += 1
+            self.at(self.disk_full_until_s - self.world.now_s, self._has_space, session, number)
+            return
+        transaction = self.next_transaction()
         self.commit(transaction, lambda how: self._committed(session, number, transaction, how))
+
+    def _has_space(self, session: Session, number: int) -> None:
+        self.out_of_space -= 1
+        if session.is_open:
+            self.write(session, number)
+        self.settle()
+
+    def next_transaction(self) -> Transaction:
+        own = sum(stop - start for key, pairs in self.logged.lines if key[0] == self.uuid for start, stop in pairs)
+        return (self.uuid, own + 1)
+
+    def write_behind_backs(self) -> None:
+        """Somebody with SUPER writes on this server, whatever it is."""
+        self.may_be_ahead = True
+        self.commit(self.next_transaction(), lambda _how: None)
 
     def _committed(self, session: Session, number: int, transaction: Transaction, how: str) -> None:
         if session.is_open:

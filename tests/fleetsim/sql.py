@@ -21,6 +21,7 @@ Row = dict[str, object]
 LOCK_WAIT_TIMEOUT, NO_SUCH_SESSION, MUST_STOP = 1205, 1094, 3021
 CHANGES = re.compile(r"(SET GLOBAL|STOP|START|RESET|CHANGE) ")
 """Statements that change a server."""
+DELAY = re.compile(r"SOURCE_DELAY = (?P<seconds>\d+)")
 
 
 @dataclass(slots=True, eq=False)
@@ -134,7 +135,7 @@ def _refuse_writes(call: Call, name: str) -> None:
 
     server.settle()
     limit_s = min(call.session.lock_wait_s, 3600.0)
-    call.wait(lambda: not server.pending, finish, limit_s, is_read_only=True)
+    call.wait(lambda: not server.pending and not server.out_of_space, finish, limit_s, is_read_only=True)
 
 
 def _assign(call: Call, name: str, value: str) -> None:
@@ -206,7 +207,10 @@ def _reset(call: Call, _match: re.Match[str]) -> list[Row]:
 
 def _change_source(call: Call, match: re.Match[str]) -> list[Row]:
     _must_be_stopped(call)
-    call.server.replication.point_to(InstanceKey(match["host"], int(match["port"])))
+    replication, delay = call.server.replication, DELAY.search(match[0])
+    replication.point_to(InstanceKey(match["host"], int(match["port"])))
+    if delay is not None:
+        replication.delay_s = int(delay["seconds"])
     return []
 
 

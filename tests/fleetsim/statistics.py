@@ -39,6 +39,11 @@ class Statistics(Counts):
     node_freezes: int = 0
     wall_steps: int = 0
     double_deaths: int = 0
+    intermediate_kills: int = 0
+    server_storms: int = 0
+    node_storms: int = 0
+    server_disks_full: int = 0
+    errant_writes: int = 0
     cuts: int = 0
     slow_links: int = 0
     slow_appliers: int = 0

@@ -30,6 +30,7 @@ class World(Agenda):
     def __init__(
         self, seed: int, *, nodes: int, limits: Limits, node_delay_s: tuple[float, float],
         server_delay_s: tuple[float, float], sync_s: tuple[float, float], drift: float = 0.01, wire: bool = False,
+        pace: float = 1.0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.seed = seed
@@ -39,7 +40,7 @@ class World(Agenda):
         self.troubled = True
         """Faults may still begin."""
         self.limits, self.sync_s, self.wire = limits, sync_s, wire
-        self.raft_settings = raft_settings(limits)
+        self.raft_settings = raft_settings(limits, pace)
         self.engine_settings: EngineSettings
         self.cluster_id = "simulated"
         self.slots = [f"n{number}:10008" for number in range(1, nodes + 1)]
@@ -108,7 +109,7 @@ class World(Agenda):
                 node.wake(node.life)
             node.start()
         for server in self.servers.values():
-            server.slow_apply_until_s = 0.0
+            server.slow_apply_until_s = server.disk_full_until_s = 0.0
             if server.is_up and not server.is_awake:
                 server.thaw(server.life)
             server.start()
