@@ -12,9 +12,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from orchestrator_raft.core.errors import OrchestratorError, Unavailable
+from orchestrator_raft.core.errors import OrchestratorError, Refused, Unavailable
 from orchestrator_raft.engine.service import Call, Person, Service, is_bound, typed_arguments
-from orchestrator_raft.operations import Operation, Where
+from orchestrator_raft.operations import LEFT_OUT, Operation, Where
 from orchestrator_raft.ports import Channel
 from orchestrator_raft.tasks import Tasks
 
@@ -143,6 +143,8 @@ class Front:
         if own is not None:
             answer = own(ask, raw)
             return answer if isinstance(answer, Stream) else self._signed(answer)
+        if operation in LEFT_OUT:
+            raise Refused(operation.help)
         if operation.where is Where.HERE and not is_bound(operation):
             return self._signed(dialect.node_answer(operation, raw, self._node.status(), ask))
         typed_arguments(operation, raw)

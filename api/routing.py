@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator_raft.operations import OPERATIONS, Operation
+from orchestrator_raft.operations import LEFT_OUT, OPERATIONS, Operation
 
 from . import health
 from .settings import DEFAULT_STATUS_PATH, ApiSettings
@@ -96,7 +96,7 @@ class Router:
 def routes(settings: ApiSettings) -> Iterator[Route]:
     """Every route of this node."""
     prefix = _segments(settings.url_prefix)
-    for operation in OPERATIONS:
+    for operation in (*OPERATIONS, *LEFT_OUT):
         methods = ("GET",) if operation.writes else ("GET", "HEAD")
         for template in operation.compatible:
             segments = (*prefix, "api", *_segments(template))

@@ -185,8 +185,13 @@ def _checks(server: Server, facts: Facts, fresh: shown.Freshness, scene: Scene) 
         "DowntimeOwner": downtime.owner,
         "DowntimeEndTimestamp": timestamp(downtime.ends_ms),
         "ElapsedDowntime": nanoseconds(downtime.elapsed_s),
-        "UnresolvedHostname": "",
+        "UnresolvedHostname": _virtual_name(server, scene),
     }
+
+
+def _virtual_name(server: Server, scene: Scene) -> str:
+    mark = scene.moment.state.virtual_names.get(server.key)
+    return mark.hostname if mark is not None else ""
 
 
 def _channel_options(channel: Channel | None) -> dict[str, Json]:

@@ -16,7 +16,7 @@ from orchestrator_raft.core.moves.model import Plan
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.replicated.publications import KeyValue
 from orchestrator_raft.core.replicated.state import AuditEntry, BlockedRecovery, Detection
-from orchestrator_raft.core.topology import Cluster, Server
+from orchestrator_raft.core.topology import Cluster, Maintenance, RegisteredRule, Server
 from orchestrator_raft.engine.service import Reply
 from orchestrator_raft.operations import Operation
 
@@ -27,6 +27,7 @@ from .audit import audit_json
 from .cluster import cluster_json
 from .go import Json, dump, key_json
 from .instance import instance_json
+from .people import maintenance_json, pools_json, rule_json
 from .plan import plan_json
 from .recovery import blocked_json, detection_json, listed_json, live_json, steps_json
 from .shown import Scene
@@ -34,7 +35,9 @@ from .shown import Scene
 Shape = Callable[[Any, Scene], Json]
 SLICE = 25
 """So many entries of a list are encoded before others get a turn."""
-NULL_WHEN_EMPTY = frozenset({"clusters", "masters", "problems", "bulk-instances", "submit-masters-to-kv-stores"})
+NULL_WHEN_EMPTY = frozenset(
+    {"clusters", "masters", "problems", "bulk-instances", "bulk-promotion-rules", "submit-masters-to-kv-stores"}
+)
 """Lists that Go leaves nil when there is nothing to list."""
 
 SHAPES: dict[type, Shape] = {
@@ -47,11 +50,15 @@ SHAPES: dict[type, Shape] = {
     AuditEntry: lambda entry, _scene: audit_json(entry),
     Plan: plan_json,
     KeyValue: lambda pair, _scene: {"Key": pair.key, "Value": pair.value},
+    Maintenance: maintenance_json,
+    RegisteredRule: rule_json,
 }
 LISTED_SHAPES: dict[type, Shape] = {**SHAPES, Recovery: listed_json}
 OWN_FORMS: dict[str, Shape] = {
     "topology": text_topology.tree,
     "topology-tabulated": text_topology.table,
+    "topology-tags": text_topology.tree_with_tags,
+    "cluster-pool-instances": pools_json,
     "audit-recovery-steps": lambda value, _scene: steps_json(value) if isinstance(value, Recovery) else [],
 }
 

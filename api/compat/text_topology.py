@@ -6,26 +6,52 @@ status, version, read-only, binary log format and marks.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from orchestrator_raft.core.instance import Facts, InstanceKey
+from orchestrator_raft.core.replicated.labels import Tag
 from orchestrator_raft.core.topology import Cluster, Server
 
 from . import shown
 from .shown import Freshness, Scene
 
-Line = tuple[str, tuple[str, ...]]
-"""The server with its place in the tree, and the columns behind it."""
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A server with its place in the tree, and the columns behind it."""
+
+    key: InstanceKey
+    name: str
+    columns: tuple[str, ...]
 
 
 def tree(cluster: Cluster, scene: Scene) -> str:
     """One line a server, the columns in brackets and aligned."""
     lines = _lines(cluster, scene)
-    width = max((len(name) for name, _ in lines), default=0)
-    return "\n".join(f"{name.ljust(width)} [{','.join(each for each in columns if each)}]" for name, columns in lines)
+    width = max((len(line.name) for line in lines), default=0)
+    return "\n".join(_row(line, width) for line in lines)
+
+
+def _row(line: Line, width: int) -> str:
+    return f"{line.name.ljust(width)} [{','.join(each for each in line.columns if each)}]"
+
+
+def tree_with_tags(cluster: Cluster, scene: Scene) -> str:
+    """The tree with the tags of each server behind it."""
+    tags, lines = scene.moment.state.tags, _lines(cluster, scene)
+    width = max((len(line.name) for line in lines), default=0)
+    return "\n".join(
+        f"{_row(line, width)} [{','.join(_tag(each) for each in tags.get(line.key, ()))}]" for line in lines
+    )
+
+
+def _tag(tag: Tag) -> str:
+    return str(tag) if tag.value else tag.name
 
 
 def table(cluster: Cluster, scene: Scene) -> str:
     """The same as columns of equal width, with ``|`` between them."""
-    rows = [(name, *columns) for name, columns in _lines(cluster, scene)]
+    rows = [(line.name, *line.columns) for line in _lines(cluster, scene)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
     return "\n".join("|".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows)
 
@@ -51,7 +77,7 @@ def _draw(server: Server, depth: int, scene: Scene, lines: list[Line], drawn: se
         keeps_up = facts is not None and shown.runs(facts.channel) and fresh.valid and fresh.recently_checked
         mark = "  " * (depth - 1) + ("+ " if keeps_up else "- ")
     alias = f" ({facts.alias})" if facts is not None and facts.alias else ""
-    lines.append((f"{mark}{server.key}{alias}", _columns(server, fresh, scene)))
+    lines.append(Line(server.key, f"{mark}{server.key}{alias}", _columns(server, fresh, scene)))
     for replica in scene.moment.topology.replicas_of(server.key):
         if replica.depth > 0:
             _draw(replica, depth + 1, scene, lines, drawn)

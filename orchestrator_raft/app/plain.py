@@ -41,6 +41,7 @@ def policy_of(settings: Settings) -> Policy:
         promotion_ignore=HostFilters(tuple(settings.promotion_ignore_hostname_filters)),
         discovery_ignore=HostFilters(tuple(settings.discovery_ignore_hostname_filters)),
         problem_ignore=HostFilters(tuple(settings.problem_ignore_hostname_filters)),
+        control_ignore=HostFilters(tuple(settings.osc_ignore_hostname_filters)),
         storm_clusters=settings.storm_clusters,
         storm_s=float(settings.storm_period_seconds),
         recovery_block_s=float(settings.recovery_period_block_seconds),
@@ -119,6 +120,8 @@ def engine_of(settings: Settings) -> EngineSettings:
         seeds=settings.discovery_seed_keys,
         token_use_s=settings.access_token_use_expiry_seconds,
         token_valid_s=settings.access_token_expiry_minutes * 60,
+        rule_valid_s=settings.candidate_instance_expire_minutes * 60,
+        pool_valid_s=settings.instance_pool_expiry_minutes * 60,
     )
 
 

@@ -125,6 +125,11 @@ UNUSED = (
         (("SkipMaxScaleCheck", FLAG, True), ("SkipBinlogServerUnresolveCheck", FLAG, True)),
     ),
     Unused(
+        "Discovery",
+        "a pool's servers are named exactly, by host, alias or first label: a write never guesses",
+        (("SupportFuzzyPoolHostnames", FLAG, True),),
+    ),
+    Unused(
         "Recovery",
         "a failure is always confirmed by several eyes: the replicas and the other nodes",
         (("ExpectFailureAnalysisConcensus", FLAG, True),),
@@ -230,13 +235,6 @@ NOT_YET = (
     NotYet(
         "resolved names are neither kept nor refused",
         ("ExpiryHostnameResolvesMinutes", "RejectHostnameResolvePattern"),
-    ),
-    NotYet(
-        "pools, rules registered by people and lists for schema changes are not kept",
-        (
-            "SupportFuzzyPoolHostnames", "InstancePoolExpiryMinutes", "CandidateInstanceExpireMinutes",
-            "OSCIgnoreHostnameFilters",
-        ),
     ),
     NotYet(
         "every question to a server has a deadline of its own: ProbeTimeoutMilliseconds, or the step's",

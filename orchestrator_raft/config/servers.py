@@ -170,12 +170,11 @@ class Classification(Group):
     detect_semi_sync_enforced_query: str = key(
         "DetectSemiSyncEnforcedQuery", "", "Query for a server's semi-sync priority: one whole number, 0 means never."
     )
-    support_fuzzy_pool_hostnames: bool = key(
-        "SupportFuzzyPoolHostnames", True, "Accept parts of host names when a pool is submitted."
+    instance_pool_expiry_minutes: int = key(
+        "InstancePoolExpiryMinutes", 60, "Minutes for which a pool is kept.", least=1
     )
-    instance_pool_expiry_minutes: int = key("InstancePoolExpiryMinutes", 60, "Minutes for which a pool is kept.")
     candidate_instance_expire_minutes: int = key(
-        "CandidateInstanceExpireMinutes", 60, "Minutes for which a promotion rule set by a person holds."
+        "CandidateInstanceExpireMinutes", 60, "Minutes for which a promotion rule set by a person holds.", least=1
     )
     promotion_ignore_hostname_filters: RegexTexts = key(
         "PromotionIgnoreHostnameFilters", (), "Regexes on host:port of servers that are never promoted."

@@ -83,6 +83,8 @@ class Policy:
     promotion_ignore: HostFilters = HostFilters()
     discovery_ignore: HostFilters = HostFilters()
     problem_ignore: HostFilters = HostFilters()
+    control_ignore: HostFilters = HostFilters()
+    """Never watched by schema changes (OSCIgnoreHostnameFilters)."""
     storm_clusters: int = 20
     """So many clusters recovered within ``storm_s`` are a storm: nothing more is recovered by itself; 0 is never."""
     storm_s: float = 600.0

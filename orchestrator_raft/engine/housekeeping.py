@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated.commands import EndDowntime, ForgetServers
+from orchestrator_raft.core.replicated.policy_commands import DropPool, DropRule, EndMaintenance
 from orchestrator_raft.engine.acknowledging import Acknowledging
 from orchestrator_raft.engine.catching_up import CatchingUp
 from orchestrator_raft.engine.proposals import Proposals
@@ -35,6 +36,7 @@ class Housekeeping:
         for key, downtime in moment.state.downtimes.items():
             if downtime.ends_ms <= moment.now_ms:
                 yield f"end downtime {key}", self._proposals.propose(EndDowntime, key=key, expired=True)
+        yield from self._expired(moment)
         if self._write_probes is not None:
             yield from self._write_probes.due(moment)
         unseen = long_unseen(moment)
@@ -42,6 +44,19 @@ class Housekeeping:
             hours = moment.policy.unseen_forget_s / 3600
             reason = f"not seen for {hours:g} hours (UnseenInstanceForgetHours)"
             yield "forget unseen", self._proposals.propose(ForgetServers, keys=unseen, reason=reason)
+
+    def _expired(self, moment: Moment) -> Iterator[tuple[str, Work]]:
+        """Marks of people whose time has come."""
+        state, now_ms = moment.state, moment.now_ms
+        for key, work in state.maintenances.items():
+            if work.ends_ms <= now_ms:
+                yield f"end maintenance {key}", self._proposals.propose(EndMaintenance, key=key, expired=True)
+        for key, rule in state.rules.items():
+            if rule.ends_ms <= now_ms:
+                yield f"drop rule {key}", self._proposals.propose(DropRule, key=key, expired=True)
+        for name, pool in state.pools.items():
+            if pool.ends_ms <= now_ms:
+                yield f"drop pool {name}", self._proposals.propose(DropPool, name=name, expired=True)
 
 
 def long_unseen(moment: Moment) -> tuple[InstanceKey, ...]:

@@ -51,6 +51,10 @@ class EngineSettings:
     """For so long a new access token may be taken into use."""
     token_valid_s: int = 24 * 3600
     """For so long it is valid."""
+    rule_valid_s: int = 3600
+    """For so long a promotion rule counts that a person registers without saying how long."""
+    pool_valid_s: int = 3600
+    """For so long a pool is kept that is not submitted again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

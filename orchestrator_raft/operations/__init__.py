@@ -12,9 +12,11 @@ have.
 
 from __future__ import annotations
 
+from orchestrator_raft.operations.left_out import LEFT_OUT
 from orchestrator_raft.operations.model import Kind, Operation, Parameter, Where
 from orchestrator_raft.operations.moves import MOVE_ROWS
 from orchestrator_raft.operations.nodes import NODE_ROWS, OWN_ROWS
+from orchestrator_raft.operations.policies import POLICY_ROWS
 from orchestrator_raft.operations.publishing import PUBLISHING_ROWS
 from orchestrator_raft.operations.reads import READ_ROWS
 from orchestrator_raft.operations.recoveries import RECOVERY_ROWS
@@ -22,7 +24,9 @@ from orchestrator_raft.operations.servers import SERVER_ROWS
 
 OPERATIONS: tuple[Operation, ...] = (
     *MOVE_ROWS,
-    *PUBLISHING_ROWS, *NODE_ROWS, *OWN_ROWS, *READ_ROWS, *SERVER_ROWS, *RECOVERY_ROWS)
+    *PUBLISHING_ROWS, *NODE_ROWS, *OWN_ROWS, *READ_ROWS, *SERVER_ROWS, *RECOVERY_ROWS,
+    *POLICY_ROWS,
+)  # fmt: skip
 OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
-__all__ = ["OPERATIONS", "OPERATION_BY_NAME", "Kind", "Operation", "Parameter", "Where"]
+__all__ = ["LEFT_OUT", "OPERATIONS", "OPERATION_BY_NAME", "Kind", "Operation", "Parameter", "Where"]

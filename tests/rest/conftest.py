@@ -14,4 +14,6 @@ async def reading() -> AsyncIterator[Rig]:
     """Three nodes that know a healthy fleet; for tests that only read."""
     async with Rig(3) as rig:
         await rig.discovered()
+        for tag in ("role=web", "127.0.0.1:24000"):
+            assert (await rig.first.get(f"/api/tag/127.0.0.1/24001?tag={tag}")).status == 200
         yield rig

@@ -31,12 +31,16 @@ from tests.rest import recorded
 from tests.rest.recorded import Setting, read
 
 NOT_SERVED_YET = {
-    "agents", "backend-query-metrics-aggregated_30", "bulk-promotion-rules", "discovery-metrics-aggregated_30",
+    "discovery-metrics-aggregated_30",
     "discovery-queue-metrics-aggregated_30", "hostname-resolve-cache", "relocate_127.0.0.1_24001_127.0.0.1_1",
     "relocate_127.0.0.1_24001_127.0.0.1_24000", "relocate_127.0.0.1_24001_127.0.0.1_24002",
     "replication-analysis-changelog", "replication-analysis-changelog.after-failover", "resolve_127.0.0.1_24000",
-    "tags_127.0.0.1_24001", "topology-tags_bench", "write-buffer-metrics-aggregated_30",
 }  # fmt: skip
+DEFECTS_OF_THEIRS = {"bulk-promotion-rules"}
+"""Recorded on SQLite, where their query is no SQL."""
+LEFT_OUT_HERE = {"backend-query-metrics-aggregated_30", "write-buffer-metrics-aggregated_30"}
+"""Answered with the reason: test_peer_routes."""
+COMPARED = sorted(set(recorded.names()) - NOT_SERVED_YET - DEFECTS_OF_THEIRS - LEFT_OUT_HERE)
 STEPS = "audit-recovery-steps_UID.after-failover"
 BEFORE, AFTER_TAKEOVER = "2026-11-23T02:51:40Z", "2026-11-23T02:52:04Z"
 AFTER_FAILOVER = "2026-11-23T02:52:42Z"
@@ -63,6 +67,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     (r"\.Details\.RecoveryType", "we know no Pseudo-GTID"),
     (r"\.Message:ERROR", "theirs begins with the time"),
     (r"\[\d+\]\.Id:step", "numbered by recovery"),
+    (r"agents:\.Message", "ours goes on to say why"),
 )  # fmt: skip
 
 
@@ -192,7 +197,7 @@ def _has_same_form(what: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", [each for each in recorded.names() if each not in NOT_SERVED_YET])
+@pytest.mark.parametrize("name", COMPARED)
 def test_our_answer_is_the_recorded_one(name: str) -> None:
     recording = read(name)
     path = recording.path or f"/api/audit-recovery-steps/{recording.json[0]['RecoveryUID']}"

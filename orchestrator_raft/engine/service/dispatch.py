@@ -16,7 +16,7 @@ from orchestrator_raft.core.replicated.visitors import kept_answer
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside
 from orchestrator_raft.engine.proposals import Proposals
-from orchestrator_raft.engine.service import moves, overview, raft, reads, recoveries, servers, tokens
+from orchestrator_raft.engine.service import moves, overview, policies, raft, reads, recoveries, servers, tokens
 from orchestrator_raft.engine.service.calls import Call, Reply
 from orchestrator_raft.engine.service.publishing import HANDLERS as PUBLISHING
 from orchestrator_raft.engine.sight import Sight
@@ -123,6 +123,7 @@ class Service:
 
 HANDLERS: dict[str, Handler] = {
     **moves.HANDLERS,
+    **policies.HANDLERS,
     **PUBLISHING, **reads.HANDLERS, **overview.HANDLERS, **servers.HANDLERS, **recoveries.HANDLERS, **raft.HANDLERS,
     **tokens.HANDLERS,
 }  # fmt: skip

@@ -11,14 +11,16 @@ from orchestrator_raft.core.errors import InvalidInput, Unavailable
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.topology import Cluster, Server
+from orchestrator_raft.engine.service import policy_reads
 from orchestrator_raft.engine.service.calls import Call, Reply
-from orchestrator_raft.engine.service.names import require_cluster, require_server
+from orchestrator_raft.engine.service.names import find_server, require_cluster, require_server
 from orchestrator_raft.engine.view import Moment
 
 if TYPE_CHECKING:
     from orchestrator_raft.engine.service.dispatch import Desk
 
 PAGE_SIZE = 20
+RECENT_MS = 300_000
 NEEDS_EYES = frozenset({"replication-analysis", "problems"})
 """Replicated state does not say who lags or has stopped, and without observations everybody would look dead."""
 Read = Callable[[Call, Moment], Reply]
@@ -117,7 +119,8 @@ def _searchable(server: Server, moment: Moment) -> str:
     facts, home = server.facts, moment.topology.clusters.get(server.cluster_id)
     described = (facts.alias, facts.version, facts.version_comment, str(facts.server_id)) if facts else ()
     names = (home.name, home.alias) if home is not None else ()
-    return " ".join((str(server.key), *described, *names)).lower()
+    tags = (str(tag) for tag in moment.state.tags.get(server.key, ()))
+    return " ".join((str(server.key), *described, *names, *tags)).lower()
 
 
 def topology(call: Call, moment: Moment) -> Reply:
@@ -179,10 +182,6 @@ def downtimed(call: Call, moment: Moment) -> Reply:
     return Reply(value=servers, moment=moment)
 
 
-def maintenance(call: Call, moment: Moment) -> Reply:
-    return Reply(value=[], moment=moment)
-
-
 def _page(items: list[object], call: Call) -> list[object]:
     start = call.number("page") * PAGE_SIZE
     return items[start : start + PAGE_SIZE]
@@ -229,6 +228,27 @@ def audit_failure_detection(call: Call, moment: Moment) -> Reply:
 def active_cluster_recovery(call: Call, moment: Moment) -> Reply:
     active = moment.state.active_recoveries
     return Reply(value=[each for each in active if each.subject.cluster_name == call.text("name")], moment=moment)
+
+
+def _recent(moment: Moment) -> list[Recovery]:
+    """Those that run, or ended within ``RECENT_MS``; newest first."""
+    since_ms = moment.now_ms - RECENT_MS
+    found = reversed(tuple(moment.state.recoveries.values()))
+    return [
+        each for each in found if KINDS[each.kind].starts_period and (each.is_active or each.finished_ms >= since_ms)
+    ]
+
+
+def recently_active_of_cluster(call: Call, moment: Moment) -> Reply:
+    found = [each for each in _recent(moment) if each.subject.cluster_name == call.text("name")]
+    return Reply(value=found, moment=moment)
+
+
+def recently_active_of_server(call: Call, moment: Moment) -> Reply:
+    asked = call.arguments["server"]
+    known = find_server(moment.topology, asked, guess=True)
+    key = known.key if known is not None else asked
+    return Reply(value=[each for each in _recent(moment) if each.subject.key == key], moment=moment)
 
 
 def blocked_recoveries(call: Call, moment: Moment) -> Reply:
@@ -283,10 +303,10 @@ READS: dict[str, Read] = {
     "search": search,
     "topology": topology,
     "topology-tabulated": topology,
+    "topology-tags": topology,
     "replication-analysis": replication_analysis,
     "problems": problems,
     "downtimed": downtimed,
-    "maintenance": maintenance,
     "audit": audit,
     "audit-recovery": audit_recovery,
     "audit-recovery-steps": audit_recovery_steps,
@@ -296,5 +316,8 @@ READS: dict[str, Read] = {
     "pauses": pauses,
     "check-global-recoveries": check_global_recoveries,
     "automated-recovery-filters": automated_recovery_filters,
+    "recently-active-cluster-recovery": recently_active_of_cluster,
+    "recently-active-instance-recovery": recently_active_of_server,
+    **policy_reads.READS,
 }
 HANDLERS = {name: _reading(read) for name, read in READS.items()}

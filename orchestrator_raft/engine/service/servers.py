@@ -141,6 +141,10 @@ async def act(call: Call, desk: Desk, step: type[ServerStep], audit: tuple[str, 
     paused = refuse_paused(moment.state, server.cluster_id)
     if paused:
         raise Refused(f"{server.key}: {paused}")
+    if server.in_maintenance:
+        raise Refused(
+            f"{server.in_maintenance}; nobody else changes it meanwhile: raftctl maintenance end {server.key}"
+        )
     facts: Facts | None = server.fresh
     if facts is None:
         raise ServerError(f"{server.key} does not answer, so nothing was changed there")

@@ -1,0 +1,80 @@
+"""Every route template of orchestrator: it is a row, or left out with a line that says why, or in a list that shrinks.
+
+``data/peer_routes.txt`` has all 250, synonyms included, as both peers register them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from orchestrator_raft.operations import LEFT_OUT, OPERATIONS
+from tests.rest.rig import Rig
+
+TEMPLATES = (Path(__file__).parent / "data" / "peer_routes.txt").read_text().split()
+OURS = {path for operation in OPERATIONS for path in operation.compatible}
+LEFT = {path: operation.help for operation in LEFT_OUT for path in operation.compatible}
+
+NOT_SERVED_YET = frozenset({
+    "regroup-slaves/:host/:port", "regroup-replicas/:host/:port", "move-equivalent/:host/:port/:belowHost/:belowPort",
+    "repoint/:host/:port/:belowHost/:belowPort", "repoint-slaves/:host/:port", "repoint-replicas/:host/:port",
+    "make-co-master/:host/:port", "enslave-master/:host/:port", "take-master/:host/:port",
+    "regroup-slaves-gtid/:host/:port", "regroup-replicas-gtid/:host/:port", "make-master/:host/:port",
+    "make-local-master/:host/:port", "enable-gtid/:host/:port", "disable-gtid/:host/:port",
+    "locate-gtid-errant/:host/:port", "gtid-errant-reset-master/:host/:port", "gtid-errant-inject-empty/:host/:port",
+    "skip-query/:host/:port", "restart-slave/:host/:port", "restart-replica/:host/:port",
+    "stop-slave-nice/:host/:port", "stop-replica-nice/:host/:port", "reset-slave/:host/:port",
+    "reset-replica/:host/:port", "change-master-credentials/:host/:port", "detach-slave/:host/:port",
+    "detach-replica/:host/:port", "reattach-slave/:host/:port", "reattach-replica/:host/:port",
+    "detach-slave-master-host/:host/:port", "detach-replica-master-host/:host/:port",
+    "reattach-slave-master-host/:host/:port", "reattach-replica-master-host/:host/:port",
+    "flush-binary-logs/:host/:port", "purge-binary-logs/:host/:port/:logFile", "restart-slave-statements/:host/:port",
+    "restart-replica-statements/:host/:port", "enable-semi-sync-master/:host/:port",
+    "enable-semi-sync-source/:host/:port", "disable-semi-sync-master/:host/:port",
+    "disable-semi-sync-source/:host/:port", "enable-semi-sync-replica/:host/:port",
+    "disable-semi-sync-replica/:host/:port", "delay-replication/:host/:port/:seconds",
+    "can-replicate-from/:host/:port/:belowHost/:belowPort",
+    "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort", "kill-query/:host/:port/:process",
+    "snapshot-topologies", "replication-analysis-changelog", "resolve/:host/:port", "grab-election",
+    "reload-configuration", "hostname-resolve-cache", "reset-hostname-resolve-cache", "reelect",
+    "discovery-metrics-raw/:seconds", "discovery-metrics-aggregated/:seconds", "discovery-queue-metrics-raw/:seconds",
+    "discovery-queue-metrics-aggregated/:seconds", "discovery-queue-metrics-raw/:queue/:seconds",
+    "discovery-queue-metrics-aggregated/:queue/:seconds",
+})  # fmt: skip
+"""Take out what is served; nothing is ever added."""
+
+
+def shape(template: str) -> str:
+    """Whatever the parameters are called."""
+    return re.sub(r"\{\w+\}|:\w+", "*", template)
+
+
+SERVED, LEFT_SHAPES = {shape(path) for path in OURS}, {shape(path) for path in LEFT}
+
+
+def test_the_list_of_the_peers_routes_is_whole() -> None:
+    assert len(TEMPLATES) == len({shape(each) for each in TEMPLATES}) == 250
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_route_of_the_peers_is_served_or_left_out_or_listed(template: str) -> None:
+    is_served, is_left_out = shape(template) in SERVED, shape(template) in LEFT_SHAPES
+    assert is_served is not is_left_out or (not is_served and template in NOT_SERVED_YET)
+
+
+def test_nothing_is_left_out_that_the_peers_do_not_have() -> None:
+    assert LEFT_SHAPES <= {shape(each) for each in TEMPLATES}
+    assert all("\n" not in why and len(why) < 120 for why in LEFT.values())
+
+
+async def test_a_left_out_route_says_why() -> None:
+    async with Rig() as rig:
+        for path, why in LEFT.items():
+            url = re.sub(r"\{\w+\}", "1", path)
+            for given in (url, f"{url}/"):
+                answer = await rig.first.get(f"/api/{given}")
+                assert (answer.status, answer.json) == (500, {"Code": "ERROR", "Message": why, "Details": None})
+            assert (await rig.first.ask("HEAD", f"/api/{url}")).status == 500
+        assert rig.first.defects == []
