@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox import dialects, haproxy, install, topology
+from sandbox import chromium, dialects, haproxy, install, topology
 from sandbox.accounts import CLUSTER_ALIAS, CLUSTER_DOMAIN
 from sandbox.binaries import Flavor
 from sandbox.errors import SandboxError
@@ -42,13 +42,17 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_text)
         command.add_argument("--flavor", choices=[*(flavor.value for flavor in Flavor), "both"], default="both")
     commands.add_parser("haproxy", help="find or install HAProxy, for deploy/haproxy.cfg and its test")
+    commands.add_parser("chromium", help="find or install Chromium, for the tests of the web page")
     return top
 
 
-def load_balancer() -> int:
-    """Say which HAProxy is used; install one that is missing."""
+PROGRAMS = {"haproxy": haproxy.find_or_install, "chromium": chromium.find_or_install}
+
+
+def program(name: str) -> int:
+    """Say which HAProxy or Chromium is used; install one that is missing."""
     try:
-        say(str(haproxy.find_or_install(say=say)))
+        say(str(PROGRAMS[name](say=say)))
     except SandboxError as error:
         say(f"error: {error}")
         return 1
@@ -138,8 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, end_by_exception)
     try:
-        if options.command == "haproxy":
-            return load_balancer()
+        if options.command in PROGRAMS:
+            return program(options.command)
         return start(options) if options.command == "start" else servers(options)
     except KeyboardInterrupt:
         return 130

@@ -1,28 +1,8 @@
-/* What people can do, and the one dialog in which they do it: what will happen, a confirmation, and how it goes on.
- * Rules: nothing changes without a confirmation; what replaces a primary needs the cluster's name typed; whatever the
- * server answers is shown; who may not write is offered nothing. */
-import { change, get, path } from "./api.js";
-import { h } from "./dom.js";
-import { live } from "./live.js";
-import { clusterName, link, name, seconds, sign, time } from "./words.js";
-
-const FOLLOW_MS = 300;
-let writer = false;
-let now = null; /* the open dialog */
-
-export function setWriter(value) {
-  writer = value;
-}
-
-export function isWriter() {
-  return writer;
-}
-
-/** Buttons of [[label, act]], for who may write. */
-export function actions(found, kind = "") {
-  if (!writer || !found.length) return "";
-  return h("div", { class: `actions ${kind}` }, found.map(([label, act, level = ""]) => h("button", { key: label, type: "button", class: level, onclick: act }, label)));
-}
+/* What people can do, as rows: to whom it is offered, what is asked for, and which request it is.
+ * What replaces a primary needs the cluster's name typed. */
+import { change, path } from "./api.js";
+import { isWriter, open } from "./dialog.js";
+import { clusterName, name } from "./words.js";
 
 const field = {
   owner: { name: "owner", label: "Who", required: true, value: "" },
@@ -30,133 +10,6 @@ const field = {
   comment: { name: "comment", label: "Comment", required: true, value: "" },
   duration: { name: "duration", label: "For how long (30s, 10m, 2h, 1d)", required: true, value: "10m", pattern: "[0-9]+[smhdw]" },
 };
-
-function open(given) {
-  now = { fields: [], values: {}, typed: "", plan: undefined, error: null, done: null, recovery: null, busy: false, from: document.activeElement, ...given };
-  for (const each of now.fields) now.values[each.name] = each.value ?? "";
-  if (now.planOf) loadPlan();
-  live.changed();
-}
-
-async function loadPlan() {
-  const mine = now;
-  try {
-    const planned = await mine.planOf(mine.values);
-    mine.plan = planned;
-  } catch (error) {
-    mine.plan = null;
-    mine.refused = error;
-  }
-  live.changed();
-}
-
-export function closeDialog() {
-  if (!now) return;
-  const { from } = now;
-  now = null;
-  live.changed();
-  setTimeout(() => from?.isConnected && from.focus(), 60);
-}
-
-async function confirm(event) {
-  event.preventDefault();
-  const mine = now;
-  if (mine.busy || mine.done || !ready(mine)) return;
-  mine.busy = true;
-  mine.error = null;
-  live.changed();
-  try {
-    const { value, follow } = await mine.run(mine.values);
-    mine.done = value?.message || "Done.";
-    if (follow) await watch(mine, follow);
-  } catch (error) {
-    mine.error = error;
-  }
-  mine.busy = false;
-  live.onnews({ type: "reset" });
-  live.changed();
-}
-
-/** Show a recovery step by step until it has ended; the dialog may be closed meanwhile, it goes on. */
-async function watch(mine, id) {
-  for (;;) {
-    try {
-      const found = await get(path`/recoveries/${id}`);
-      if (!Array.isArray(found)) mine.recovery = found;
-      mine.error = null;
-    } catch (error) {
-      mine.error = error;
-    }
-    live.changed();
-    if (now !== mine || (mine.recovery && mine.recovery.end !== "running")) return;
-    await new Promise((done) => setTimeout(done, FOLLOW_MS));
-  }
-}
-
-function ready(given) {
-  const filled = given.fields.every((each) => !each.required || String(given.values[each.name]).trim());
-  const planned = !given.planOf || (given.plan !== undefined && !given.refused);
-  return filled && planned && (!given.typeThis || given.typed.trim() === given.typeThis);
-}
-
-/** The open dialog, or nothing. */
-export function dialog() {
-  if (!now) return "";
-  const given = now;
-  return h("dialog", { key: "dialog", "aria-labelledby": "dialog-title", oncreate: (el) => setTimeout(() => el.isConnected && !el.open && el.showModal()), onclose: closeDialog },
-    h("form", { onsubmit: confirm },
-      h("h2", { id: "dialog-title" }, given.title),
-      given.text && h("p", {}, given.text),
-      !given.done && given.fields.map((each) => input(each, given)),
-      given.planOf && !given.done && planned(given),
-      given.typeThis && !given.done && h("label", { class: "typed" }, "To go on, type ", h("strong", {}, given.typeThis),
-        h("input", { name: "typed", value: given.typed, autocomplete: "off", spellcheck: "false", oninput: (event) => { given.typed = event.target.value; live.changed(); } })),
-      given.error && h("p", { class: "banner critical", role: "alert" }, h("strong", {}, sign("critical", given.error.title || "Failed")), ` ${given.error.message}`),
-      given.done && !given.error && h("p", { class: "banner good", role: "status" }, given.done),
-      given.recovery && progress(given.recovery),
-      h("div", { class: "actions" },
-        h("button", { type: "button", onclick: closeDialog }, given.done ? "Close" : "Cancel"),
-        !given.done && h("button", { type: "submit", class: given.level || "main", disabled: !ready(given) || given.busy }, given.busy ? "Working …" : given.label))));
-}
-
-function input(each, given) {
-  const change_ = (event) => {
-    given.values[each.name] = event.target.type === "checkbox" ? event.target.checked : event.target.value;
-    if (given.planOf && each.plans) { given.plan = undefined; given.refused = null; loadPlan(); }
-    live.changed();
-  };
-  if (each.options)
-    return h("label", { key: each.name }, each.label, h("select", { name: each.name, value: given.values[each.name], onchange: change_ }, each.options.map(([value, text]) => h("option", { key: value, value }, text))));
-  if (each.check)
-    return h("label", { key: each.name, class: "check" }, h("input", { type: "checkbox", name: each.name, checked: given.values[each.name] === true, onchange: change_ }), each.label);
-  return h("label", { key: each.name }, each.label, h("input", { name: each.name, value: given.values[each.name], required: each.required, pattern: each.pattern, maxlength: 300, oninput: change_ }));
-}
-
-function planned(given) {
-  if (given.refused) return h("p", { class: "banner critical", role: "alert" }, h("strong", {}, sign("critical", given.refused.title || "Refused")), ` ${given.refused.message}`);
-  if (given.plan === undefined) return h("p", { class: "quiet" }, "Asking for the plan …");
-  const { text, how, stages = [], warnings = [], left_out = [], block_s } = given.plan;
-  return h("div", { class: "plan" }, h("h3", {}, "What will be done"), text && h("p", {}, text, how ? ` (${how})` : ""),
-    h("ol", {}, stages.map((each, i) => h("li", { key: i }, each.text, acts(each)))),
-    block_s ? h("p", {}, "Writes are expected to wait at most ", seconds(block_s), ".") : "",
-    warnings.map((each, i) => h("p", { key: `w${i}` }, sign("warning", "Mind:"), ` ${each}`)),
-    left_out.map((each, i) => h("p", { key: `l${i}`, class: "quiet" }, `Left as it is: ${typeof each === "string" ? each : `${each.key}: ${each.reason}`}`)));
-}
-
-function acts(stage) {
-  const lines = stage.acts || [];
-  return lines.length ? h("ul", { class: "quiet" }, lines.map((each, i) => h("li", { key: i }, typeof each === "string" ? each : each.text))) : "";
-}
-
-/** A recovery's steps so far. */
-export function progress(recovery) {
-  const begun = recovery.started_ms;
-  return h("div", { class: "progress" }, h("p", {}, sign(...(recovery.end === "running" ? ["busy", "running"] : recovery.end === "succeeded" ? ["good", "succeeded"] : ["critical", recovery.end])), " ", link(`recovery/${recovery.id}`, {}, "everything about it")),
-    h("ol", { class: "steps" }, recovery.timeline.map((mark, i) => h("li", { key: i }, h("span", { class: "number" }, `${mark.at_ms - begun} ms`), ` ${mark.name} ${mark.text}`))),
-    recovery.errors.map((each, i) => h("p", { key: i }, sign("warning", "Note:"), ` ${each}`)));
-}
-
-/* ---- the rows ---- */
 
 function simple(label, title, text, run, more = {}) {
   return [label, () => open({ title, text, label: label.replace(/ …$/, ""), run, ...more }), more.level || ""];
@@ -173,7 +26,7 @@ export function serverActions(row, cluster, rows) {
   const add = (when, ...action) => when && found.push(simple(...action));
   if (replica && row.reached) found.push(["Make it the primary …", () => takeover(cluster, rows, server)]);
   if (row.is_primary) found.push(["Fail over …", () => failover(cluster), "danger"]);
-  if (row.source && row.reached) found.push(["Move below …", () => move(row, null, cluster, rows)]);
+  for (const each of MOVES) if (each.when(row, rows)) found.push([`${each.label} …`, () => move(row, null, cluster, rows, each)]);
   add(row.troubles.some((each) => each.repair), "Recover …", `Recover ${name(server)}`, row.troubles.find((each) => each.repair)?.repair, () => change("POST", at(server, "/recover")), { typeThis: clusterName(cluster), level: "danger" });
   add(!row.downtime, "Begin downtime …", `Downtime of ${name(server)}`, "Until it ends, problems of this server start no recovery.", (values) => change("POST", at(server, "/downtime"), values), { fields: [field.owner, field.reason, field.duration] });
   add(row.downtime, "End downtime …", `End the downtime of ${name(server)}`, "From then on its problems may start a recovery.", () => change("DELETE", at(server, "/downtime")));
@@ -205,7 +58,7 @@ function takeover(cluster, rows, target) {
   open({
     title: `Take over ${clusterName(cluster)}`, label: "Take over", typeThis: clusterName(cluster), text: "A replica becomes the primary in an orderly way; writes wait for a moment, and nothing is lost.",
     fields: [{ name: "target", label: "New primary", value: target, plans: true, options: [["", "the best replica"], ...fit.map((each) => [each.server, name(each.server, each.alias)])] }],
-    run: (values) => change("POST", where, body(values)), ...planner(where, body),
+    run: (values) => change("POST", where, body(values)),
   });
 }
 
@@ -216,30 +69,41 @@ function failover(cluster) {
     title: `Fail over ${clusterName(cluster)}`, label: "Fail over", level: "danger", typeThis: clusterName(cluster),
     text: `The primary ${name(cluster.primary)} is treated as dead: it is fenced if it can be reached, and the best replica is promoted. For a primary that is well use Take over.`,
     fields: [{ name: "accept_loss", check: true, plans: true, label: "Promote even if acknowledged writes may be lost" }],
-    run: (values) => change("POST", where, body(values)), ...planner(where, body),
+    run: (values) => change("POST", where, body(values)),
   });
 }
 
-function move(row, target, cluster, rows) {
+const follows = (row) => row.source && row.reached;
+const isFollowed = (row, rows) => rows.some((each) => each.source === row.server);
+const BELOW = { label: "Move below", operation: "relocate", target: true, when: follows, text: "It is moved the cheapest safe way." };
+/** Operations that give servers another source. Each is planned by the server before it is confirmed. */
+const MOVES = [
+  BELOW,
+  { label: "Move up", operation: "move-up", when: (row, rows) => follows(row) && rows.some((each) => each.server === row.source && each.source), text: "It then replicates from the source of its source." },
+  { label: "Take siblings", operation: "take-siblings", when: (row, rows) => follows(row) && rows.filter((each) => each.source === row.source).length > 1, text: "The other replicas of its source then replicate from it." },
+  { label: "Move its replicas below", operation: "relocate-replicas", target: true, when: isFollowed, text: "Its direct replicas are moved, with whatever replicates from them." },
+  { label: "Move its replicas up", operation: "move-up-replicas", when: (row, rows) => follows(row) && isFollowed(row, rows), text: "Its replicas then replicate from its own source." },
+];
+
+function move(row, target, cluster, rows, row_ = BELOW) {
   const others = rows.filter((each) => each.server !== row.server && each.reached && !each.stale);
-  const where = at(row.server, "/relocate");
-  const body = (values) => ({ target: values.target });
+  const where = at(row.server, `/${row_.operation}`);
+  const body = (values) => (row_.target ? { target: values.target } : {});
   open({
-    title: `Move ${name(row.server, row.alias)}`, label: "Move",
-    text: row.source ? `It replicates from ${name(row.source)} now.` : "",
-    fields: [{ name: "target", label: "Below", value: (target || others[0])?.server || "", plans: true, required: true, options: others.map((each) => [each.server, name(each.server, each.alias)]) }],
+    title: `${row_.label}: ${name(row.server, row.alias)}`, label: row_.label, text: `${row_.text}${row.source ? ` It replicates from ${name(row.source)} now.` : ""}`,
+    fields: row_.target ? [{ name: "target", label: "Below", value: (target || others.find((each) => each.server !== row.source) || others[0])?.server || "", plans: true, required: true, options: others.map((each) => [each.server, name(each.server, each.alias)]) }] : [],
     run: (values) => change("POST", where, body(values)), ...planner(where, body),
   });
 }
 
 /** What the server would do, asked of it before anything is confirmed. */
 function planner(where, body) {
-  return { planOf: async (values) => (await change("POST", `${where}/plan`, body(values))).value?.result };
+  return { planOf: async (values) => (await change("POST", where, { ...body(values), dry_run: true })).value?.result };
 }
 
 /** A server was dropped onto another one. */
 export function drop(moved, onto, cluster, rows) {
-  if (writer) move(moved, onto, cluster, rows);
+  if (isWriter()) move(moved, onto, cluster, rows);
 }
 
 export function openDiscover() {

@@ -2,7 +2,8 @@
 import { HOME } from "./api.js";
 import { h, render } from "./dom.js";
 import { Resource, follow, live } from "./live.js";
-import { closeDialog, dialog, openDiscover, setWriter } from "./act.js";
+import { openDiscover } from "./act.js";
+import { closeDialog, dialog, setWriter } from "./dialog.js";
 import { auditView, blockedView, downtimeView, detectionsView } from "./lists.js";
 import { setNavigate } from "./go.js";
 import { clusterView } from "./cluster.js";
@@ -106,12 +107,22 @@ function draw() {
     h("a", { class: "skip", href: `${location.pathname}${location.search}#main` }, "Skip to content"),
     header(), banners(),
     h("main", { id: "main", tabindex: "-1" }, errors(shown.resources), h("h1", { tabindex: "-1" }, title),
-      shown.view.draw(values, shown.resources)),
+      drawn(values)),
     dialog());
   if (focusHeading) {
     focusHeading = false;
     document.querySelector("h1")?.focus({ preventScroll: true });
     scrollTo(0, 0);
+  }
+}
+
+/** A defect of a view is shown, and takes nothing else with it. */
+function drawn(values) {
+  try {
+    return shown.view.draw(values, shown.resources);
+  } catch (error) {
+    console.error(error);
+    return h("p", { class: "banner critical", role: "alert" }, sign("critical", "This view failed:"), ` ${error.message}`);
   }
 }
 

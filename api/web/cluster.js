@@ -1,6 +1,7 @@
 /* One cluster: what is wrong in words, the tree of replication, and one server beside it. */
 import { path } from "./api.js";
-import { actions, clusterActions, drop, isWriter, serverActions } from "./act.js";
+import { clusterActions, drop, serverActions } from "./act.js";
+import { actions, isWriter } from "./dialog.js";
 import { outlook, state } from "./fleet.js";
 import { h, memo } from "./dom.js";
 import { live } from "./live.js";

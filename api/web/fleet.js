@@ -1,7 +1,8 @@
 /* All clusters, worst first. */
 import { h, memo } from "./dom.js";
 import { live } from "./live.js";
-import { actions, openDiscover } from "./act.js";
+import { openDiscover } from "./act.js";
+import { actions } from "./dialog.js";
 import { chip, clusterName, clusterPath, end, link, name, plural, seconds, sign, time } from "./words.js";
 
 const SHOWN_PROBLEMS = 3;

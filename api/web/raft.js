@@ -1,5 +1,6 @@
 /* The nodes of the manager itself. */
-import { actions, raftActions, setMembers } from "./act.js";
+import { raftActions, setMembers } from "./act.js";
+import { actions } from "./dialog.js";
 import { h } from "./dom.js";
 import { bytes, name, plural, seconds, sign } from "./words.js";
 
@@ -37,10 +38,11 @@ function silent(node) {
 
 function node(each, leader, seen, raft) {
   const behind = leader ? leader.commit_index - each.applied_index : 0;
+  const digest = (each.digest || "").slice(0, 12);
   const equal = leader && each.applied_index === leader.applied_index ? each.digest === leader.digest : null;
   const lines = [
     ["Term", each.term], ["Applied", [`${each.applied_index}`, behind > 0 ? h("span", { class: "under quiet" }, `${behind} behind`) : ""]], ["On disk up to", each.synced_index],
-    ["State", equal === null ? h("code", {}, each.digest.slice(0, 12)) : equal ? [h("code", {}, each.digest.slice(0, 12)), " same as the leader's"] : sign("critical", "differs from the leader's")],
+    ["State", equal === null ? h("code", {}, digest) : equal ? [h("code", {}, digest), " same as the leader's"] : sign("critical", "differs from the leader's")],
     ["Journal", `${each.journal_entries} entries, ${bytes(each.journal_bytes)}`], ["Snapshot", each.snapshot_index === null ? "none yet" : `at ${each.snapshot_index}, ${bytes(each.snapshot_bytes)}${each.snapshot_age_s !== null ? `, ${seconds(each.snapshot_age_s)} old` : ""}`],
     ["Store", bytes(each.store_bytes)], ["Disk free", bytes(each.disk_free_bytes)], ["Version", each.version],
   ];

@@ -1,6 +1,7 @@
 /* Recoveries: the list, and the timeline of one of them. */
 import { path, url } from "./api.js";
-import { acknowledge, actions, fleetSwitches } from "./act.js";
+import { acknowledge, fleetSwitches } from "./act.js";
+import { actions } from "./dialog.js";
 import { h } from "./dom.js";
 import { pager, pageOf } from "./lists.js";
 import { end, link, millis, name, plural, seconds, sign, time } from "./words.js";
@@ -92,7 +93,7 @@ function page(recovery) {
         list("Not chosen, and why", recovery.refused.map((each) => [h("span", { class: "address" }, name(each.key)), `: ${each.reason}`])),
         list("Notes and outputs of hooks", recovery.errors),
         list("Did not follow", recovery.lost.map((each) => name(each))),
-        list("May still think they are primary", recovery.stale.map((each) => name(each))),
+        list("Out of reach when they were replaced", recovery.stale.map((each) => name(each))),
         request.reason && section("Asked for because", h("p", {}, request.reason)))),
   ];
 }
