@@ -24,9 +24,14 @@ from orchestrator_raft.operations.servers import SERVER_ROWS
 
 OPERATIONS: tuple[Operation, ...] = (
     *MOVE_ROWS,
-    *PUBLISHING_ROWS, *NODE_ROWS, *OWN_ROWS, *READ_ROWS, *SERVER_ROWS, *RECOVERY_ROWS,
+    *NODE_ROWS,
+    *OWN_ROWS,
     *POLICY_ROWS,
-)  # fmt: skip
+    *PUBLISHING_ROWS,
+    *READ_ROWS,
+    *RECOVERY_ROWS,
+    *SERVER_ROWS,
+)
 OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 __all__ = ["LEFT_OUT", "OPERATIONS", "OPERATION_BY_NAME", "Kind", "Operation", "Parameter", "Where"]

@@ -16,9 +16,18 @@ from orchestrator_raft.core.replicated.visitors import kept_answer
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside
 from orchestrator_raft.engine.proposals import Proposals
-from orchestrator_raft.engine.service import moves, overview, policies, raft, reads, recoveries, servers, tokens
+from orchestrator_raft.engine.service import (
+    moves,
+    overview,
+    policies,
+    publishing,
+    raft,
+    reads,
+    recoveries,
+    servers,
+    tokens,
+)
 from orchestrator_raft.engine.service.calls import Call, Reply
-from orchestrator_raft.engine.service.publishing import HANDLERS as PUBLISHING
 from orchestrator_raft.engine.sight import Sight
 from orchestrator_raft.engine.view import Moment, Viewer
 from orchestrator_raft.operations import OPERATION_BY_NAME, Operation
@@ -123,10 +132,15 @@ class Service:
 
 HANDLERS: dict[str, Handler] = {
     **moves.HANDLERS,
+    **overview.HANDLERS,
     **policies.HANDLERS,
-    **PUBLISHING, **reads.HANDLERS, **overview.HANDLERS, **servers.HANDLERS, **recoveries.HANDLERS, **raft.HANDLERS,
+    **publishing.HANDLERS,
+    **raft.HANDLERS,
+    **reads.HANDLERS,
+    **recoveries.HANDLERS,
+    **servers.HANDLERS,
     **tokens.HANDLERS,
-}  # fmt: skip
+}
 
 
 def is_bound(operation: Operation) -> bool:
