@@ -19,6 +19,7 @@ from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.health import LOAD_UNKNOWN, SETTINGS_UNKNOWN, GroupMember, Load, ServerSettings
 
 DEFAULT_PORT = 3306
+DELAY_OPTIONS = frozenset({"SOURCE_DELAY", "MASTER_DELAY"})
 DETACHED_MARK = "//"
 """orchestrator detaches a replica by writing this in front of its source's name."""
 
@@ -133,6 +134,11 @@ class Channel:
     """How long ago the receiver last heard anything, where the server knows it."""
     options: tuple[ChannelOption, ...] = ()
     """Every option that has to survive a change of source (TLS, retry, heartbeat, compression ...), no secrets."""
+
+    @property
+    def options_for_others(self) -> tuple[ChannelOption, ...]:
+        """What another replica of the same source needs, too: all but the delay, which is this replica's own."""
+        return tuple(option for option in self.options if option.name not in DELAY_OPTIONS)
 
     @property
     def replicates(self) -> bool:

@@ -157,7 +157,7 @@ class Claims:
         donor = channel_donor(moment, cluster, server.key)
         options: tuple[ChannelOption, ...] = ()
         if donor is not None and donor.facts is not None and donor.facts.channel is not None:
-            options = donor.facts.channel.options
+            options = donor.facts.channel.options_for_others
         semi_sync = bool(primary and primary.facts and primary.facts.semi_sync.source_enabled)
         recovery = replace(recovery, channel_options=options, semi_sync=semi_sync)
         if refuse_claim(moment.state, recovery, 0) is not None:

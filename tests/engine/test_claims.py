@@ -14,7 +14,7 @@ import pytest_asyncio
 from orchestrator_raft.core.analysis import Diagnosis, analyze
 from orchestrator_raft.core.errors import Unavailable
 from orchestrator_raft.core.gtid import EMPTY_MYSQL
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.instance import ChannelOption, InstanceKey
 from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery
 from orchestrator_raft.core.replicated import Result
 from orchestrator_raft.core.replicated.commands import (
@@ -224,6 +224,11 @@ async def promoted(stage: Stage) -> InstanceKey:
 
 async def test_an_old_primary_gets_the_channel_options_and_semi_sync_of_its_cluster(stage: Stage) -> None:
     successor = await promoted(stage)
+    for server in stage.bench.fleet.servers.values():
+        if server.channel is not None:  # a delay is a replica's own
+            delayed = (*server.channel.options, ChannelOption("SOURCE_DELAY", 3600))
+            server.facts = replace(server.facts, channels=(replace(server.channel, options=delayed),))
+    await stage.bench.known(stage.leader)
     await done(stage.claim_return())
     rejoin = stage.bench.raft.state.recoveries[stage.running[0]]
     assert (rejoin.kind, rejoin.subject.key) == ("rejoin", PRIMARY)
