@@ -155,5 +155,6 @@ def _told(command: _Command, ended: Ended) -> str:
 
 
 def _successor_and_demoted(story: Story) -> tuple[str, str]:
-    successor = story.recovery.successor
-    return ("" if successor is None else str(successor)), str(story.recovery.subject.key)
+    successor, plan = story.recovery.successor, story.recovery.plan
+    demoted = plan.demoted if plan is not None and plan.demoted is not None else story.recovery.subject.key
+    return ("" if successor is None else str(successor)), str(demoted)

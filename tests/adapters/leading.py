@@ -85,7 +85,8 @@ async def leading(policy: Policy | None = None) -> AsyncIterator[Leading]:
         consensus=raft.nodes["n1"], channel=raft.network.channel("n1"), prober=prober,
         sessions=MysqlSessions(connector), hooks=hooks, clock=clock,
     )  # fmt: skip
-    engine_settings = EngineSettings(policy=policy or Policy(), paces=PACES)
+    account = "SELECT 'repl' AS user, 'repl' AS password"
+    engine_settings = EngineSettings(policy=policy or Policy(), paces=PACES, credentials_query=account)
     report = Reports(lambda name, error: failed.append((name, error)), lambda name, error: failed.append((name, error)))
     engine = Engine(outside, engine_settings, report)
     service = Service(outside, engine_settings, engine, MemoryRaftAdmin(raft, "n1"))

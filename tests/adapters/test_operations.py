@@ -78,3 +78,63 @@ async def test_what_would_break_is_refused_and_changes_nothing(servers: Topology
         with pytest.raises(Refused, match=why):
             await manager.call(operation, server, target)
     await manager.tree({a: primary, b: a})
+
+
+async def test_a_replica_takes_the_place_of_its_source(servers: Topology, manager: Leading) -> None:
+    primary, a, b, c, _ = servers.servers
+    for replica in (b, c):
+        await manager.call("relocate", replica, a)
+    write(primary)
+    assert (await manager.call("take-master", b)).message.endswith("took its master")
+    await manager.tree({b: primary, a: b, c: a})
+    write(primary)
+    await manager.call("make-local-master", c)
+    await manager.tree({c: b})
+    await manager.call("relocate-replicas", b, primary)
+    await manager.tree({a: primary, c: primary})
+    reply = await manager.call("regroup-replicas", primary)
+    promoted = next(server for server in servers.servers if server.port == reply.value.port)
+    await manager.tree({each: promoted for each in servers.servers[1:] if each is not promoted})
+    assert (await manager.call("regroup-replicas-gtid", promoted)).value != reply.value
+    servers.wait_caught_up()
+
+
+async def test_repoint_detach_and_reattach_keep_the_place(servers: Topology, manager: Leading) -> None:
+    primary, a, b, *_ = servers.servers
+    await manager.call("repoint", b, a)
+    await manager.tree({b: a})
+    write(primary)
+    await manager.call("repoint-replicas", a)
+    await manager.tree({b: a})
+    await manager.call("detach-replica", b)
+    assert manager.channel(b).source.is_detached
+    write(primary)
+    with pytest.raises(Refused, match="already detached"):
+        await manager.call("detach-replica", b)
+    await manager.call("reattach-replica", b)
+    await manager.tree({b: a})
+    servers.wait_caught_up()
+
+
+async def test_a_replica_is_reset_and_moved_nowhere_else(servers: Topology, manager: Leading) -> None:
+    primary, _, b, *_ = servers.servers
+    await manager.call("reset-replica", b)
+    assert manager.facts(b).channels == ()
+    with pytest.raises(Refused, match="is no replica"):
+        await manager.call("relocate", b, primary)
+
+
+async def test_a_primary_becomes_a_co_primary_of_its_replica(servers: Topology, manager: Leading) -> None:
+    primary, a, *_ = servers.servers
+    write(primary)
+    with pytest.raises(Refused, match="seems to be accessible"):
+        await manager.call("make-master", a)
+    servers.wait_caught_up()
+    await manager.call("make-co-master", a)
+    await manager.tree({primary: a, a: primary})
+    write(primary)
+    with pytest.raises(Refused, match="already co master"):
+        await manager.call("make-co-master", a)
+    await manager.call("reset-replica", primary)
+    assert manager.facts(primary).is_writable
+    servers.wait_caught_up()

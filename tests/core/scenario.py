@@ -147,7 +147,9 @@ class World:
     # -- names
 
     def name(self, key: InstanceKey | None) -> str:
-        return "-" if key is None else self.fleet.by_key[key].name
+        if key is None:
+            return "-"
+        return f"//{self.fleet.by_key[key.attached].name}" if key.is_detached else self.fleet.by_key[key].name
 
     def names(self, keys: Iterable[InstanceKey]) -> str:
         return ",".join(self.name(key) for key in keys) or "-"

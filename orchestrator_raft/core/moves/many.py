@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from orchestrator_raft.core.moves.check import too_few_ackers, uses_gtid
-from orchestrator_raft.core.moves.model import HOW_GTID, LeftOut, Plan, Planned, Refusal, Wish, joined
+from orchestrator_raft.core.moves.model import HOW_GTID, LeftOut, Plan, Planned, Refusal, Wish, counted, joined
 from orchestrator_raft.core.moves.one import move, not_below, target_of
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Server, Topology
@@ -95,7 +95,7 @@ def all_below(
         return Refusal(why_not)
     warnings = tuple(dict.fromkeys(text for plan in plans for text in plan.warnings))
     return Plan(
-        text=f"{len(movers)} replicas of {server.key} below {target.key}",
+        text=f"{counted(len(movers), 'replica')} of {server.key} below {target.key}",
         how=HOW_GTID,
         stages=joined(tuple(plans), policy.replica_operations_max),
         reads=(*movers, target.key, *(each.key for each in left_out)),

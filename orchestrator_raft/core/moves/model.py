@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.instance import ChannelOption, InstanceKey
 
 TEXT_MAX = 500
 
@@ -58,6 +58,8 @@ class Act:
     was_primary: bool = False
     """The server wrote transactions itself until now."""
     credentials_from: tuple[InstanceKey, ...] = ()
+    options: tuple[ChannelOption, ...] = ()
+    """Options of the channel, where it is made anew."""
     at: tuple[InstanceKey, ...] = ()
     """Servers to look at when the stage begins."""
     text: str = ""
@@ -114,6 +116,10 @@ class Plan:
     """The server that the answer is about, as with the peers; None: the movers."""
     hook: str = ""
     """The *Processes list that runs when it is done."""
+    successor: InstanceKey | None = None
+    """For the hook: the server that took a place."""
+    demoted: InstanceKey | None = None
+    """For the hook: the server whose place that was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +139,11 @@ class Refusal:
     """Why it is not done; the text says what to do instead where there is something."""
 
     reason: str
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 replica``, ``2 replicas``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 Planned = Plan | Refusal

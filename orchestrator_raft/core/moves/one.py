@@ -27,6 +27,11 @@ from orchestrator_raft.core.moves.model import HOW_GTID, Act, Plan, Planned, Ref
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Server, Topology
 
+DROPS = (
+    "acknowledges, and does not apply all it receives (a delay, or a stopped applier), which a change of source would "
+    "drop: switch its semi-sync off first"
+)
+
 
 def target_of(topology: Topology, wish: Wish) -> Server:
     if wish.target is None:
@@ -65,6 +70,14 @@ def move_below(wish: Wish, topology: Topology, policy: Policy) -> Planned:
     return below(topology, server, target, policy)
 
 
+def move_equivalent(wish: Wish, topology: Topology, policy: Policy) -> Planned:
+    """Below a server that holds the same place; a replica by GTID finds it, others are not recorded to have one."""
+    server, target = topology.server(wish.server), target_of(topology, wish)
+    if server.facts is not None and not uses_gtid(server.facts):
+        return Refusal(f"No equivalent coordinates found for {server.key} on {target.key}: try relocate")
+    return below(topology, server, target, policy)
+
+
 def below(topology: Topology, server: Server, target: Server, policy: Policy) -> Planned:
     """``server`` below ``target``, or why not."""
     if server.source == target.key:
@@ -94,10 +107,7 @@ def not_below(topology: Topology, server: Server, target: Server, policy: Policy
     if why_not or server.fresh is None or target.fresh is None:
         return why_not
     if may_be_needed(server.fresh):
-        return (
-            f"{server.key} acknowledges, and has received what it does not apply now (a delay, or a stopped applier), "
-            "which a change of source would drop: switch its semi-sync off first"
-        )
+        return f"{server.key} {DROPS}"
     reason = cannot_replicate(server.fresh, target.fresh, policy) or lacks_data(server.fresh, target.fresh)
     return f"{server.key} cannot replicate from {target.key}: {reason}" if reason else ""
 
@@ -107,7 +117,7 @@ def move(topology: Topology, server: Server, target: Server) -> Plan:
     facts, channel = server.fresh, server.channel
     if facts is None or channel is None:
         raise AssertionError(f"{server.key} passed the checks of a move and has no channel")
-    runs = not is_stopped(channel)
+    runs = channel.source.is_detached or not is_stopped(channel)
     warnings = [] if runs else [f"replication of {server.key} is stopped, and stays so"]
     if target.fresh is not None and loses_by_filters(facts, target.fresh):
         warnings.append(f"{target.key} has replication filters: {server.key} will miss what it leaves out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator_raft.core.moves import many, one
+from orchestrator_raft.core.moves import channel, many, one, roles
 from orchestrator_raft.core.moves.model import Planned, Wish
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Topology
@@ -21,6 +21,17 @@ PLANNERS: dict[str, Planner] = {
     "move-replicas-gtid": many.move_replicas_gtid,
     "move-up-replicas": many.move_up_replicas,
     "take-siblings": many.take_siblings,
+    "move-equivalent": one.move_equivalent,
+    "repoint": channel.repoint,
+    "repoint-replicas": channel.repoint_replicas,
+    "detach-replica": channel.detach,
+    "reattach-replica": channel.reattach,
+    "reset-replica": channel.reset_replica,
+    "take-master": roles.take_master,
+    "make-co-master": roles.make_co_master,
+    "make-local-master": roles.make_local_master,
+    "regroup-replicas": roles.regroup,
+    "regroup-replicas-gtid": roles.regroup_gtid,
 }
 
 

@@ -58,7 +58,7 @@ def _point(act: Act, _topology: Topology) -> ServerStep:
         raise AssertionError(f"{act} has no source")
     return PointTo(
         key=act.key, source=act.source, credentials_from=act.credentials_from, was_primary=act.was_primary,
-        start=act.starts, deadline_s=REPOINT_DEADLINE_S,
+        start=act.starts, options=act.options, deadline_s=REPOINT_DEADLINE_S,
     )  # fmt: skip
 
 
@@ -142,8 +142,9 @@ def _begin(context: Context, recovery: Recovery) -> Recovery:
     begun = found.stages[: recovery.progress.stage + 1]
     moves: dict[InstanceKey, Move] = {}
     for act in (act for stage in begun for act in stage.acts if act.verb is not Verb.WAIT):
-        source = act.source or context.topology.server(act.key).source
-        if source is not None and not source.is_detached:
+        was = context.topology.server(act.key).source
+        source = act.source if act.source is not None and not act.source.is_detached else was
+        if source is not None:
             moves[act.key] = Move(act.key, source)
     return replace(recovery, attempt=1, moves=tuple(moves.values())).goto("act", context.now_ms)
 
@@ -302,12 +303,16 @@ def _undone(recovery: Recovery, now_ms: int) -> Recovery:
 
 
 def _closing(recovery: Recovery, now_ms: int) -> Recovery:
-    return replace(recovery, attempt=1).goto("close", now_ms)
+    """What was moved has the source that the plan says; whoever was only stopped on the way has not been moved."""
+    found = _plan(recovery)
+    pointed = {act.key: act.source for stage in found.stages for act in stage.acts if act.source is not None}
+    moves = tuple(move for move in recovery.moves if pointed.get(move.key) == move.source)
+    return replace(recovery, attempt=1, moves=moves, successor=found.successor).goto("close", now_ms)
 
 
 def enter_close(context: Context) -> tuple[Step, ...]:
-    name = _plan(context.recovery).hook
-    return hooks(context, name) if name else ()
+    found = _plan(context.recovery)
+    return hooks(context, found.hook) if found.hook else ()
 
 
 def leave_close(context: Context, outcomes: Outcomes) -> Recovery:

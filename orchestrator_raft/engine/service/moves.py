@@ -20,17 +20,20 @@ from orchestrator_raft.core.recovery.operation import OPERATION, clusters_of, co
 from orchestrator_raft.core.topology import Topology
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.proposals import derived_id
+from orchestrator_raft.engine.service import recoveries
 from orchestrator_raft.engine.service.calls import Call, Reply
 from orchestrator_raft.engine.service.names import require_server
 from orchestrator_raft.engine.service.recoveries import RECOVERY, asked_before, claim_and_wait
 from orchestrator_raft.engine.service.servers import DISCOVER_TIMEOUT_S
 from orchestrator_raft.engine.subjects import new_recovery, subject_of
 from orchestrator_raft.engine.view import Moment
+from orchestrator_raft.operations import OPERATION_BY_NAME
 
 if TYPE_CHECKING:
     from orchestrator_raft.engine.service.dispatch import Desk
 
 CODE = "Operation"
+FAILOVER = "force-master-takeover"
 
 
 async def operate(call: Call, desk: Desk) -> Reply:
@@ -115,6 +118,8 @@ def _told(call: Call, ended: Recovery, moment: Moment) -> Reply:
     word, last = call.operation.name, ended.timeline[-1].text
     if ended.end is not EndState.SUCCEEDED or ended.plan is None:
         raise Refused(f"{word}: {ended.end.value}: {last}")
+    if ended.plan.shown is not None and ended.plan.piecemeal:
+        return Reply(message=f"promoted replica: {ended.plan.shown}", value=ended.plan.shown, moment=moment)
     if ended.plan.shown is not None:
         return Reply(message=_one_said(call, ended), value=moment.topology.server(ended.plan.shown), moment=moment)
     moved = [moment.topology.server(key) for key in ended.moved if key in moment.topology.servers]
@@ -131,12 +136,45 @@ def _one_said(call: Call, ended: Recovery) -> str:
     return ended.timeline[-1].text
 
 
+async def make_master(call: Call, desk: Desk) -> Reply:
+    """A failover to this replica, for a source that is dead. Raises Refused where it answers."""
+    moment = desk.leader().viewer.moment()
+    server = require_server(moment.topology, call.arguments["server"])
+    source = moment.topology.servers.get(server.source) if server.source is not None else None
+    if source is None or source.source is not None:
+        raise Refused(
+            f"MakeMaster: {server.key} is no direct replica of a primary: make-local-master is for the others"
+        )
+    if source.reached:
+        raise Refused(
+            f"MakeMaster: instance's master {source.key} seems to be accessible, so nothing was changed: raftctl "
+            "takeover hands its role over"
+        )
+    if call.flag("dry_run"):
+        found = Plan(text=f"a failover of {source.key} to {server.key}", movers=(server.key,), shown=server.key)
+        return Reply(message="make-master: nothing was done, this is the plan", value=found, moment=moment)
+    arguments = {"cluster": str(source.key), "target": server.key}
+    failover = OPERATION_BY_NAME[FAILOVER]
+    return await recoveries.HANDLERS[FAILOVER](replace(call, operation=failover, arguments=arguments), desk)
+
+
 MESSAGES = {
     "relocate": "Instance {server} relocated below {target}",
     "move-below": "Instance {server} moved below {target}",
     "move-below-gtid": "Instance {server} moved below {target} via GTID",
     "move-up": "Instance {server} moved up",
+    "move-equivalent": "Instance {server} relocated via equivalence coordinates below {target}",
+    "repoint": "Replica {server} repointed below {target}",
+    "take-master": "{server} took its master",
+    "make-co-master": "Instance made co-master: {server}",
+    "make-local-master": "{server} now made local master",
+    "reset-replica": "Replica reset on {server}",
+    "detach-replica": "Replica detached: {server}",
+    "reattach-replica": "Replica reattached: {server}",
 }
 """The peers' words, where somebody may look for them."""
 
-HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = dict.fromkeys(PLANNERS, operate)
+HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
+    **dict.fromkeys(PLANNERS, operate),
+    "make-master": make_master,
+}
