@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 from orchestrator_raft.core.instance import InstanceKey, ProbeResult, Unreachable
 from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.recovery.salvage import Salvage
 from orchestrator_raft.core.replicated import Command, Result, State
 from orchestrator_raft.core.replicated.publications import Published
+from orchestrator_raft.core.topology import SavedTransactions
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -55,6 +57,13 @@ class Writer(Protocol):
 
     async def try_write(self, key: InstanceKey, *, timeout_s: float) -> str | None:
         """Why the write failed or did not end in time; '' when it was done; None when it could not even be asked."""
+
+
+class Salvager(Protocol):
+    """Saves transactions that only one server has."""
+
+    async def save(self, wanted: Salvage, *, timeout_s: float) -> SavedTransactions:
+        """Where they were saved on this node, or in one line why not. Never raises for what a server does."""
 
 
 class Session(Protocol):

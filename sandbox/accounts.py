@@ -28,6 +28,7 @@ MANAGER_PRIVILEGES: dict[Flavor, dict[str, str]] = {
         "REPLICATION SLAVE ADMIN": "start, stop, change and reset replication",
         "RELOAD": "RESET SLAVE",
         "READ_ONLY ADMIN": "set read_only",
+        "REPLICATION SLAVE": "read binary logs, to save lost transactions",
         "PROCESS": "see everybody's sessions",
         "CONNECTION ADMIN": "kill them, and a connection beyond max_connections",
     },

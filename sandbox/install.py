@@ -137,6 +137,20 @@ def install(flavor: Flavor, cache: Path, refused: list[str], *, say: Say = silen
                 raise SandboxError(what_to_install(flavor, reason, refused)) from error
 
 
+def client_program(binary: ServerBinary, name: str) -> Path:
+    """A program that came with this server, such as mysqlbinlog. Raises SandboxError where there is none."""
+    if binary.prefix is None:
+        found = shutil.which(name)
+        if found is None:
+            raise SandboxError(f"{name} is not installed: it belongs to the client package of {binary.flavor.title}")
+        return Path(found)
+    launcher = binary.path.parent / name
+    if not launcher.exists():
+        with file_lock(binary.path.parent / f"{name}.lock"):
+            apt.write_launcher(binary.path.parent.parent, f"bin/{name}")
+    return launcher
+
+
 def why_not_here(release: Mapping[str, str], *, is_root: bool, has_apt: bool) -> str:
     """What keeps this module from installing a server on this host; empty if nothing does."""
     if release.get("ID") not in ("debian", "ubuntu") or not has_apt:

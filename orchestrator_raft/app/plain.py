@@ -8,6 +8,7 @@ from pathlib import Path
 from api.settings import ApiSettings, AuthenticationMethod
 from api.tls import TlsFiles
 from orchestrator_raft.config import Settings
+from orchestrator_raft.core.instance import Flavor
 from orchestrator_raft.core.policy import ClusterFilters, EventSchedulerPolicy, HostFilters, LossPolicy, Policy
 from orchestrator_raft.engine.leadership import EngineSettings
 from orchestrator_raft.engine.pacing import Paces
@@ -15,7 +16,7 @@ from orchestrator_raft.engine.write_probe import WritePace
 from orchestrator_raft.flavors.base import Detection
 from orchestrator_raft.hooks.commands import HookSettings
 from orchestrator_raft.kv.consul import ConsulSettings
-from orchestrator_raft.mysql import MysqlSettings, TlsMode
+from orchestrator_raft.mysql import MysqlSettings, SalvageSettings, TlsMode
 from orchestrator_raft.raft.settings import RaftSettings
 from orchestrator_raft.raft.settings import TlsFiles as RaftTlsFiles
 
@@ -118,6 +119,7 @@ def engine_of(settings: Settings) -> EngineSettings:
         ),
         credentials_query=settings.replication_credentials_query.get_secret_value(),
         seeds=settings.discovery_seed_keys,
+        save_lost_transactions=settings.save_lost_transactions,
         token_use_s=settings.access_token_use_expiry_seconds,
         token_valid_s=settings.access_token_expiry_minutes * 60,
         rule_valid_s=settings.candidate_instance_expire_minutes * 60,
@@ -165,6 +167,18 @@ def mysql_of(settings: Settings) -> MysqlSettings:
         key_file=settings.mysql_topology_ssl_private_key_file,
         skip_verify=settings.mysql_topology_ssl_skip_verify,
         connects_max=settings.discovery_max_concurrency,
+    )
+
+
+def salvage_of(settings: Settings) -> SalvageSettings | None:
+    """Where lost transactions are saved, and with what; None where there is no directory."""
+    directory = settings.lost_transactions_directory
+    if not directory and not settings.raft_data_dir:
+        return None
+    return SalvageSettings(
+        directory=(Path(directory) if directory else Path(settings.raft_data_dir) / "lost-transactions").absolute(),
+        programs={Flavor.MYSQL: settings.mysql_binlog_program, Flavor.MARIADB: settings.mariadb_binlog_program},
+        size_max_bytes=settings.lost_transactions_max_megabytes * 1024 * 1024,
     )
 
 

@@ -31,6 +31,7 @@ from orchestrator_raft.app.plain import (
     https_of,
     mysql_of,
     raft_of,
+    salvage_of,
 )
 from orchestrator_raft.app.recover import report_recovery
 from orchestrator_raft.config import Loaded, Settings
@@ -46,7 +47,7 @@ from orchestrator_raft.engine.witness import serve_witness
 from orchestrator_raft.hooks.commands import CommandHooks
 from orchestrator_raft.kv.addresses import HostAddresses
 from orchestrator_raft.kv.consul import ConsulTarget
-from orchestrator_raft.mysql import Connector, MysqlProber, MysqlSessions, MysqlWriter
+from orchestrator_raft.mysql import BinlogSalvager, Connector, MysqlProber, MysqlSessions, MysqlWriter
 from orchestrator_raft.ports import Target
 from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.tasks import Tasks
@@ -106,6 +107,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
         consensus=consensus, channel=node.channel, prober=prober, sessions=MysqlSessions(connector), hooks=hooks,
         clock=clock, outlet=_outlet(settings, stack),
         writer=MysqlWriter(connector, settings.write_probe_query) if settings.write_probe_query else None,
+        salvager=_salvager(settings, connector),
     )  # fmt: skip
     engine_settings = engine_of(settings)
     serve_witness(node.channel, prober)
@@ -138,6 +140,11 @@ def _outlet(settings: Settings, stack: AsyncExitStack) -> Outlet:
     for target in targets:
         stack.push_async_callback(target.close)
     return Outlet(targets=targets, addresses=HostAddresses(), prefix=settings.kv_cluster_master_prefix)
+
+
+def _salvager(settings: Settings, connector: Connector) -> BinlogSalvager | None:
+    salvage = salvage_of(settings)
+    return BinlogSalvager(connector, salvage) if salvage is not None else None
 
 
 def _read_again(tls: ServerTls | None) -> None:

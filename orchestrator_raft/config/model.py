@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from orchestrator_raft.config.findings import without_credentials
 from orchestrator_raft.config.repair import Hooks, Raft, RaftTls, Recovery, Speed
+from orchestrator_raft.config.returns import Returns
 from orchestrator_raft.config.servers import Classification, Discovery, Lag, ServerAccess
 from orchestrator_raft.config.service import Access, AccessGuards, Group, Publication, Service
 from orchestrator_raft.config.values import Address, parse_address
@@ -22,14 +23,14 @@ from orchestrator_raft.core.instance import InstanceKey, parse_key
 
 MASK = "********"
 GROUPS: tuple[type[Group], ...] = (
-    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, AccessGuards,
-    Publication,
+    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Returns, Recovery, Hooks, Access,
+    AccessGuards, Publication,
 )  # fmt: skip
 
 
 class Settings(
-    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Recovery, Hooks, Access, AccessGuards,
-    Publication,
+    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Returns, Recovery, Hooks, Access,
+    AccessGuards, Publication,
 ):  # fmt: skip
     """Every key that is used or will be, checked one by one. Rules between keys are in ``checks``."""
 

@@ -19,6 +19,7 @@ from orchestrator_raft.config.keys import Kind
 from orchestrator_raft.config.model import GROUPS, is_secret, marks
 from orchestrator_raft.config.other_keys import NOT_YET, OLD, RETIRED, UNUSED, Merge
 from orchestrator_raft.config.repair import RaftTls, Speed
+from orchestrator_raft.config.returns import Returns
 from orchestrator_raft.config.service import AccessGuards
 
 
@@ -73,7 +74,7 @@ _KINDS: Mapping[Any, Kind] = {
     bool: Kind.FLAG, int: Kind.WHOLE, float: Kind.NUMBER, str: Kind.TEXT, SecretStr: Kind.TEXT,
     tuple[str, ...]: Kind.TEXTS, tuple[tuple[str, str], ...]: Kind.TEXT_MAP,
 }  # fmt: skip
-OURS = (RaftTls, Speed, AccessGuards)
+OURS = (RaftTls, Speed, Returns, AccessGuards)
 _REASONS_NOT_YET = {name: row.reason for row in NOT_YET for name in row.names}
 _SECRET_UNUSED = ("MySQLOrchestratorPassword", "OAuthClientSecret")
 

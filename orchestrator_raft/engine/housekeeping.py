@@ -14,6 +14,7 @@ from orchestrator_raft.core.replicated.policy_commands import DropPool, DropRule
 from orchestrator_raft.engine.acknowledging import Acknowledging
 from orchestrator_raft.engine.catching_up import CatchingUp
 from orchestrator_raft.engine.proposals import Proposals
+from orchestrator_raft.engine.salvaging import Salvaging
 from orchestrator_raft.engine.view import Moment
 from orchestrator_raft.engine.write_probe import WriteProbes
 
@@ -23,9 +24,12 @@ Work = Coroutine[Any, Any, object]
 class Housekeeping:
     """Small chores of the leader."""
 
-    def __init__(self, proposals: Proposals, write_probes: WriteProbes | None = None) -> None:
+    def __init__(
+        self, proposals: Proposals, write_probes: WriteProbes | None = None, salvaging: Salvaging | None = None
+    ) -> None:
         self._proposals = proposals
         self._write_probes = write_probes
+        self._salvaging = salvaging
         self._acknowledging = Acknowledging(proposals)
         self._catching_up = CatchingUp(proposals)
 
@@ -39,6 +43,8 @@ class Housekeeping:
         yield from self._expired(moment)
         if self._write_probes is not None:
             yield from self._write_probes.due(moment)
+        if self._salvaging is not None:
+            yield from self._salvaging.due(moment)
         unseen = long_unseen(moment)
         if unseen:
             hours = moment.policy.unseen_forget_s / 3600

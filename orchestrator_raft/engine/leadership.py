@@ -23,6 +23,7 @@ from orchestrator_raft.engine.pacing import Paces, Pacing
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.publishing import Outlet, Publishing
 from orchestrator_raft.engine.records import Recorder
+from orchestrator_raft.engine.salvaging import Salvaging
 from orchestrator_raft.engine.sight import Sight
 from orchestrator_raft.engine.stale import StaleGuard
 from orchestrator_raft.engine.supervisor import Supervisor
@@ -31,7 +32,7 @@ from orchestrator_raft.engine.view import Viewer
 from orchestrator_raft.engine.watch import Watch
 from orchestrator_raft.engine.witness import Witnesses
 from orchestrator_raft.engine.write_probe import WritePace, WriteProbes
-from orchestrator_raft.ports import Channel, Clock, Consensus, Hooks, Prober, Sessions, Writer
+from orchestrator_raft.ports import Channel, Clock, Consensus, Hooks, Prober, Salvager, Sessions, Writer
 from orchestrator_raft.tasks import OnFailure, Tasks
 
 
@@ -47,6 +48,8 @@ class EngineSettings:
     credentials_query: str = ""
     seeds: tuple[InstanceKey, ...] = ()
     """Servers to begin with (DiscoverySeeds)."""
+    save_lost_transactions: bool = True
+    """By itself, as soon as a server is quarantined; a person may ask for it all the same."""
     token_use_s: int = 60
     """For so long a new access token may be taken into use."""
     token_valid_s: int = 24 * 3600
@@ -69,6 +72,8 @@ class Outside:
     clock: Clock
     writer: Writer | None = None
     """Where people want it seen whether primaries can write."""
+    salvager: Salvager | None = None
+    """Where the transactions of servers that are kept out can be saved."""
     outlet: Outlet = field(default_factory=Outlet)
     """Where it is published who is primary."""
 
@@ -120,7 +125,7 @@ class Leader:
             term, consensus, self.viewer, self.tasks,
             discovery=self.discovery, witnesses=self.witnesses, recorder=self.recorder, claims=self.claims,
             upkeep=Upkeep(consensus.node_id, term, self.proposals, on_claimed=self.look),
-            pacing=self.pacing, housekeeping=Housekeeping(self.proposals, self._write_probes()),
+            pacing=self.pacing, housekeeping=Housekeeping(self.proposals, self._write_probes(), self._salvaging()),
             authority_since_s=clock.monotonic_s(), on_look=self.look,
         )  # fmt: skip
 
@@ -162,6 +167,10 @@ class Leader:
         self.discovery.wake({key, *server.replicas, *((server.source,) if server.source is not None else ())})
         if server.source is None and server.replicas:
             self.witnesses.ask(key)
+
+    def _salvaging(self) -> Salvaging | None:
+        salvager = self._outside.salvager if self._settings.save_lost_transactions else None
+        return Salvaging(salvager, self.proposals) if salvager is not None else None
 
     def _write_probes(self) -> WriteProbes | None:
         writer = self._outside.writer

@@ -8,8 +8,19 @@ from __future__ import annotations
 
 from orchestrator_raft.mysql.connector import Connector
 from orchestrator_raft.mysql.prober import MysqlProber
+from orchestrator_raft.mysql.salvager import BinlogSalvager, SalvageSettings
 from orchestrator_raft.mysql.sessions import MysqlSessions, SqlFailure
 from orchestrator_raft.mysql.settings import MysqlSettings, TlsMode
 from orchestrator_raft.mysql.writer import MysqlWriter
 
-__all__ = ["Connector", "MysqlProber", "MysqlSessions", "MysqlSettings", "MysqlWriter", "SqlFailure", "TlsMode"]
+__all__ = [
+    "BinlogSalvager",
+    "Connector",
+    "MysqlProber",
+    "MysqlSessions",
+    "MysqlSettings",
+    "MysqlWriter",
+    "SalvageSettings",
+    "SqlFailure",
+    "TlsMode",
+]

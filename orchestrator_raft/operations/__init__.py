@@ -20,6 +20,7 @@ from orchestrator_raft.operations.policies import POLICY_ROWS
 from orchestrator_raft.operations.publishing import PUBLISHING_ROWS
 from orchestrator_raft.operations.reads import READ_ROWS
 from orchestrator_raft.operations.recoveries import RECOVERY_ROWS
+from orchestrator_raft.operations.returns import RETURN_ROWS
 from orchestrator_raft.operations.servers import SERVER_ROWS
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -30,6 +31,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *PUBLISHING_ROWS,
     *READ_ROWS,
     *RECOVERY_ROWS,
+    *RETURN_ROWS,
     *SERVER_ROWS,
 )
 OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}

@@ -131,6 +131,7 @@ ROWS = (
     Row(name="set-writeable", operation="set-writeable"),
     Row(name="start-replica", operation="start-replica"),
     Row(name="stop-replica", operation="stop-replica"),
+    Row(name="save-lost-transactions", operation="save-lost-transactions"),
     Row(name="pause", operation="pause-writes"),
     Row(name="resume", operation="resume-writes"),
     Row(name="publications", operation="publications", view=publications),

@@ -187,8 +187,17 @@ def marks(server: Mapping[str, Json]) -> str:
         found.append(f"downtime until {until} by {_text(downtime, 'owner')}: {_text(downtime, 'reason')}")
     if stale:
         extra = f", only it has {_text(stale, 'extra')}" if stale.get("extra") else ""
-        found.append(f"stale primary, {_text(stale, 'status')}{extra}")
+        found.append(f"stale primary, {_text(stale, 'status')}{extra}{saved(stale)}")
     return "; ".join(found)
+
+
+def saved(holder: Mapping[str, Json]) -> str:
+    """Where transactions were saved that only one server has, or why not; empty where nobody has tried."""
+    found = _object(holder, "saved")
+    if not found:
+        return ""
+    where = f"saved in {_text(found, 'path')} on node {_text(found, 'node_id')}" if found.get("path") else "not saved"
+    return f"; {where}: {_text(found, 'problem')}" if found.get("problem") else f"; {where}"
 
 
 def _mode(facts: Mapping[str, Json]) -> str:
@@ -256,7 +265,8 @@ def recovery_details(recovery: Mapping[str, Json]) -> View:
         *_section("moved", _list(recovery, "moved")),
         *_section("left behind", _list(recovery, "lost")),
         *_section("stale primaries", _list(recovery, "stale")),
-        *_section("transactions not saved", [recovery["lost_gtids"]] if recovery.get("lost_gtids") else []),
+        *_section("transactions that the cluster lacks",
+                  [f"{recovery['lost_gtids']}{saved(recovery)}"] if recovery.get("lost_gtids") else []),
         *_section("errors", _list(recovery, "errors")),
     ]
     if acknowledged:

@@ -35,6 +35,7 @@ from orchestrator_raft.core.replicated.commands import (
     RecordBlocked,
     RecordDetection,
     RecordPhase,
+    RecordSaved,
     RegisterNode,
     ReleaseAckers,
     ResumeRecovery,
@@ -54,7 +55,7 @@ from orchestrator_raft.core.replicated.policy_commands import (
     TagServer,
     UntagServers,
 )
-from orchestrator_raft.core.topology import StaleStatus
+from orchestrator_raft.core.topology import SavedTransactions, StaleStatus
 
 KEYS = tuple(InstanceKey(f"10.0.0.{number}", 3306) for number in range(1, 5))
 keys = st.sampled_from(KEYS)
@@ -137,6 +138,7 @@ def command(draw: st.DrawFn, state: State) -> Command:
                 BeginDowntime: {"key": keys, "owner": text, "reason": text, "ends_ms": st.integers(0, 10**7)},
                 EndDowntime: {"key": keys, "expired": st.booleans()},
                 MarkStale: {"key": keys, "status": st.sampled_from(StaleStatus), "extra": text},
+                RecordSaved: {"key": keys, "saved": st.builds(SavedTransactions, path=text, problem=text)},
                 ReleaseAckers: {"cluster_id": cluster_ids, "keys": some_keys, "lapses": st.integers(0, 3)},
                 AdmitAckers: {"cluster_id": cluster_ids, "keys": some_keys},
                 LapsePromise: {"cluster_id": cluster_ids, "because": text},

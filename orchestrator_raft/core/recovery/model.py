@@ -14,6 +14,7 @@ from enum import Enum
 
 from orchestrator_raft.core.instance import ChannelOption, InstanceKey
 from orchestrator_raft.core.moves.model import Plan, Progress, Wish
+from orchestrator_raft.core.topology import SavedTransactions
 
 TIMELINE_MAX = 64
 ERRORS_MAX = 32
@@ -181,6 +182,8 @@ class Recovery:
     lost: tuple[InstanceKey, ...] = ()
     refused: tuple[RefusedServer, ...] = ()
     lost_gtids: str = ""
+    saved: SavedTransactions | None = None
+    """Of a return that ended in quarantine: what became of saving those transactions."""
     timeline: tuple[Mark, ...] = ()
     errors: tuple[str, ...] = ()
     acknowledged: Acknowledgement | None = None

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.gtid import GtidSet
+from orchestrator_raft.core.errors import InvalidInput
+from orchestrator_raft.core.gtid import GtidSet, parse
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.losses import recorded
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
@@ -50,16 +51,33 @@ def returning(topology: Topology, cluster_id: str) -> tuple[InstanceKey, ...]:
         if not server.reached or server.key == primary.key:
             continue
         if server.stale is not None:
-            if server.stale.status is not StaleStatus.QUARANTINED or _takes_writes(server):
+            if server.stale.status is not StaleStatus.QUARANTINED or _may_leave(server, primary):
                 stale.append(server.key)
         elif is_left_behind(topology, server):
             left_behind.append(server.key)
     return (*stale, *left_behind)
 
 
-def _takes_writes(server: Server) -> bool:
-    """Quarantine did not hold: a restart or a person opened it, so it is fenced and compared anew."""
-    return server.fresh is not None and server.fresh.is_writable
+def _may_leave(server: Server, primary: Server) -> bool:
+    """Quarantine did not hold, since a restart or a person opened it: it is fenced and compared anew.
+
+    Or the primary has by now what kept the server out, since a person has applied it there.
+    """
+    if server.fresh is not None and server.fresh.is_writable:
+        return True
+    extra = extra_gtids(server, primary)
+    return extra is not None and extra.is_empty and _has_recorded_extra(server, primary)
+
+
+def _has_recorded_extra(server: Server, primary: Server) -> bool:
+    """One that was recorded in words only stays out: nobody can tell any more."""
+    theirs = primary.fresh.executed if primary.fresh is not None else None
+    if server.stale is None or theirs is None:
+        return False
+    try:
+        return theirs.covers(parse(theirs.family, server.stale.extra))
+    except InvalidInput:
+        return False
 
 
 def is_left_behind(topology: Topology, server: Server) -> bool:
@@ -123,12 +141,20 @@ def leave_compare(context: Context, outcomes: Outcomes) -> Recovery:
 
 def extra_transactions(server: Server, primary: Server) -> tuple[str, str]:
     """What ``server`` has and ``primary`` lacks: in full, and in words. One that cannot be compared is kept out."""
-    mine = server.facts.received if server.facts else None
-    theirs = primary.facts.executed if primary.facts else None
-    if mine is None or theirs is None:
+    extra = extra_gtids(server, primary)
+    if extra is None:
         return UNKNOWN, UNKNOWN
     extra = _without_unacknowledged(mine.minus(theirs), server, primary)
     return ("", "") if extra.is_empty else (recorded(extra), extra.describe(300))
+
+def extra_gtids(server: Server, primary: Server) -> GtidSet | None:
+    """What ``server`` has and ``primary`` lacks; None where they cannot be compared."""
+    mine = server.facts.received if server.facts else None
+    theirs = primary.facts.executed if primary.facts else None
+    if mine is None or theirs is None or mine.family != theirs.family:
+        return None
+    return _without_unacknowledged(mine.minus(theirs), server, primary)
+
 
 
 def _without_unacknowledged(extra: GtidSet, server: Server, primary: Server) -> GtidSet:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from orchestrator_raft.core.replicated import policies, promises, recoveries, servers, visitors
+from orchestrator_raft.core.replicated import policies, promises, recoveries, salvage, servers, visitors
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
@@ -33,6 +33,7 @@ from orchestrator_raft.core.replicated.commands import (
     RecordBlocked,
     RecordDetection,
     RecordPhase,
+    RecordSaved,
     RegisterNode,
     ReleaseAckers,
     ResumeRecovery,
@@ -97,6 +98,7 @@ HANDLERS: dict[type[Command], Handler] = {
     BeginDowntime: servers.begin_downtime,
     EndDowntime: servers.end_downtime,
     MarkStale: servers.mark_stale,
+    RecordSaved: salvage.record_saved,
     ReleaseAckers: promises.release_ackers,
     AdmitAckers: promises.admit_ackers,
     LapsePromise: promises.lapse,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.recovery.model import Recovery, Subject
-from orchestrator_raft.core.topology import StaleStatus
+from orchestrator_raft.core.topology import SavedTransactions, StaleStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +159,14 @@ class MarkStale(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSaved(Command):
+    """What became of saving the transactions that only this server has."""
+
+    key: InstanceKey
+    saved: SavedTransactions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseAckers(Command):
     """Replicas that no longer count as possible ackers: the others hold all that they could have acknowledged."""
 
@@ -262,6 +270,7 @@ COMMANDS: tuple[type[Command], ...] = (
     RecordBlocked,
     AcknowledgeRecoveries,
     MarkStale,
+    RecordSaved,
     ReleaseAckers,
     AdmitAckers,
     LapsePromise,

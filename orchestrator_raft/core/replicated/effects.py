@@ -95,7 +95,8 @@ def _returned(state: State, recovery: Recovery) -> State:
         stale.pop(key, None)
     elif recovery.end is EndState.QUARANTINED:
         mark = stale.get(key) or _stale(state, recovery, key)
-        stale[key] = replace(mark, status=StaleStatus.QUARANTINED, extra=recovery.lost_gtids)
+        saved = mark.saved if mark.extra == recovery.lost_gtids else None
+        stale[key] = replace(mark, status=StaleStatus.QUARANTINED, extra=recovery.lost_gtids, saved=saved)
     else:
         return state
     state = _linked(state, recovery.moved, recovery.successor)

@@ -111,6 +111,26 @@ class StaleStatus(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedTransactions:
+    """What became of saving the transactions that only one server has, from its binary logs."""
+
+    node_id: str = ""
+    """The node that has the file."""
+    path: str = ""
+    """Absolute, on that node; empty where nothing was saved."""
+    size_bytes: int = 0
+    gtids: str = ""
+    """What is in the file."""
+    problem: str = ""
+    """Why nothing, or not everything, was saved; one line."""
+    at_ms: int = 0
+
+    def __str__(self) -> str:
+        where = f"{self.path} on node {self.node_id}, {self.size_bytes} bytes" if self.path else "nothing was saved"
+        return f"{where}: {self.problem}" if self.problem else where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StalePrimary:
     """A server demoted while out of reach. It is fenced before anything else is done with it (D4)."""
 
@@ -122,6 +142,8 @@ class StalePrimary:
     extra: str = ""
     """GTIDs that only this server holds, once they are known; then it is quarantined."""
     detail: str = ""
+    saved: SavedTransactions | None = None
+    """What became of saving those transactions; None while nobody has tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

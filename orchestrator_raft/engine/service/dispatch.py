@@ -24,6 +24,7 @@ from orchestrator_raft.engine.service import (
     raft,
     reads,
     recoveries,
+    returns,
     servers,
     tokens,
 )
@@ -138,6 +139,7 @@ HANDLERS: dict[str, Handler] = {
     **raft.HANDLERS,
     **reads.HANDLERS,
     **recoveries.HANDLERS,
+    **returns.HANDLERS,
     **servers.HANDLERS,
     **tokens.HANDLERS,
 }
