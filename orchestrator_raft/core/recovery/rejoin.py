@@ -144,8 +144,8 @@ def extra_transactions(server: Server, primary: Server) -> tuple[str, str]:
     extra = extra_gtids(server, primary)
     if extra is None:
         return UNKNOWN, UNKNOWN
-    extra = _without_unacknowledged(mine.minus(theirs), server, primary)
     return ("", "") if extra.is_empty else (recorded(extra), extra.describe(300))
+
 
 def extra_gtids(server: Server, primary: Server) -> GtidSet | None:
     """What ``server`` has and ``primary`` lacks; None where they cannot be compared."""
@@ -154,7 +154,6 @@ def extra_gtids(server: Server, primary: Server) -> GtidSet | None:
     if mine is None or theirs is None or mine.family != theirs.family:
         return None
     return _without_unacknowledged(mine.minus(theirs), server, primary)
-
 
 
 def _without_unacknowledged(extra: GtidSet, server: Server, primary: Server) -> GtidSet:
