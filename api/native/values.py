@@ -69,6 +69,7 @@ def _server(server: Server) -> Mapping[str, Any]:
         "depth": server.depth,
         "is_co_primary": server.is_co_primary,
         "downtime": server.downtime,
+        "maintenance": server.maintenance,
         "stale": server.stale,
         "facts": server.facts,
     }

@@ -181,10 +181,12 @@ def reachability(server: Mapping[str, Json]) -> str:
 def marks(server: Mapping[str, Json]) -> str:
     """What people or recoveries have noted about a server."""
     found = []
-    downtime, stale = _object(server, "downtime"), _object(server, "stale")
-    if downtime:
-        until = moment(downtime.get("ends_ms"))
-        found.append(f"downtime until {until} by {_text(downtime, 'owner')}: {_text(downtime, 'reason')}")
+    stale = _object(server, "stale")
+    for name in ("downtime", "maintenance"):
+        mark = _object(server, name)
+        if mark:
+            until = moment(mark.get("ends_ms"))
+            found.append(f"{name} until {until} by {_text(mark, 'owner')}: {_text(mark, 'reason')}")
     if stale:
         extra = f", only it has {_text(stale, 'extra')}" if stale.get("extra") else ""
         found.append(f"stale primary, {_text(stale, 'status')}{extra}{saved(stale)}")

@@ -20,7 +20,7 @@ from api.exchange import Answer, Ask
 from api.front import Front
 from api.node import NodeStatus
 from api.settings import ApiSettings
-from orchestrator_raft.core.errors import InvalidInput
+from orchestrator_raft.core.errors import InvalidInput, ServerError
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.engine.service import Call, Reply
@@ -32,8 +32,7 @@ from tests.rest.recorded import Setting, read
 
 NOT_SERVED_YET = {
     "discovery-metrics-aggregated_30",
-    "discovery-queue-metrics-aggregated_30", "hostname-resolve-cache", "relocate_127.0.0.1_24001_127.0.0.1_1",
-    "relocate_127.0.0.1_24001_127.0.0.1_24000", "relocate_127.0.0.1_24001_127.0.0.1_24002",
+    "discovery-queue-metrics-aggregated_30", "hostname-resolve-cache",
     "replication-analysis-changelog", "replication-analysis-changelog.after-failover", "resolve_127.0.0.1_24000",
 }  # fmt: skip
 DEFECTS_OF_THEIRS = {"bulk-promotion-rules"}
@@ -71,6 +70,9 @@ ALLOWED: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 
 
+NOWHERE = InstanceKey("127.0.0.1", 1)
+
+
 class FixedService:
     """The real handlers of reads on one fixed moment, and given replies for writes."""
 
@@ -82,6 +84,8 @@ class FixedService:
 
     async def call(self, call: Call) -> Reply:
         handler = READS.get(call.operation.name)
+        if handler is None and call.arguments.get("target") == NOWHERE:
+            raise ServerError(f"Error reading {NOWHERE}")
         return handler(call, self._moment) if handler is not None else self._replies[call.operation.name]
 
 
@@ -112,7 +116,15 @@ def setting_of(name: str) -> Setting:
         is_analysis = name.startswith("replication-analysis")
         return Setting(instances, AFTER_FAILOVER, [takeover, failover], found, audit, aliases, not is_analysis)
     audit = [recorded.audit_of(each) for each in reversed(read("audit").json)]
+    if name.startswith("relocate") and read(name).status == 200:
+        return Setting([_moved(name, each) for each in read("cluster_bench").json], BEFORE, audit=audit)
     return Setting(read("cluster_bench").json, BEFORE, audit=audit)
+
+
+def _moved(name: str, shown: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The instance as the reply of a move shows it."""
+    details = read(name).json["Details"]
+    return {**details, "LastSeenTimestamp": shown["LastSeenTimestamp"]} if details["Key"] == shown["Key"] else shown
 
 
 def detections(when: str, *recoveries: str) -> list[Any]:
@@ -129,6 +141,8 @@ def replies(name: str, moment: Moment) -> dict[str, Reply]:
         "end-downtime": Reply(message=f"Downtime ended: {key}", value=key),
         "set-read-only": Reply(message="Server set as read-only", value=server, moment=moment),
     }
+    if name.startswith("relocate"):
+        found["relocate"] = Reply(message=read(name).json["Message"], value=server, moment=moment)
     if name.startswith("graceful"):
         shown = read(name).json["Details"]
         recovery = recorded.recovery_of(shown, kind="takeover", command="graceful-master-takeover")
