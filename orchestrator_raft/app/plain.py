@@ -70,6 +70,7 @@ def policy_of(settings: Settings) -> Policy:
         recover_read_only_primary=settings.recover_non_writeable_master,
         recover_hung_primary=settings.recover_hung_master,
         fence_second_writer=settings.fence_second_writer,
+        restore_semi_sync=settings.restore_semi_sync,
         close_replicas=settings.close_writable_replicas,
         use_super_read_only=settings.use_super_read_only,
         event_scheduler=EventSchedulerPolicy(settings.event_scheduler_policy),

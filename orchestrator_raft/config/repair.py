@@ -108,6 +108,12 @@ class Speed(Group):
         True,
         "Fence a server that takes writes beside the primary; never co-primaries, nor one that replicas follow.",
     )
+    restore_semi_sync: bool = key(
+        "RestoreSemiSync",
+        True,
+        "Switch semi-sync on again at a primary that lost it by a restart, once as many replicas as it waits for are "
+        "connected.",
+    )
     close_writable_replicas: bool = key(
         "CloseWritableReplicas",
         True,

@@ -114,6 +114,8 @@ class Policy:
     """Replace a primary that is frozen before its replicas give it up, after replica_net_timeout."""
     fence_second_writer: bool = True
     """Fence a server that takes writes beside the primary, where the role is not contested."""
+    restore_semi_sync: bool = True
+    """Let a primary that lost its semi-sync by a restart wait for acknowledgements again."""
     close_replicas: bool = True
     """Set a replica read-only that takes writes beside the primary."""
     use_super_read_only: bool = True

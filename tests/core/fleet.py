@@ -361,6 +361,8 @@ def _set_semi_sync(step: SetSemiSync, server: Database) -> None:
         server.acks = step.replica_enabled
     if step.wait_for_replica_count is not None:
         server.waits_for = step.wait_for_replica_count
+    if step.timeout_ms is not None:
+        server.timeout_ms = step.timeout_ms
 
 
 def _point(step: PointTo, server: Database) -> None:

@@ -45,6 +45,21 @@ def test_it_is_left_alone_where_nobody_wants_it(new_stage: NewStage) -> None:
     assert replica.value("@@global.read_only") == 0
 
 
+def test_semi_sync_that_a_restart_took_away_is_put_back(new_stage: NewStage) -> None:
+    """No replica may be promoted, so a primary that was killed is still the primary when it is back."""
+    stage = new_stage(count=3, settings={"PromotionIgnoreHostnameFilters": ["."]})
+    primary = stage.servers.primary()
+    primary.options |= {"rpl-semi-sync-source-enabled": "OFF", "rpl-semi-sync-source-timeout": 10_000}
+    primary.options["super-read-only"] = "OFF"
+    primary.kill()
+    primary.start()
+    waits = "CONCAT(@@global.rpl_semi_sync_source_enabled, ' ', @@global.rpl_semi_sync_source_timeout)"
+    until("it waits for acknowledgements as before", lambda: primary.value(waits) == "1 86400000")
+    assert stage.ended("restore_semi_sync")["end"] == "succeeded"
+    stage.write()
+    stage.check_nothing_lost()
+
+
 def analysis(stage: Stage) -> list[dict[str, str]]:
     found: list[dict[str, str]] = stage.nodes.get("/api/replication-analysis")["Details"]
     return [each for each in found if each["Analysis"] != "NoProblem"]

@@ -26,6 +26,7 @@ SWITCHES: Mapping[str, tuple[str, Callable[[Policy], bool]]] = {
         "RecoverLockedSemiSyncMaster, EnforceExactSemiSyncReplicas",
         lambda policy: policy.exact_semi_sync or policy.recover_locked_semi_sync,
     ),
+    "restore_semi_sync": ("RestoreSemiSync", lambda policy: policy.restore_semi_sync),
     "fence_writer": ("FenceSecondWriter", lambda policy: policy.fence_second_writer),
     "HungMaster": ("RecoverHungMaster", lambda policy: policy.recover_hung_primary),
 }

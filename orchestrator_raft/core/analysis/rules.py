@@ -151,6 +151,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         code="RestartedMasterWithoutSemiSync", text="The primary was restarted and came back without semi-sync",
         about=About.PRIMARY_UP, predicate=ailments.restarted_without_semi_sync, notifies=True,
+        recovery="restore_semi_sync",
     ),
     Rule(
         code="MasterSingleReplicaNotReplicating", text="The only replica of the primary does not replicate",

@@ -8,9 +8,20 @@ from orchestrator_raft.core.recovery.machine import Kind
 from orchestrator_raft.core.recovery.operation import OPERATION
 from orchestrator_raft.core.recovery.rejoin import REJOIN
 from orchestrator_raft.core.recovery.semi_sync import SEMI_SYNC
-from orchestrator_raft.core.recovery.single_server import FENCE_WRITER, OPEN_PRIMARY
+from orchestrator_raft.core.recovery.single_server import FENCE_WRITER, OPEN_PRIMARY, RESTORE_SEMI_SYNC
 from orchestrator_raft.core.recovery.takeover import TAKEOVER
 from orchestrator_raft.core.recovery.upkeep import UPKEEP
 
-ROWS = (DEAD_PRIMARY, DEAD_INTERMEDIATE, TAKEOVER, REJOIN, OPEN_PRIMARY, FENCE_WRITER, SEMI_SYNC, UPKEEP, OPERATION)
+ROWS = (
+    DEAD_PRIMARY,
+    DEAD_INTERMEDIATE,
+    TAKEOVER,
+    REJOIN,
+    OPEN_PRIMARY,
+    FENCE_WRITER,
+    RESTORE_SEMI_SYNC,
+    SEMI_SYNC,
+    UPKEEP,
+    OPERATION,
+)
 KINDS: dict[str, Kind] = {kind.name: kind for kind in ROWS}

@@ -4,12 +4,15 @@ Theory. What the analysis saw may be gone by now, and acting on a server that ha
 worse. So the whole cluster is read anew first, and ``still`` says why the repair must not be made after all. The act is
 one step or two on that server, verified by their post-conditions, and tried a few times.
 
-Two such repairs live here:
+Three such repairs live here:
 - ``open_primary``: a primary that is read-only takes writes again (the peers' RecoverNonWriteableMaster). Not while
   anybody else in the cluster takes writes, and not when a replica has transactions that the primary lacks: it lost some
   on its way, and whatever it wrote next would be a second history.
 - ``fence_writer``: a server that takes writes beside the primary, and is no plain replica, is fenced. Not while it is
   open who of the two ought to have the role: co-primaries, and servers that replicas follow, are people's to decide.
+- ``restore_semi_sync``: a primary that was restarted and waits for no acknowledgement since gets its semi-sync back, as
+  it was before. Not before as many replicas as it waited for are connected to acknowledge, or every write would hang.
+  No failover hooks run, since nobody's writes are interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from orchestrator_raft.core.instance import Facts, InstanceKey
+from orchestrator_raft.core.instance import Facts, InstanceKey, SemiSync
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.losses import held_by
@@ -30,6 +33,7 @@ from orchestrator_raft.core.recovery.steps import (
     Pause,
     Reprobe,
     ServerStep,
+    SetSemiSync,
     SetWritable,
     Step,
     failures,
@@ -54,6 +58,9 @@ class Repair:
     is_done: Callable[[Facts], bool]
     done: str
     of_primary: bool
+    before: tuple[str, ...] = ("OnFailureDetectionProcesses", "PreFailoverProcesses")
+    after: tuple[str, ...] = ("PostFailoverProcesses",)
+    """Empty where nobody is told how it ended, either way."""
 
     def kind(self) -> Kind:
         """The row of the table of recoveries."""
@@ -67,7 +74,7 @@ class Repair:
                 ),
                 Phase("act", "Repair it", self.enter_act, self.leave_act),
                 Phase("close", "Run the last hooks and close the record", self.enter_close, self.leave_close),
-                TELL,
+                *((TELL,) if self.after else ()),
             ),
             counts=False,
             of_primary=self.of_primary,
@@ -83,13 +90,13 @@ class Repair:
         return self.obstacle(context.topology, context.recovery.subject.key, context.policy)
 
     def enter_begin(self, context: Context) -> tuple[Step, ...]:
-        return hooks(context, "OnFailureDetectionProcesses", "PreFailoverProcesses", fail_stop=True)
+        return hooks(context, *self.before, fail_stop=True)
 
     def leave_begin(self, context: Context, outcomes: Outcomes) -> Recovery:
         broken, now = failures(outcomes), context.now_ms
         if broken:
             text = f"a hook said no, nothing was changed: {broken[0]}"
-            return unsuccessful(context, context.recovery.with_errors(broken), EndState.FAILED, text)
+            return self.in_vain(context, context.recovery.with_errors(broken), EndState.FAILED, text)
         return context.recovery.goto("look", now)
 
     def enter_look(self, context: Context) -> tuple[Step, ...]:
@@ -103,7 +110,7 @@ class Repair:
             return self.closing(recovery, now)
         reason = _not_read(context, outcomes) or self.not_now(context)
         if reason:
-            return unsuccessful(context, recovery, EndState.UNDONE, f"nothing was changed: {reason}")
+            return self.in_vain(context, recovery, EndState.UNDONE, f"nothing was changed: {reason}")
         return recovery.marked(ACTING, now).goto("act", now)
 
     def closing(self, recovery: Recovery, now_ms: int) -> Recovery:
@@ -127,14 +134,19 @@ class Repair:
         if recovery.attempt < ATTEMPTS_MAX:
             return replace(recovery, attempt=recovery.attempt + 1).goto("look", now)
         why = recovery.errors[-1] if recovery.errors else "it did not answer"
-        return unsuccessful(context, recovery, EndState.FAILED, f"{key} could not be repaired: {why}")
+        return self.in_vain(context, recovery, EndState.FAILED, f"{key} could not be repaired: {why}")
 
     def enter_close(self, context: Context) -> tuple[Step, ...]:
-        return hooks(context, "PostFailoverProcesses")
+        return hooks(context, *self.after)
 
     def leave_close(self, context: Context, outcomes: Outcomes) -> Recovery:
         recovery = context.recovery.with_errors(failures(outcomes))
         return recovery.ended(EndState.SUCCEEDED, context.now_ms, f"{recovery.subject.key} {self.done}")
+
+    def in_vain(self, context: Context, recovery: Recovery, end: EndState, text: str) -> Recovery:
+        if not self.after:
+            return recovery.ended(end, context.now_ms, text)
+        return unsuccessful(context, recovery, end, text)
 
 
 def _not_read(context: Context, outcomes: Outcomes) -> str:
@@ -187,6 +199,41 @@ def contested(server: Server, primary: Server) -> str:
     return ""
 
 
+def _semi_sync_before(server: Server) -> SemiSync | None:
+    """What it was before the restart that took it away."""
+    observation = server.observation
+    before = observation.history.before_restart if observation is not None else None
+    return before.semi_sync if before is not None and before.semi_sync.source_enabled else None
+
+
+def not_to_wait(topology: Topology, server: Server, primary: Server | None) -> str:
+    """Why the primary must not wait for acknowledgements again."""
+    if primary is None or primary.key != server.key:
+        return f"{server.key} does not hold the role any more"
+    facts, before = server.fresh, _semi_sync_before(server)
+    if facts is None or server.stale is not None or server.set_aside:
+        return server.set_aside or f"{server.key} does not answer, or it was demoted"
+    if facts.semi_sync.source_enabled:
+        return f"{server.key} waits for acknowledgements again"
+    if before is None:
+        return f"what semi-sync of {server.key} was like before its restart is not known any more: set it by hand"
+    if not facts.semi_sync.available:
+        return f"{server.key} was started without the semi-sync plugins: load them, best in its configuration"
+    wanted, connected = max(1, before.wait_for_replica_count), facts.semi_sync.source_clients
+    if connected < wanted:
+        return (
+            f"{server.key} would wait for {wanted} acknowledgements, and {connected} semi-sync replicas are connected: "
+            "switch semi-sync on at more replicas"
+        )
+    return ""
+
+
+def _wait_again(server: Server) -> ServerStep:
+    before = _semi_sync_before(server) or SemiSync()
+    count, timeout_ms = before.wait_for_replica_count or None, before.timeout_ms or None
+    return SetSemiSync(key=server.key, source_enabled=True, wait_for_replica_count=count, timeout_ms=timeout_ms)
+
+
 OPEN_PRIMARY = Repair(
     name="open_primary", text="Make a primary that is read-only writable again", refuse=not_to_be_opened,
     act=lambda server: SetWritable(key=server.key), done="takes writes again", of_primary=True,
@@ -196,4 +243,9 @@ FENCE_WRITER = Repair(
     name="fence_writer", text="Fence a server that takes writes beside the primary", refuse=not_to_be_fenced,
     act=lambda server: Fence(key=server.key), done="is fenced", of_primary=False,
     is_done=lambda facts: not facts.is_writable,
+).kind()  # fmt: skip
+RESTORE_SEMI_SYNC = Repair(
+    name="restore_semi_sync", text="Let a restarted primary wait for acknowledgements again", refuse=not_to_wait,
+    act=_wait_again, done="waits for acknowledgements again", of_primary=True,
+    is_done=lambda facts: facts.semi_sync.source_enabled, before=("OnFailureDetectionProcesses",), after=(),
 ).kind()  # fmt: skip
