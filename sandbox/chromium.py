@@ -1,7 +1,7 @@
 """Chromium for the tests of the web page: found, or installed as a package of the host.
 
-Found on PATH, else installed with apt-get as root on Debian. It is the host's own package, unlike the database servers: a
-browser starts itself again under other names, which a private prefix with its own loader does not survive.
+Found on PATH, else installed with apt-get as root on Debian. It is the host's own package, unlike the database servers:
+a browser starts itself again under other names, which a private prefix with its own loader does not survive.
 ``ORCHESTRATOR_SANDBOX_CHROMIUM`` names another one.
 """
 

@@ -1,0 +1,134 @@
+"""Every view, on modelled servers whose names are attacks: texts stay texts, everybody can read and use it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from api.settings import ApiSettings, AuthenticationMethod
+from orchestrator_raft.core.instance import Location, UnreachableKind
+from tests.engine.fleet import Fleet, key, primary_facts, replica_facts
+from tests.rest.rig import Rig
+from tests.web.conftest import PATIENCE_MS, NewPage
+from tests.web.looks import CONTRAST, PHONE, faults, is_too_wide
+from tests.web.scene import Scene, running
+
+expect.set_options(timeout=PATIENCE_MS)
+EVIL = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>"
+EVIL_LINK = "javascript:alert(3)"
+VIEWS = ("clusters", "cluster/c1", "cluster/c1?server=127.0.0.1:24001", "audit-recovery", "audit-failure-detection",
+         "blocked", "downtime", "audit", "about")  # fmt: skip
+OLD_BOOKMARKS = {
+    "clusters-analysis": "Fleet", "cluster/instance/127.0.0.1/24001": EVIL, "audit/0": "Audit",
+    "audit-recovery/cluster/127.0.0.1:24000": "Recoveries of 127.0.0.1:24000", "audit-failure-detection": "Detected",
+    "audit/instance/127.0.0.1/24001": "Audit of 127.0.0.1:24001", "audit-recovery-steps/nonesuch": "Recovery",
+}  # fmt: skip
+MANY = 40
+
+
+def evil_fleet() -> Fleet:
+    """One cluster all of whose words are attacks, one with many healthy replicas."""
+    place = Location(EVIL, EVIL, EVIL)
+    primary = key(24000)
+    evil: dict[str, Any] = {"cluster_alias": EVIL, "cluster_domain": EVIL, "location": place, "version_comment": EVIL}
+    facts = [primary_facts(primary, alias=EVIL_LINK, version=f"9.7{EVIL}", **evil)]
+    facts += [replica_facts(key(port), primary, alias=f"{EVIL}{port}", **evil) for port in range(24001, 24004)]
+    large = key(24100)
+    facts.append(primary_facts(large, cluster_alias="large"))
+    facts += [replica_facts(key(24100 + each), large, cluster_alias="large") for each in range(1, MANY)]
+    return Fleet(facts)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    with running(lambda: Rig(3, fleet=evil_fleet()), 24000, 24100) as found:
+        found.rig.first.prober.crash(24003, UnreachableKind.REFUSED)
+        assert found.post("/api/v2/servers/127.0.0.1:24001/downtime", {"owner": EVIL, "reason": EVIL}) == 200
+        assert found.post("/api/v2/pauses", {"cluster": "c1", "reason": EVIL}) == 200
+        assert found.post("/api/v2/clusters/large/takeover") == 202
+        yield found
+
+
+def show(new_page: NewPage, scene: Scene, view: str, **options: Any) -> Page:
+    page = new_page(f"{scene.url('n2')}/web/{view}", **options)
+    expect(page.get_by_role("status").get_by_text("live")).to_be_visible()
+    expect(page.get_by_text("Loading …")).to_have_count(0)
+    return page
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_names_that_are_attacks_stay_texts(scene: Scene, new_page: NewPage, view: str) -> None:
+    page = show(new_page, scene, view)
+    assert page.locator("#app img:not(.brand img), #app script").count() == 0
+    assert page.locator("a[href^='javascript']").count() == 0
+    if view in ("clusters", "cluster/c1", "downtime"):
+        expect(page.get_by_text(EVIL).first).to_be_visible()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_no_serious_fault_and_a_phone_is_wide_enough(scene: Scene, new_page: NewPage, view: str) -> None:
+    page = show(new_page, scene, view, viewport=PHONE, bypass_csp=True)
+    assert not is_too_wide(page)
+    assert faults(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert faults(page, CONTRAST) == []
+
+
+@pytest.mark.parametrize(("bookmark", "heading"), OLD_BOOKMARKS.items())
+def test_old_bookmarks_land_on_their_view(scene: Scene, new_page: NewPage, bookmark: str, heading: str) -> None:
+    page = new_page(f"{scene.url()}/web/{bookmark}")
+    expect(page.locator("h1")).to_contain_text(heading)
+
+
+def test_everything_can_be_done_from_the_keyboard(scene: Scene, new_page: NewPage) -> None:
+    page = show(new_page, scene, "clusters")
+    page.keyboard.press("/")
+    page.keyboard.type("large")
+    expect(page.locator("tbody.cluster")).to_have_count(1)
+    page.keyboard.press("Tab")
+    while page.evaluate("document.activeElement.textContent") != "large":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("large")
+    page.locator(".box").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(page.locator(".panel")).to_be_visible()
+    page.get_by_role("button", name="Begin downtime …").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.go_back()
+    expect(page.locator(".panel")).to_have_count(0)
+
+
+def test_many_healthy_replicas_are_one_box_until_they_are_wanted(scene: Scene, new_page: NewPage) -> None:
+    page = show(new_page, scene, "cluster/large")
+    more = page.get_by_role("button", name="more, all well")
+    expect(more).to_be_visible()
+    few = page.locator(".box").count()
+    assert few < MANY / 2
+    more.click()
+    expect(page.locator(".box")).to_have_count(MANY)
+
+
+def test_what_the_server_says_no_to_is_shown(scene: Scene, new_page: NewPage) -> None:
+    page = show(new_page, scene, "cluster/c1?server=127.0.0.1:24001")
+    page.get_by_role("button", name="Stop replication …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop replication").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("paused")
+
+
+def test_who_may_only_read_sees_no_buttons(new_page: NewPage) -> None:
+    settings = ApiSettings(authentication=AuthenticationMethod.MULTI, user="ann", password="secret")
+    with running(lambda: Rig(1, fleet=Fleet(()), settings=settings)) as scene:
+        for user, buttons in (("readonly", False), ("ann", True)):
+            word = base64.b64encode(f"{user}:secret".encode()).decode()
+            page = new_page(f"{scene.url()}/web/clusters", extra_http_headers={"Authorization": f"Basic {word}"})
+            expect(page.locator(".person")).to_contain_text(user)
+            expect(page.get_by_role("button", name="Discover …")).to_have_count(int(buttons))
