@@ -34,6 +34,21 @@ class EventSchedulerPolicy(Enum):
     """That, and it is switched off at replicas where it is found on."""
 
 
+class ExitPolicy(Enum):
+    """What follows when a hook of a list fails."""
+
+    ABORT = "abort"
+    """The rest of the list is not run, and the recovery ends before it has changed anything."""
+    WARN = "warn"
+    """The rest of the list is run, and the recovery goes on; its record has the failure."""
+    FAIL = "fail"
+    """The rest of the list is not run; the recovery goes on, and its record has the failure."""
+
+
+STOPPING_LISTS = ("OnFailureDetectionProcesses", "PreGracefulTakeoverProcesses", "PreFailoverProcesses")
+"""They run before anything is changed, so only they can abort, and do by default."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterFilters:
     """Entries of RecoverMasterClusterFilters and the like.
@@ -149,6 +164,12 @@ class Policy:
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Command lists by the peers' key, e.g. ``PreFailoverProcesses``."""
     hook_timeout_s: float = 60.0
+    hook_exits: Mapping[str, ExitPolicy] = field(default_factory=dict)
+    """Where people want another one than orchestrator has (HookExitPolicies)."""
+
+    def hook_exit(self, name: str) -> ExitPolicy:
+        """What follows when a hook of this list fails."""
+        return self.hook_exits.get(name, ExitPolicy.ABORT if name in STOPPING_LISTS else ExitPolicy.WARN)
 
     def loss_policy(self, semi_sync_is_on: bool) -> LossPolicy:
         """``AUTO`` resolved for a cluster."""

@@ -23,7 +23,14 @@ from orchestrator_raft.core.instance import (
     parse_key,
 )
 from orchestrator_raft.core.observation import after_write
-from orchestrator_raft.core.policy import ClusterFilters, EventSchedulerPolicy, HostFilters, LossPolicy, Policy
+from orchestrator_raft.core.policy import (
+    ClusterFilters,
+    EventSchedulerPolicy,
+    ExitPolicy,
+    HostFilters,
+    LossPolicy,
+    Policy,
+)
 from orchestrator_raft.core.replicated.commands import BeginDowntime, ObserveServers, PauseWrites, ServerObservation
 from orchestrator_raft.core.topology import StalePrimary, StaleStatus
 from tests.core.fleet import Database, Fleet
@@ -175,6 +182,8 @@ def _policy(policy: Policy, words: Iterable[str]) -> Policy:
             new: object = LossPolicy(value)
         elif isinstance(current, EventSchedulerPolicy):
             new = EventSchedulerPolicy(value)
+        elif name == "hook_exits":
+            new = {list_name: ExitPolicy(exit_) for list_name, exit_ in (each.split(":") for each in value.split(","))}
         elif name == "hooks":
             new = {each: ("command",) for each in value.split(",")}
         elif isinstance(current, frozenset):

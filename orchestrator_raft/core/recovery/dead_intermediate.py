@@ -34,6 +34,7 @@ from orchestrator_raft.core.recovery.steps import (
     Step,
     StopReceiver,
     failures,
+    stopping,
     succeeded,
 )
 from orchestrator_raft.core.topology import Server, Topology
@@ -86,10 +87,11 @@ def enter_begin(context: Context) -> tuple[Step, ...]:
 
 def leave_begin(context: Context, outcomes: Outcomes) -> Recovery:
     recovery, now = context.recovery, context.now_ms
-    broken = failures(outcomes)
+    broken = stopping(outcomes)
     if broken:
         text = f"a hook said no, nothing was changed: {broken[0]}"
         return unsuccessful(context, recovery.with_errors(broken), EndState.FAILED, text)
+    recovery = recovery.with_errors(failures(outcomes))
     recovery = replace(recovery, kept_stopped=tuple(each.key for each in orphans(context) if _is_stopped(each)))
     if context.topology.server(recovery.subject.key).reached:
         return _knock(recovery, now)

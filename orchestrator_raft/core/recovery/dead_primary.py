@@ -51,6 +51,7 @@ from orchestrator_raft.core.recovery.steps import (
     StopReceiver,
     WaitApplied,
     failures,
+    stopping,
     succeeded,
 )
 from orchestrator_raft.core.recovery.undo import RESTORE, REVOKE, UNDO
@@ -70,12 +71,12 @@ def enter_begin(context: Context) -> tuple[Step, ...]:
 
 
 def leave_begin(context: Context, outcomes: Outcomes) -> Recovery:
-    broken = failures(outcomes)
+    broken = stopping(outcomes)
     if broken:
         text = f"a hook said no, nothing was changed: {broken[0]}"
         return unsuccessful(context, context.recovery.with_errors(broken), EndState.FAILED, text)
     if hooks(context, *BEFORE) or is_old(context):
-        return context.recovery.goto("recheck", context.now_ms)
+        return context.recovery.with_errors(failures(outcomes)).goto("recheck", context.now_ms)
     return leave_recheck(context, outcomes)
 
 

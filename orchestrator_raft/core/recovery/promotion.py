@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator_raft.core.instance import InstanceKey, ThreadState
+from orchestrator_raft.core.policy import ExitPolicy
 from orchestrator_raft.core.recovery.event_scheduler import of_others, switched, with_complaints
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import RESUMED, EndState, Recovery
@@ -48,12 +49,16 @@ REPOINT_DEADLINE_S = 5.0
 
 
 def hooks(context: Context, *names: str, fail_stop: bool = False) -> tuple[Step, ...]:
-    """Steps for those of the lists that are configured."""
+    """Steps for those of the lists that are configured; with ``fail_stop`` each stops the recovery if it may."""
     recovery, policy = context.recovery, context.policy
     if recovery.request.skip_hooks:
         return ()
     return tuple(
-        FireHook(hook=name, fail_stop=fail_stop, deadline_s=policy.hook_timeout_s * len(commands) + 1.0)
+        FireHook(
+            hook=name,
+            fail_stop=fail_stop and policy.hook_exit(name) is ExitPolicy.ABORT,
+            deadline_s=policy.hook_timeout_s * len(commands) + 1.0,
+        )
         for name in names
         if (commands := policy.hooks.get(name))
     )

@@ -19,7 +19,17 @@ from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S, hooks
-from orchestrator_raft.core.recovery.steps import Outcomes, Pause, Reprobe, SetSemiSync, Step, failures, succeeded
+from orchestrator_raft.core.recovery.steps import (
+    FireHook,
+    Outcomes,
+    Pause,
+    Reprobe,
+    SetSemiSync,
+    Step,
+    failures,
+    stopping,
+    succeeded,
+)
 from orchestrator_raft.core.topology import Server, Topology
 
 REPROBE_S = 1.0
@@ -104,10 +114,12 @@ def enter_look(context: Context) -> tuple[Step, ...]:
 def leave_look(context: Context, outcomes: Outcomes) -> Recovery:
     """Switch on first; off only when the primary itself says that enough acknowledge."""
     recovery, now = context.recovery, context.now_ms
-    broken = tuple(each for each in outcomes if not each.ok and each.key is None)
+    told = tuple(each for each in outcomes if isinstance(each.step, FireHook))
+    broken = stopping(told)
     if broken:
-        text = f"a hook said no, nothing was changed: {broken[0].detail}"
+        text = f"a hook said no, nothing was changed: {broken[0]}"
         return recovery.with_errors((text,)).ended(EndState.FAILED, now, text)
+    recovery = recovery.with_errors(failures(told))
     primary = context.topology.server(recovery.subject.key)
     if succeeded(outcomes, Reprobe, primary.key) is None or primary.fresh is None:
         return _again(recovery.with_errors(failures(outcomes)), now, f"{primary.key} does not answer")

@@ -37,6 +37,7 @@ from orchestrator_raft.core.recovery.steps import (
     SetWritable,
     Step,
     failures,
+    stopping,
     succeeded,
 )
 from orchestrator_raft.core.topology import Server, Topology
@@ -93,11 +94,11 @@ class Repair:
         return hooks(context, *self.before, fail_stop=True)
 
     def leave_begin(self, context: Context, outcomes: Outcomes) -> Recovery:
-        broken, now = failures(outcomes), context.now_ms
+        broken, now = stopping(outcomes), context.now_ms
         if broken:
             text = f"a hook said no, nothing was changed: {broken[0]}"
             return self.in_vain(context, context.recovery.with_errors(broken), EndState.FAILED, text)
-        return context.recovery.goto("look", now)
+        return context.recovery.with_errors(failures(outcomes)).goto("look", now)
 
     def enter_look(self, context: Context) -> tuple[Step, ...]:
         members = context.topology.members(context.recovery.cluster_id)

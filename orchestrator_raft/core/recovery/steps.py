@@ -177,3 +177,8 @@ def succeeded(outcomes: Outcomes, kind: type[ServerStep], key: InstanceKey) -> O
 def failures(outcomes: Outcomes) -> tuple[str, ...]:
     """One line for each step that failed."""
     return tuple(f"{each.step}: {each.detail}" for each in outcomes if not each.ok)
+
+
+def stopping(outcomes: Outcomes) -> tuple[str, ...]:
+    """The same, but for hooks of a list that stops nothing."""
+    return failures(tuple(each for each in outcomes if not isinstance(each.step, FireHook) or each.step.fail_stop))

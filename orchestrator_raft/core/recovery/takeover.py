@@ -33,6 +33,7 @@ from orchestrator_raft.core.recovery.steps import (
     Step,
     WaitApplied,
     failures,
+    stopping,
     succeeded,
 )
 from orchestrator_raft.core.recovery.still_shut import promote_unless_reopened
@@ -117,11 +118,11 @@ def enter_announce(context: Context) -> tuple[Step, ...]:
 
 
 def leave_announce(context: Context, outcomes: Outcomes) -> Recovery:
-    broken = failures(outcomes)
+    broken = stopping(outcomes)
     if broken:
         text = f"a hook said no, nothing was changed: {broken[0]}"
         return unsuccessful(context, context.recovery.with_errors((text,)), EndState.UNDONE, text)
-    return context.recovery.goto("choose", context.now_ms)
+    return context.recovery.with_errors(failures(outcomes)).goto("choose", context.now_ms)
 
 
 def leave_choose(context: Context, outcomes: Outcomes) -> Recovery:
