@@ -45,7 +45,7 @@ PAUSED = "wrote while writes are paused"
 UNDELAYED = "a delayed replica has lost its delay"
 
 CONFIGURATION = "its configuration"
-FENCES = re.compile(r"super_read_only = ON|offline_mode|SET SESSION")
+FENCES = re.compile(r"read_only = ON|offline_mode|init_connect|SET SESSION")
 """A stale primary is fenced by whoever leads, whatever recovery runs."""
 ASKED_S = 20.0
 """What a person has asked for is done by then."""

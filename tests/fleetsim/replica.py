@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator_raft.core.gtid import EMPTY_MYSQL, GtidSet
+from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import Channel, ChannelOption, InstanceKey, ThreadState
 from tests.fleetsim.tcp import Connection, Frame
 from tests.fleetsim.transactions import Transaction, one
@@ -30,7 +30,7 @@ class Replication:
         self.relay: list[tuple[Transaction, float]] = []
         """What was received, and when it may be applied."""
         self.delay_s = server.configuration.delay_s
-        self.retrieved: GtidSet = EMPTY_MYSQL
+        self.retrieved: GtidSet = server.empty
         self.receiver = self.applier = STOPPED
         self.error_number = 0
         self.error = ""
@@ -52,7 +52,7 @@ class Replication:
         self._connection, self._applying, self._applied = None, False, 0
         self.is_semi_sync, self.error, self.error_number = False, "", 0
         if self._server.configuration.relay_log_recovery:
-            self._drop_relay_log()
+            self.drop_relay_log()
         if self.source is not None and runs:
             self.start(receiver=True, applier=True)
 
@@ -75,14 +75,14 @@ class Replication:
 
     def point_to(self, source: InstanceKey) -> None:
         self.source, self.source_uuid = source, ""
-        self._drop_relay_log()
+        self.drop_relay_log()
 
     def reset(self) -> None:
         self.source, self.source_uuid, self.delay_s = None, "", 0
-        self._drop_relay_log()
+        self.drop_relay_log()
 
-    def _drop_relay_log(self) -> None:
-        self.relay, self.retrieved, self._applied = [], EMPTY_MYSQL, 0
+    def drop_relay_log(self) -> None:
+        self.relay, self.retrieved, self._applied = [], self._server.empty, 0
         self._relay_number += 1
         self.error, self.error_number = "", 0
 
@@ -143,8 +143,13 @@ class Replication:
         self.is_semi_sync = server.semi_sync.replica_enabled
         connection.ask(("login", "repl"))
         has = server.logged.union(self.retrieved)
-        connection.ask(("dump", server.name, has, self.is_semi_sync))
+        connection.ask(("dump", server.name, has, self.is_semi_sync, self.position))
         server.at(1.0, self._watch, self._turn)
+
+    @property
+    def position(self) -> Transaction | None:
+        """Where the source is asked to begin, in a dialect that asks by one transaction."""
+        return None
 
     def _watch(self, turn: int) -> None:
         """Heartbeats come while the source runs and the way is open."""
@@ -194,9 +199,13 @@ class Replication:
         if self.applier is not RUNNING:
             return
         self._applying = True
-        self._server.commit(transaction, self._applied_one)
+        self._server.commit(transaction, self.applied_one)
+        self.committed(transaction)
 
-    def _applied_one(self, _how: str) -> None:
+    def committed(self, transaction: Transaction) -> None:
+        """The applier has logged it."""
+
+    def applied_one(self, _how: str) -> None:
         self._applying = False
         self._server.at(0.0, self._apply_next)
 

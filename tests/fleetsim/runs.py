@@ -17,6 +17,7 @@ from tests.fleetsim.checks import Violation
 from tests.fleetsim.clients import Client, ClientHost
 from tests.fleetsim.ending import calm_down
 from tests.fleetsim.faults import Troublemaker
+from tests.fleetsim.mariadb import MariadbServer
 from tests.fleetsim.plants import BY_NAME, Plant
 from tests.fleetsim.server import Configuration, SemiSyncVariables, Server
 from tests.fleetsim.statistics import Statistics
@@ -87,12 +88,14 @@ def _set_up(world: World, dice: random.Random) -> Sequence[Client]:
     read_only = dice.random() < 0.85
     starts = dice.random() < 0.8
     drops_relay = dice.random() < 0.3
+    kind = dice.choice((Server, Server, MariadbServer))
+    waits_for = 1 if kind is MariadbServer else waits_for
     for _ in range(replicas + 1):
         semi_sync = SemiSyncVariables(replica_enabled=has_semi_sync, wait_count=waits_for)
         world.add_server(Configuration(
             read_only=read_only, semi_sync=semi_sync, apply_s=dice.choice((0.001, 0.005, 0.03)),
             starts_replication=starts, relay_log_recovery=drops_relay,
-        ))  # fmt: skip
+        ), kind)  # fmt: skip
     servers = list(world.servers.values())
     world.engine_settings = _settings(dice, servers[0].key)
     for server in servers:

@@ -9,15 +9,15 @@ replica's side is in ``replica``, the statements in ``sql``.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator_raft.core.gtid import EMPTY_MYSQL, GtidSet, MysqlGtidSet
 from orchestrator_raft.core.instance import Binlog, Facts, Flavor, InstanceKey, SemiSync
 from tests.fleetsim.checks import CONFIGURATION
 from tests.fleetsim.replica import Replication
-from tests.fleetsim.sql import Blocked, answer
+from tests.fleetsim.sql import STATEMENTS, Blocked, Word, answer
 from tests.fleetsim.tcp import Connection, Frame
 from tests.fleetsim.transactions import Transaction, one
 
@@ -75,6 +75,7 @@ class Pending:
     index: int
     since_s: float
     done: Callable[[str], None]
+    session: Session | None
 
 
 @dataclass(slots=True, eq=False)
@@ -91,12 +92,18 @@ class Sender:
 
 
 class Server:
+    empty: ClassVar[GtidSet] = EMPTY_MYSQL
+    statements: ClassVar[Sequence[Word]] = STATEMENTS
+    uses_new_words: ClassVar[bool] = True
+    """Its semi-sync variables say source and replica."""
+
     def __init__(self, world: World, number: int, configuration: Configuration) -> None:
         self.world = world
         self.name = f"db{number}"
         self.key = InstanceKey(self.name, 3300 + number)
         self.number = number
-        self.uuid = f"{number:08d}-0000-0000-0000-000000000000"
+        self.uuid = self.writer = f"{number:08d}-0000-0000-0000-000000000000"
+        """Who it is, and as whom it writes."""
         self.configuration = configuration
         self.dice = random.Random(f"{world.seed} {self.name}")
         self.life = 0
@@ -104,12 +111,15 @@ class Server:
         self.is_silent = False
         self.slow_apply_until_s = 0.0
         self.binlog: list[Transaction] = []
-        self.logged: GtidSet = EMPTY_MYSQL
-        self.replication = Replication(self)
+        self.logged = self.empty
+        self.replication = self.new_replication()
         self.may_be_ahead = False
         """It came up writable, or a person wrote on it, at least once."""
         self.disk_full_until_s = 0.0
         self._forget()
+
+    def new_replication(self) -> Replication:
+        return Replication(self)
 
     def _forget(self) -> None:
         """What a process has in memory, as it is at its start."""
@@ -205,7 +215,7 @@ class Server:
         match frame[0]:
             case "login":
                 session.user = frame[1]
-                if self.offline_mode and session.user != MANAGER:
+                if self.turns_away(session.user):
                     self.end(session)
             case "query":
                 answer(self, session, frame[1], frame[2], frame[3])
@@ -215,6 +225,10 @@ class Server:
                 self._begin_sending(session, *frame[1:])
             case "ack":
                 self._acknowledged(session, frame[1])
+
+    def turns_away(self, user: str) -> bool:
+        """Somebody logs in."""
+        return self.offline_mode and user != MANAGER
 
     def reply(self, session: Session, number: int, rows: list[dict[str, object]]) -> None:
         session.connection.answer(("rows", number, rows))
@@ -243,6 +257,24 @@ class Server:
         session.connection.hang_up()
         self.settle()
 
+    def kill_session(self, session: Session) -> None:
+        """Somebody says KILL. A commit that waits goes on waiting, and nobody hears of it."""
+        self.end(session)
+
+    def processes(self) -> list[dict[str, object]]:
+        """SHOW PROCESSLIST."""
+        return [
+            {"Id": str(each.id), "User": each.user or "unauthenticated user", "State": self._state_of(each),
+             "Command": "Binlog Dump" if each.user == REPLICATION else "Query"}
+            for each in self.sessions.values()
+        ]  # fmt: skip
+
+    def _state_of(self, session: Session) -> str:
+        """Commits go in groups: the first one waits, and the others for it."""
+        if self.pending and self.pending[0].session is session:
+            return "Waiting for semi-sync ACK from slave"
+        return "Commit" if any(each.session is session for each in self.pending) else ""
+
     # commits
 
     def write(self, session: Session, number: int) -> None:
@@ -258,7 +290,7 @@ class Server:
             self.at(self.disk_full_until_s - self.world.now_s, self._has_space, session, number)
             return
         transaction = self.next_transaction()
-        self.commit(transaction, lambda how: self._committed(session, number, transaction, how))
+        self.commit(transaction, lambda how: self._committed(session, number, transaction, how), session)
 
     def _has_space(self, session: Session, number: int) -> None:
         self.out_of_space -= 1
@@ -268,7 +300,7 @@ class Server:
 
     def next_transaction(self) -> Transaction:
         own = sum(stop - start for key, pairs in self.logged.lines if key[0] == self.uuid for start, stop in pairs)
-        return (self.uuid, own + 1)
+        return (self.writer, own + 1)
 
     def write_behind_backs(self) -> None:
         """Somebody with SUPER writes on this server, whatever it is."""
@@ -279,11 +311,11 @@ class Server:
         if session.is_open:
             session.connection.answer(("written", number, transaction, how))
 
-    def commit(self, transaction: Transaction, done: Callable[[str], None]) -> None:
+    def commit(self, transaction: Transaction, done: Callable[[str], None], session: Session | None = None) -> None:
         """Log it, send it, and finish when semi-sync lets it; ``done`` hears "semi-sync" or "alone"."""
         self.binlog.append(transaction)
         self.logged = self.logged.union(one(transaction))
-        self.pending.append(Pending(transaction, len(self.binlog) - 1, self.world.now_s, done))
+        self.pending.append(Pending(transaction, len(self.binlog) - 1, self.world.now_s, done, session))
         for sender in self.senders:
             self._send(sender)
         if self.semi_sync.timeout_ms < NEVER_MS:
@@ -299,11 +331,14 @@ class Server:
             if waits and self._ackers(first.index) < self.semi_sync.wait_count:
                 break
             self.pending.pop(0)
-            self.executed = self.executed.union(one(first.transaction))
-            first.done("semi-sync" if waits else "alone")
+            self.finish(first, "semi-sync" if waits else "alone")
         for blocked in list(self.waiting):
             if blocked in self.waiting and blocked.is_ready():
                 self.unblock(blocked, None)
+
+    def finish(self, pending: Pending, how: str) -> None:
+        self.executed = self.executed.union(one(pending.transaction))
+        pending.done(how)
 
     def _watch_semi_sync(self) -> None:
         """In force or not: by the timeout, by who is connected, and by who has caught up."""
@@ -340,9 +375,16 @@ class Server:
 
     # sending to replicas
 
-    def _begin_sending(self, session: Session, replica: str, has: GtidSet, is_semi_sync: bool) -> None:
+    def may_be_source_of(self, has: GtidSet, position: Transaction | None) -> bool:
+        """It knows where a replica stands that has this, and got or wrote ``position`` last."""
+        del position
         own = [line for line in has.lines if line[0][0] == self.uuid]
-        if own and not self.logged.covers(MysqlGtidSet(tuple(own))):
+        return not own or self.logged.covers(MysqlGtidSet(tuple(own)))
+
+    def _begin_sending(
+        self, session: Session, replica: str, has: GtidSet, is_semi_sync: bool, position: Transaction | None
+    ) -> None:
+        if not self.may_be_source_of(has, position):
             session.connection.answer(("refused", 1236, "Replica has more GTIDs than the source has"))
             return
         sender = Sender(session, replica, has, is_semi_sync)
@@ -374,19 +416,24 @@ class Server:
     # what a probe sees
 
     def facts(self) -> Facts:
+        return self.facts_with(
+            flavor=Flavor.MYSQL, version="9.7.4", server_uuid=self.uuid, super_read_only=self.super_read_only,
+            gtid_mode="ON", executed=self.executed, purged=EMPTY_MYSQL,
+            binlog=Binlog(enabled=True, format="ROW", row_image="FULL", logs_replica_updates=True),
+        )  # fmt: skip
+
+    def facts_with(self, **dialect: Any) -> Facts:
         variables = self.semi_sync
         return Facts(
-            key=self.key, flavor=Flavor.MYSQL, version="9.7.4", server_id=self.number, server_uuid=self.uuid,
-            uptime_s=int(self.world.now_s - self.started_s), read_only=self.read_only,
-            super_read_only=self.super_read_only, gtid_mode="ON", executed=self.executed, purged=EMPTY_MYSQL,
-            binlog=Binlog(enabled=True, format="ROW", row_image="FULL", logs_replica_updates=True),
+            **dialect, key=self.key, server_id=self.number, uptime_s=int(self.world.now_s - self.started_s),
+            read_only=self.read_only,
             semi_sync=SemiSync(
                 available=True, source_enabled=variables.source_enabled,
                 source_active=variables.source_enabled and self.semi_sync_active,
                 source_clients=sum(each.is_semi_sync for each in self.senders),
                 wait_for_replica_count=variables.wait_count, wait_without_replicas=variables.wait_no_replica,
                 after_sync=True, timeout_ms=variables.timeout_ms, replica_enabled=variables.replica_enabled,
-                replica_active=self.replication.is_semi_sync, new_names=True,
+                replica_active=self.replication.is_semi_sync, new_names=self.uses_new_words,
             ),
             channels=self.replication.channels(), replicas=self.replicas_connected(),
             has_replication_credentials=self.replication.source is not None,

@@ -21,7 +21,7 @@ Row = dict[str, object]
 LOCK_WAIT_TIMEOUT, NO_SUCH_SESSION, MUST_STOP = 1205, 1094, 3021
 CHANGES = re.compile(r"(SET GLOBAL|STOP|START|RESET|CHANGE) ")
 """Statements that change a server."""
-DELAY = re.compile(r"SOURCE_DELAY = (?P<seconds>\d+)")
+DELAY = re.compile(r"(SOURCE|MASTER)_DELAY = (?P<seconds>\d+)")
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +80,7 @@ def answer(server: Server, session: Session, number: int, sql: str, term: int) -
     call = Call(server, session, number, term=term)
     if CHANGES.match(sql):
         server.world.checks.takes_effect(server, session, sql, term)
-    for pattern, handler in STATEMENTS:
+    for pattern, handler in server.statements:
         match = pattern.fullmatch(sql.strip())
         if match is None:
             continue
@@ -113,7 +113,7 @@ def _lock_wait(call: Call, match: re.Match[str]) -> list[Row]:
 
 def _set_global(call: Call, match: re.Match[str]) -> list[Row] | None:
     """Assignments in order; the last one may have to wait."""
-    assignments = [each.split(" = ") for each in match["assignments"].split(", GLOBAL ")]
+    assignments = [each.split(" = ", 1) for each in match["assignments"].split(", GLOBAL ")]
     for name, value in assignments:
         if name in ("read_only", "super_read_only") and value == "ON" and not call.server.read_only:
             _refuse_writes(call, name)
@@ -140,7 +140,7 @@ def _refuse_writes(call: Call, name: str) -> None:
 
 def _assign(call: Call, name: str, value: str) -> None:
     server, on = call.server, value == "ON"
-    short = name.removeprefix("rpl_semi_sync_")
+    short = name.removeprefix("rpl_semi_sync_").replace("master", "source").replace("slave", "replica")
     if name == "super_read_only":
         server.super_read_only, server.read_only = on, on or server.read_only
     elif name == "read_only":
@@ -188,11 +188,11 @@ def _who_shut_doors(call: Call, _match: re.Match[str]) -> list[Row]:
     return [{"offline_mode": shut, "ours": shut}]
 
 
-def _show_channel(call: Call, _match: re.Match[str]) -> list[Row]:
+def show_channel(call: Call, _match: re.Match[str]) -> list[Row]:
     return call.server.replication.rows()
 
 
-def _threads(call: Call, match: re.Match[str]) -> list[Row]:
+def threads(call: Call, match: re.Match[str]) -> list[Row]:
     replication, thread = call.server.replication, match["thread"]
     act = replication.start if match["verb"] == "START" else replication.stop
     act(receiver=thread != " SQL_THREAD", applier=thread != " IO_THREAD")
@@ -205,7 +205,7 @@ def _reset(call: Call, _match: re.Match[str]) -> list[Row]:
     return []
 
 
-def _change_source(call: Call, match: re.Match[str]) -> list[Row]:
+def change_source(call: Call, match: re.Match[str]) -> list[Row]:
     _must_be_stopped(call)
     replication, delay = call.server.replication, DELAY.search(match[0])
     replication.point_to(InstanceKey(match["host"], int(match["port"])))
@@ -242,7 +242,14 @@ def _semi_sync_variables(call: Call, _match: re.Match[str]) -> list[Row]:
         ("source_wait_for_replica_count", str(live.wait_count)),
         ("source_wait_no_replica", "ON" if live.wait_no_replica else "OFF"),
     )
-    return [{"Variable_name": f"rpl_semi_sync_{name}", "Value": value} for name, value in values]
+    names = (_in_words_of(call.server, name) for name, _ in values)
+    return [{"Variable_name": name, "Value": value} for name, (_, value) in zip(names, values, strict=True)]
+
+
+def _in_words_of(server: Server, name: str) -> str:
+    if not server.uses_new_words:
+        name = name.replace("source", "master").replace("replica", "slave")
+    return f"rpl_semi_sync_{name}"
 
 
 def _semi_sync_status(call: Call, _match: re.Match[str]) -> list[Row]:
@@ -251,22 +258,19 @@ def _semi_sync_status(call: Call, _match: re.Match[str]) -> list[Row]:
         ("replica_status", server.replication.is_semi_sync),
         ("source_status", server.semi_sync.source_enabled and server.semi_sync_active),
     )
-    return [{"Variable_name": f"Rpl_semi_sync_{name}", "Value": "ON" if on else "OFF"} for name, on in states]
+    server = call.server
+    return [{"Variable_name": _in_words_of(server, name), "Value": "ON" if on else "OFF"} for name, on in states]
 
 
 def _show_sessions(call: Call, _match: re.Match[str]) -> list[Row]:
-    commands = {"repl": "Binlog Dump GTID"}
-    return [
-        {"Id": str(each.id), "User": each.user or "unauthenticated user", "Command": commands.get(each.user, "Query")}
-        for each in call.server.sessions.values()
-    ]
+    return call.server.processes()
 
 
 def _kill(call: Call, match: re.Match[str]) -> list[Row]:
     session = call.server.sessions.get(int(match["id"]))
     if session is None:
         raise Refused(NO_SUCH_SESSION, f"Unknown thread id: {match['id']}")
-    call.server.end(session)
+    call.server.kill_session(session)
     return []
 
 
@@ -293,21 +297,23 @@ def _account(_call: Call, _match: re.Match[str]) -> list[Row]:
     return [{"User_name": "repl", "User_password": "a secret"}]
 
 
-_WORDS: tuple[tuple[str, Handler], ...] = (
+Word = tuple[re.Pattern[str], Handler]
+
+
+def words(*rows: tuple[str, Handler]) -> tuple[Word, ...]:
+    return tuple((re.compile(pattern, re.DOTALL), handler) for pattern, handler in rows)
+
+
+COMMON = words(
     (r"PROBE", _probe),
-    (r"SHOW REPLICA STATUS", _show_channel),
     (r"SET SESSION lock_wait_timeout = (?P<seconds>\d+)", _lock_wait),
     (r"SET SESSION sql_mode = ''", _nothing),
     (r"SELECT GET_LOCK\(.*", _take_lock),
     (r"DO RELEASE_LOCK\(.*", _release_lock),
     (r"SET GLOBAL (?P<assignments>.*)", _set_global),
     (r"SELECT @@global\.(?P<name>super_read_only|read_only|offline_mode) AS (?P<shown>\w+)", _ask_variable),
-    (r"SELECT @@global.offline_mode AS offline_mode, .*", _who_shut_doors),
-    (r"(?P<verb>START|STOP) REPLICA(?P<thread> IO_THREAD| SQL_THREAD)?( FOR CHANNEL '')?", _threads),
-    (r"RESET REPLICA ALL( FOR CHANNEL '')?", _reset),
-    (r"CHANGE REPLICATION SOURCE TO .*SOURCE_HOST = '(?P<host>[^']*)', SOURCE_PORT = (?P<port>\d+).*", _change_source),
-    (r"SELECT WAIT_FOR_EXECUTED_GTID_SET\('(?P<gtids>[^']*)', (?P<seconds>[\d.]+)\) AS late", _wait_executed),
-    (r"SELECT GTID_SUBSET\('(?P<gtids>[^']*)', @@global.gtid_executed\) AS applied", _is_applied),
+    (r"(?P<verb>START|STOP) (REPLICA|SLAVE)(?P<thread> IO_THREAD| SQL_THREAD)?( FOR CHANNEL '')?", threads),
+    (r"RESET (REPLICA|SLAVE) ALL( FOR CHANNEL '')?", _reset),
     (r"SHOW GLOBAL VARIABLES LIKE 'rpl.*", _semi_sync_variables),
     (r"SHOW GLOBAL STATUS LIKE 'rpl.*", _semi_sync_status),
     (r"SELECT SUBSTRING_INDEX\(USER\(\), '@', 1\) AS user", lambda _call, _match: [{"user": "orc"}]),
@@ -315,7 +321,13 @@ _WORDS: tuple[tuple[str, Handler], ...] = (
     (r"KILL (?P<id>\d+)", _kill),
     (r"DO SLEEP\((?P<seconds>[\d.]+)\)", _sleep),
     (r"DO 0|SELECT 1", _nothing),
-    (r"SELECT User_name, User_password FROM mysql.slave_master_info.*", _account),
     (r"SELECT user, password FROM meta.account", _account),
 )
-STATEMENTS = tuple((re.compile(pattern, re.DOTALL), handler) for pattern, handler in _WORDS)
+STATEMENTS = COMMON + words(
+    (r"SHOW REPLICA STATUS", show_channel),
+    (r"SELECT @@global.offline_mode AS offline_mode, .*", _who_shut_doors),
+    (r"CHANGE REPLICATION SOURCE TO .*SOURCE_HOST = '(?P<host>[^']*)', SOURCE_PORT = (?P<port>\d+).*", change_source),
+    (r"SELECT WAIT_FOR_EXECUTED_GTID_SET\('(?P<gtids>[^']*)', (?P<seconds>[\d.]+)\) AS late", _wait_executed),
+    (r"SELECT GTID_SUBSET\('(?P<gtids>[^']*)', @@global.gtid_executed\) AS applied", _is_applied),
+    (r"SELECT User_name, User_password FROM mysql.slave_master_info.*", _account),
+)

@@ -61,8 +61,8 @@ class World(Agenda):
         self.by_key: dict[InstanceKey, Server] = {}
         self.network = Network(self, self.slots, node_delay_s)  # type: ignore[arg-type]
 
-    def add_server(self, configuration: Configuration) -> Server:
-        server = Server(self, len(self.servers) + 1, configuration)
+    def add_server(self, configuration: Configuration, kind: type[Server] = Server) -> Server:
+        server = kind(self, len(self.servers) + 1, configuration)
         self.servers[server.name] = self.by_key[server.key] = server
         return server
 
