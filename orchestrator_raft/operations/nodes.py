@@ -68,6 +68,8 @@ OWN_ROWS: tuple[Operation, ...] = (
                       Parameter(name="lastEventId", kind=Kind.NUMBER, required=False, help="as the header"),
                       Parameter(name="servers", kind=Kind.FLAG, required=False, help="lag and reachability, too"))),
     here("whoami", "Who asks, and whether they may change anything", native="GET /me"),
+    here("recovery-kinds", "What kinds of recoveries there are, and what is done in their phases",
+        native="GET /recovery-kinds"),
     here("openapi", "This API as OpenAPI 3.1", native="GET /openapi.json"),
     here("api-page", "This API as a page to read", native="GET /docs"),
     act("access-token", "Make an access token for somebody (AuthenticationMethod token)", where=Where.HERE,

@@ -77,3 +77,23 @@ async def test_everybody_is_told_who_they_are() -> None:
 
 def basic(user: str, password: str) -> str:
     return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+async def test_marks_and_tags_of_people_are_shown_and_searched() -> None:
+    async with Rig() as rig:
+        await rig.discovered()
+        server = "/api/v2/servers/127.0.0.1:24002"
+        assert (await rig.first.ask("POST", f"{server}/tags", json={"tag": "rack=b7"})).status == 200
+        mark = {"owner": "ann", "reason": "disk"}
+        assert (await rig.first.ask("POST", f"{server}/maintenance", json=mark)).status == 200
+        shown = (await rig.first.get("/api/v2/clusters/bench/map")).json
+        [marked] = [each for each in shown["servers"] if each["server"] == "127.0.0.1:24002"]
+        assert (marked["tags"], marked["maintenance"]["owner"]) == (["rack=b7"], "ann")
+        assert "rack=b7" in shown["cluster"]["words"]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_phases_of_each_kind_of_recovery_are_told(reading: Rig) -> None:
+    kinds = {each["name"]: each for each in (await reading["n2"].get("/api/v2/recovery-kinds")).json}
+    assert kinds["dead_primary"]["text"]
+    assert all(kinds["dead_primary"]["phases"].values())

@@ -25,6 +25,7 @@ from orchestrator_raft.engine.service.shown import (
     ClusterMap,
     Fleet,
     ShownCluster,
+    ShownKind,
     ShownRecovery,
     ShownSemiSync,
     ShownServer,
@@ -93,7 +94,7 @@ def _cluster(moment: Moment, cluster: Cluster, recoveries: tuple[Recovery, ...],
         domain=cluster.record.domain,
         primary=cluster.primary,
         servers=cluster.members,
-        words=_words(servers),
+        words=_words(moment, servers),
         reached=sum(1 for each in servers if each.reached),
         downtimed=sum(1 for each in servers if each.downtime is not None),
         kept_out=sum(1 for each in servers if each.stale is not None),
@@ -107,7 +108,12 @@ def _cluster(moment: Moment, cluster: Cluster, recoveries: tuple[Recovery, ...],
     )
 
 
-def _words(servers: Iterable[Server]) -> tuple[str, ...]:
+def _tags(moment: Moment, key: InstanceKey) -> tuple[str, ...]:
+    return tuple(str(tag).removesuffix("=") for tag in moment.state.tags.get(key, ()))
+
+
+def _words(moment: Moment, servers: tuple[Server, ...]) -> tuple[str, ...]:
+    tags = {tag for each in servers for tag in _tags(moment, each.key)}
     known = [each.facts for each in servers if each.facts is not None]
     found = {
         word
@@ -115,7 +121,7 @@ def _words(servers: Iterable[Server]) -> tuple[str, ...]:
         for word in (facts.alias, facts.flavor.value, facts.version, facts.location.data_center,
                      facts.location.region, facts.location.environment)
     }  # fmt: skip
-    return tuple(sorted(found - {""}))
+    return tuple(sorted((found | tags) - {""}))
 
 
 def _newest(recoveries: Iterable[Recovery]) -> ShownRecovery | None:
@@ -182,7 +188,8 @@ def _plain(server: Server, moment: Moment) -> list[Trouble]:
     severity = NOTE if server.downtime is not None else WARNING
     result = server.observation.result if server.observation is not None else None
     if isinstance(result, Unreachable):
-        return [Trouble(server=server.key, code=OUT_OF_REACH, severity=severity, text=f"out of reach: {result.kind.value}",
+        text = f"out of reach: {result.kind.value}"
+        return [Trouble(server=server.key, code=OUT_OF_REACH, severity=severity, text=text,
                         evidence=(result.detail,))]  # fmt: skip
     channel = server.channel
     if channel is not None and not channel.replicates:
@@ -216,7 +223,9 @@ def _server(
         applier=_word(channel.applier) if channel is not None and server.reached else "",
         replication_error=(channel.receiver_error or channel.applier_error) if channel is not None else "",
         semi_sync=_semi_sync(facts, server.key in ackers) if facts is not None else None,
+        tags=_tags(moment, server.key),
         downtime=server.downtime,
+        maintenance=server.maintenance,
         stale=server.stale,
         troubles=troubles,
         **_described(facts),
@@ -258,8 +267,17 @@ async def whoami(call: Call, desk: Desk) -> Reply:
     return Reply(value={"name": call.person.name, "may_write": call.person.may_write})
 
 
+async def kinds(_call: Call, desk: Desk) -> Reply:
+    found = [
+        ShownKind(name=each.name, text=each.text, phases={phase.name: phase.text for phase in each.phases})
+        for each in KINDS.values()
+    ]
+    return Reply(value=found)
+
+
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
     "fleet": fleet,
     "cluster-map": cluster_map,
+    "recovery-kinds": kinds,
     "whoami": whoami,
 }

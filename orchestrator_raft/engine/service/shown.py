@@ -11,7 +11,7 @@ from orchestrator_raft.core.candidates.promise import Promise
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated.outlook import Outlook
 from orchestrator_raft.core.replicated.state import WritePause
-from orchestrator_raft.core.topology import Downtime, StalePrimary
+from orchestrator_raft.core.topology import Downtime, Maintenance, StalePrimary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,9 @@ class ShownServer:
     semi_sync: ShownSemiSync | None
     promotion_rule: str
     logs_updates: bool | None
+    tags: tuple[str, ...]
     downtime: Downtime | None
+    maintenance: Maintenance | None
     stale: StalePrimary | None
     troubles: tuple[Trouble, ...]
 
@@ -131,3 +133,12 @@ class ClusterMap:
     looked: bool
     cluster: ShownCluster
     servers: tuple[ShownServer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownKind:
+    """A kind of recovery; ``phases`` are names with what is done in them."""
+
+    name: str
+    text: str
+    phases: dict[str, str]
