@@ -19,24 +19,58 @@ function at(server, verb) {
   return path`/servers/${server}` + verb;
 }
 
+/** [[group, [[label, act, level]]]] of what can be done with one server. */
 export function serverActions(row, cluster, rows) {
-  const server = row.server;
-  const replica = row.source && !row.is_primary;
-  const found = [];
-  const add = (when, ...action) => when && found.push(simple(...action));
-  if (replica && row.reached) found.push(["Make it the primary …", () => takeover(cluster, rows, server)]);
-  if (row.is_primary) found.push(["Fail over …", () => failover(cluster), "danger"]);
-  for (const each of MOVES) if (each.when(row, rows)) found.push([`${each.label} …`, () => move(row, null, cluster, rows, each)]);
-  add(row.troubles.some((each) => each.repair), "Recover …", `Recover ${name(server)}`, row.troubles.find((each) => each.repair)?.repair, () => change("POST", at(server, "/recover")), { typeThis: clusterName(cluster), level: "danger" });
-  add(!row.downtime, "Begin downtime …", `Downtime of ${name(server)}`, "Until it ends, problems of this server start no recovery.", (values) => change("POST", at(server, "/downtime"), values), { fields: [field.owner, field.reason, field.duration] });
-  add(row.downtime, "End downtime …", `End the downtime of ${name(server)}`, "From then on its problems may start a recovery.", () => change("DELETE", at(server, "/downtime")));
-  add(row.reached && row.read_only === false, "Set read-only …", `Set ${name(server)} read-only`, row.is_primary ? "It is the primary: clients' writes fail from then on." : "It takes no writes from then on.", () => change("POST", at(server, "/set-read-only")), row.is_primary ? { typeThis: clusterName(cluster), level: "danger" } : {});
-  add(row.reached && row.read_only, "Set writable …", `Set ${name(server)} writable`, "It is refused where that would make a second primary.", () => change("POST", at(server, "/set-writable")));
-  add(row.reached && row.receiver === "running", "Stop replication …", `Stop replication on ${name(server)}`, "It lags until it is started again.", () => change("POST", at(server, "/stop-replica")));
-  add(row.reached && row.source && row.receiver !== "running", "Start replication …", `Start replication on ${name(server)}`, "", () => change("POST", at(server, "/start-replica")));
-  add(true, "Probe now …", `Probe ${name(server)} now`, "It is asked at once, and what it says is recorded.", () => change("POST", at(server, "/refresh")));
-  add(true, "Forget …", `Forget ${name(server)}`, "It is not watched any more. Nothing is changed on the server; it comes back if a server that is watched names it.", (values) => change("DELETE", at(server, ""), values.force ? { force: true } : {}), { level: "danger", fields: [{ name: "force", check: true, label: "also where its record is needed" }] });
-  return found;
+  const groups = [
+    ["Primary", ofPrimary(row, cluster, rows)],
+    ["Move", MOVES.filter((each) => each.when(row, rows)).map((each) => [`${each.label} …`, () => move(row, null, cluster, rows, each), each.level || ""])],
+    ["Replication and writes", ofReplication(row, cluster)],
+    ["Marks", ofMarks(row)],
+    ["Watching", ofWatching(row)],
+  ];
+  return groups.filter(([, found]) => found.length);
+}
+
+function ofPrimary(row, cluster, rows) {
+  const repair = row.troubles.find((each) => each.repair)?.repair;
+  return [
+    row.source && !row.is_primary && row.reached && ["Make it the primary …", () => takeover(cluster, rows, row.server)],
+    row.is_primary && ["Fail over …", () => failover(cluster), "danger"],
+    repair && simple("Recover …", `Recover ${name(row.server)}`, repair, () => change("POST", at(row.server, "/recover")), { typeThis: clusterName(cluster), level: "danger" }),
+  ].filter(Boolean);
+}
+
+function ofReplication(row, cluster) {
+  const [server, shown] = [row.server, name(row.server)];
+  if (!row.reached) return [];
+  return [
+    row.receiver === "running" && simple("Stop replication …", `Stop replication on ${shown}`, "It lags until it is started again.", () => change("POST", at(server, "/stop-replica"))),
+    row.source && row.receiver !== "running" && simple("Start replication …", `Start replication on ${shown}`, "", () => change("POST", at(server, "/start-replica"))),
+    row.read_only === false && simple("Set read-only …", `Set ${shown} read-only`, row.is_primary ? "It is the primary: clients' writes fail from then on." : "It takes no writes from then on.", () => change("POST", at(server, "/set-read-only")), row.is_primary ? { typeThis: clusterName(cluster), level: "danger" } : {}),
+    row.read_only === true && simple("Set writable …", `Set ${shown} writable`, "It is refused where that would make a second primary.", () => change("POST", at(server, "/set-writable"))),
+  ].filter(Boolean);
+}
+
+function ofMarks(row) {
+  const [server, shown] = [row.server, name(row.server)];
+  const rules = ["must", "prefer", "neutral", "prefer_not", "must_not"].map((each) => [each, each.replace("_", " ")]);
+  return [
+    !row.downtime && simple("Begin downtime …", `Downtime of ${shown}`, "Until it ends, problems of this server start no recovery.", (values) => change("POST", at(server, "/downtime"), values), { fields: [field.owner, field.reason, field.duration] }),
+    row.downtime && simple("End downtime …", `End the downtime of ${shown}`, "From then on its problems may start a recovery.", () => change("DELETE", at(server, "/downtime"))),
+    !row.maintenance && simple("Begin maintenance …", `Maintenance of ${shown}`, "Until it ends, nobody else and nothing automatic changes this server.", (values) => change("POST", at(server, "/maintenance"), values), { fields: [field.owner, field.reason, field.duration] }),
+    row.maintenance && simple("End maintenance …", `End the maintenance of ${shown}`, "", () => change("DELETE", at(server, "/maintenance"))),
+    simple("Promotion rule …", `How gladly ${shown} is promoted`, "It goes before the rule that was detected.", (values) => change("POST", at(server, "/promotion-rule"), values), { fields: [{ name: "rule", label: "Rule", value: row.promotion_rule || "neutral", options: rules }, { ...field.duration, value: "1d" }] }),
+    simple("Tag …", `Tag ${shown}`, "", (values) => change("POST", at(server, "/tags"), values), { fields: [{ name: "tag", label: "Name, or name=value", required: true, value: "" }] }),
+    row.tags.length && simple("Remove a tag …", `Remove a tag of ${shown}`, "", (values) => change("DELETE", at(server, "/tags") + path`/${values.tag}`), { fields: [{ name: "tag", label: "Tag", value: row.tags[0].split("=")[0], options: row.tags.map((each) => [each.split("=")[0], each]) }] }),
+  ].filter(Boolean);
+}
+
+function ofWatching(row) {
+  const [server, shown] = [row.server, name(row.server)];
+  return [
+    simple("Probe now …", `Probe ${shown} now`, "It is asked at once, and what it says is recorded.", () => change("POST", at(server, "/refresh"))),
+    simple("Forget …", `Forget ${shown}`, "It is not watched any more. Nothing is changed on the server; it comes back if a server that is watched names it.", (values) => change("DELETE", at(server, ""), values.force ? { force: true } : {}), { level: "danger", fields: [{ name: "force", check: true, label: "also where its record is needed" }] }),
+  ];
 }
 
 export function clusterActions(cluster, rows) {
@@ -77,11 +111,19 @@ const follows = (row) => row.source && row.reached;
 const isFollowed = (row, rows) => rows.some((each) => each.source === row.server);
 const BELOW = { label: "Move below", operation: "relocate", target: true, when: follows, text: "It is moved the cheapest safe way." };
 /** Operations that give servers another source. Each is planned by the server before it is confirmed. */
-const MOVES = [
+export const MOVES = [
   BELOW,
   { label: "Move up", operation: "move-up", when: (row, rows) => follows(row) && rows.some((each) => each.server === row.source && each.source), text: "It then replicates from the source of its source." },
   { label: "Take siblings", operation: "take-siblings", when: (row, rows) => follows(row) && rows.filter((each) => each.source === row.source).length > 1, text: "The other replicas of its source then replicate from it." },
   { label: "Move its replicas below", operation: "relocate-replicas", target: true, when: isFollowed, text: "Its direct replicas are moved, with whatever replicates from them." },
+  { label: "Repoint", operation: "repoint", target: true, when: (row) => row.source && row.reached !== null, text: "It goes on from where it is, below a server that may not answer now." },
+  { label: "Swap with its source", operation: "take-master", when: (row, rows) => follows(row) && rows.some((each) => each.server === row.source && each.source), text: "Its source, a replica itself, then replicates from it." },
+  { label: "Put in its source's place", operation: "make-local-master", when: (row, rows) => follows(row) && rows.some((each) => each.server === row.source && each.source), text: "It replaces its source, above its siblings." },
+  { label: "Regroup its replicas", operation: "regroup-replicas", when: isFollowed, text: "The best of its replicas becomes the source of the others." },
+  { label: "Make co-primary", operation: "make-co-master", when: follows, level: "danger", text: "Its source replicates from it as well." },
+  { label: "Detach", operation: "detach-replica", when: follows, text: "It stops, and the name of its source is set aside until it is reattached." },
+  { label: "Reattach", operation: "reattach-replica", when: (row) => row.reached && !row.source && !row.is_primary, text: "It replicates again from the source that was set aside." },
+  { label: "Reset", operation: "reset-replica", when: follows, level: "danger", text: "It forgets its source." },
   { label: "Move its replicas up", operation: "move-up-replicas", when: (row, rows) => follows(row) && isFollowed(row, rows), text: "Its replicas then replicate from its own source." },
 ];
 
@@ -90,7 +132,7 @@ function move(row, target, cluster, rows, row_ = BELOW) {
   const where = at(row.server, `/${row_.operation}`);
   const body = (values) => (row_.target ? { target: values.target } : {});
   open({
-    title: `${row_.label}: ${name(row.server, row.alias)}`, label: row_.label, text: `${row_.text}${row.source ? ` It replicates from ${name(row.source)} now.` : ""}`,
+    level: row_.level, title: `${row_.label}: ${name(row.server, row.alias)}`, label: row_.label, text: `${row_.text}${row.source ? ` It replicates from ${name(row.source)} now.` : ""}`,
     fields: row_.target ? [{ name: "target", label: "Below", value: (target || others.find((each) => each.server !== row.source) || others[0])?.server || "", plans: true, required: true, options: others.map((each) => [each.server, name(each.server, each.alias)]) }] : [],
     run: (values) => change("POST", where, body(values)), ...planner(where, body),
   });

@@ -79,7 +79,7 @@ function refresh(resources) {
 
 live.onnews = (event) => {
   if (!shown) return;
-  refresh(Object.values(shown.resources).filter((each) => !shown.view.wants || shown.view.wants(event, shown.resources)));
+  refresh(Object.values(shown.resources).filter((each) => !shown.view.wants || shown.view.wants(event, each)));
   if (event.type !== "servers") refresh([shared.fleet]);
   if (event.type === "poll" || event.type === "reset") refresh([shared.health, shared.me]);
 };

@@ -1,7 +1,7 @@
 /* One cluster: what is wrong in words, the tree of replication, and one server beside it. */
 import { path } from "./api.js";
 import { clusterActions, drop, serverActions } from "./act.js";
-import { actions, isWriter } from "./dialog.js";
+import { actions, isWriter, menu } from "./dialog.js";
 import { outlook, state } from "./fleet.js";
 import { h, memo } from "./dom.js";
 import { live } from "./live.js";
@@ -17,7 +17,7 @@ export function clusterView(hint, query, server = query.get("server") || "") {
   return {
     name: `cluster ${hint}`,
     resources: { map: { path: where } },
-    wants: (event, { map }) => !event.cluster_id || !map.value || event.cluster_id === map.value.cluster.id,
+    wants: (event, each) => !event.cluster_id || !each.value || event.cluster_id === each.value.cluster.id,
     title: ({ map }) => (map ? clusterName(map.cluster) : hint),
     draw: ({ map }, { map: resource }) =>
       map ? page(map, server, resource) : resource.error ? "" : h("p", { class: "quiet" }, "Loading …"),
@@ -97,6 +97,7 @@ function more(node) {
 export function health(row) {
   if (row.stale) return row.stale.status === "quarantined" ? ["critical", "quarantined"] : ["warning", row.stale.status];
   if (row.downtime) return ["downtime", "downtime"];
+  if (row.maintenance) return ["downtime", "maintenance"];
   if (row.reached === null) return ["unknown", "unknown"];
   const worst = row.troubles.find((each) => each.severity === "critical") || row.troubles.find((each) => each.severity === "warning");
   if (row.reached === false) return [worst?.severity || "warning", "out of reach"];
@@ -173,13 +174,14 @@ function panel(row, cluster, rows) {
     ["Can be a source", row.logs_updates === null ? "unknown" : row.logs_updates ? "yes" : "no: it does not log what it replicates"],
     row.tags?.length && ["Tags", row.tags.map((each) => chip("", "", each))],
     row.downtime && ["Downtime", [`${row.downtime.owner}: ${row.downtime.reason}, until `, time(row.downtime.ends_ms, { ago: false })]],
+    row.maintenance && ["Maintenance", [`${row.maintenance.owner}: ${row.maintenance.reason}, until `, time(row.maintenance.ends_ms, { ago: false })]],
     row.stale && ["Kept out", [row.stale.detail || row.stale.status, row.stale.extra && h("pre", { class: "gtids" }, row.stale.extra), " ", link(`recovery/${row.stale.recovery_id}`, {}, "recovery")]],
   ];
   return h("aside", { class: "panel", "aria-label": `Server ${row.server}` },
     h("div", { class: "bar" }, h("h2", { class: "address" }, name(row.server, row.alias)), link(clusterPath(cluster), { class: "close", "aria-label": "Close", "data-stay": true }, "✕")),
     row.troubles.map((each, i) => h("div", { key: `${each.code} ${i}`, class: `trouble ${each.severity}` }, h("p", {}, sign(each.severity, each.code), ` ${each.text}.`), each.evidence.length ? h("p", { class: "quiet" }, each.evidence.join(" · ")) : "", fate(each))),
     h("dl", {}, lines.filter(Boolean).map(([term, value]) => h("div", { key: term }, h("dt", {}, term), h("dd", {}, value)))),
-    actions(serverActions(row, cluster, rows), "stack"),
+    menu(serverActions(row, cluster, rows)),
     h("p", {}, link(`audit?server=${encodeURIComponent(row.server)}`, {}, "Audit of this server"), cluster.last && [" · ", end(cluster.last), " ", link(`recovery/${cluster.last.id}`, {}, "last recovery")]));
 }
 

@@ -24,6 +24,13 @@ export function actions(found, kind = "") {
   return h("div", { class: `actions ${kind}` }, found.map(([label, act, level = ""]) => h("button", { key: label, type: "button", class: level, onclick: act }, label)));
 }
 
+/** The same in groups that open and close; the first is open. */
+export function menu(groups) {
+  if (!writer) return "";
+  return h("div", { class: "menu", role: "group", "aria-label": "What can be done" }, groups.map(([title, found], i) =>
+    h("details", { key: title, oncreate: (el) => { el.open = i === 0; } }, h("summary", {}, title), actions(found))));
+}
+
 /** Open the dialog: {title, text, label, fields, typeThis, level, planOf(values), run(values)}. */
 export function open(given) {
   now = { fields: [], values: {}, typed: "", plan: undefined, error: null, done: null, recovery: null, busy: false, from: document.activeElement, ...given };

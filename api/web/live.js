@@ -97,7 +97,8 @@ const TYPES = [
   "promise-changed", "problem-detected", "recovery-started", "recovery-phase", "recovery-promoted", "recovery-ended",
   "recovery-acknowledged", "downtime-begun", "downtime-ended", "downtime-changed", "stale-primary-begun",
   "stale-primary-changed", "stale-primary-ended", "recoveries-disabled", "recoveries-enabled", "tags-changed",
-  "promotion-rule-begun", "promotion-rule-ended", "promotion-rule-changed", "writes-paused", "writes-allowed",
+  "promotion-rule-begun", "promotion-rule-ended", "promotion-rule-changed", "writes-paused", "writes-resumed",
+  "maintenance-begun", "maintenance-ended", "maintenance-changed",
 ];
 
 setInterval(() => {

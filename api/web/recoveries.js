@@ -65,10 +65,10 @@ function kindWords(recovery) {
 export function recoveryView(id) {
   return {
     name: `recovery ${id}`,
-    resources: { recovery: { path: /^\d+$/.test(id) ? `/recoveries?id=${id}&every=true` : path`/recoveries/${id}` } },
-    wants: (event, { recovery }) => event.recovery_id === one(recovery.value)?.id || ["poll", "reset"].includes(event.type),
+    resources: { kinds: { path: "/recovery-kinds" }, recovery: { path: /^\d+$/.test(id) ? `/recoveries?id=${id}&every=true` : path`/recoveries/${id}` } },
+    wants: (event, each) => !each.where.includes("kinds") && ("recovery_id" in event ? event.recovery_id === one(each.value)?.id : ["poll", "reset"].includes(event.type)),
     title: ({ recovery }) => (one(recovery) ? `Recovery #${one(recovery).number}: ${one(recovery).subject.code}` : "Recovery"),
-    draw: ({ recovery }) => (recovery === undefined ? h("p", { class: "quiet" }, "Loading …") : one(recovery) ? page(one(recovery)) : h("p", { class: "card" }, "There is no such recovery, or it was long ago: the newest 200 are kept.")),
+    draw: ({ recovery, kinds = [] }) => (recovery === undefined ? h("p", { class: "quiet" }, "Loading …") : one(recovery) ? page(one(recovery), kinds.find((each) => each.name === one(recovery).kind)) : h("p", { class: "card" }, "There is no such recovery, or it was long ago: the newest 200 are kept.")),
   };
 }
 
@@ -77,7 +77,7 @@ function one(value) {
   return Array.isArray(value) ? value[0] : value;
 }
 
-function page(recovery) {
+function page(recovery, kind) {
   const { subject, request } = recovery;
   return [
     h("div", { class: "bar" },
@@ -86,7 +86,7 @@ function page(recovery) {
       h("div", { class: "actions" }, h("a", { class: "button", href: url(path`/recoveries/${recovery.id}`), download: `recovery-${recovery.number}.json` }, "Export JSON"),
         !recovery.acknowledged && recovery.end !== "running" && actions([acknowledge(recovery)]))),
     h("div", { class: "columns" },
-      h("section", { class: "card" }, h("h2", {}, "What happened"), timeline(recovery)),
+      h("section", { class: "card" }, h("h2", {}, "What happened"), timeline(recovery, kind?.phases || {})),
       h("div", {},
         facts(recovery),
         recovery.lost_gtids && section("Transactions that only the old primary has", h("pre", { class: "gtids" }, recovery.lost_gtids)),
@@ -123,7 +123,7 @@ function facts(recovery) {
   return section("In short", h("dl", {}, lines.filter(Boolean).map(([term, value]) => h("div", { key: term }, h("dt", {}, term), h("dd", {}, value)))));
 }
 
-function timeline(recovery) {
+function timeline(recovery, phases) {
   const first = recovery.timeline[0]?.at_ms ?? recovery.started_ms;
   const last = Math.max(first + 1, recovery.finished_ms || recovery.timeline.at(-1)?.at_ms || first);
   return [
@@ -133,7 +133,7 @@ function timeline(recovery) {
       return h("li", { key: i, class: mark.name === "phase" ? "phase" : "" },
         h("span", { class: "number", title: `UTC ${new Date(mark.at_ms).toISOString()}` }, millis(mark.at_ms - first)),
         h("span", { class: "track", "aria-hidden": "true" }, h("span", { class: "span", place: { left: share(before), width: share(first + mark.at_ms - before) } })),
-        h("span", { class: "mark" }, h("strong", {}, mark.name === "phase" ? mark.text : mark.name), mark.name === "phase" ? "" : ` ${mark.text}`));
+        h("span", { class: "mark" }, h("strong", {}, mark.name === "phase" ? mark.text : mark.name), mark.name === "phase" ? h("span", { class: "quiet" }, ` ${phases[mark.text] || ""}`) : ` ${mark.text}`));
     })),
     h("p", { class: "quiet" }, plural(recovery.timeline.length, "entry", "entries"), `, ${seconds((last - first) / 1000)} in all. Milliseconds since the first.`),
   ];

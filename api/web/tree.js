@@ -8,7 +8,7 @@ const LAG_NOTED_S = 10;
 
 /** Is there nothing about this server that people should see? */
 export function isCalm(row) {
-  return row.reached !== false && !row.downtime && !row.stale && !row.is_primary && !row.is_co_primary && !row.delay_s &&
+  return row.reached !== false && !row.downtime && !row.maintenance && !row.stale && !row.is_primary && !row.is_co_primary && !row.delay_s &&
     row.troubles.every((each) => each.severity === "note") && (row.lag_s === null || row.lag_s < LAG_NOTED_S);
 }
 

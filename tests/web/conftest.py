@@ -16,8 +16,9 @@ NOT_OURS = "Failed to load resource"
 NewPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One for each file: as long as it is open, an event loop runs in this thread, and no asynchronous test can."""
     with sync_playwright() as playwright:
         program = str(chromium.find_or_install())
         started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

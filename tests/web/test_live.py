@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -68,10 +69,18 @@ def test_a_server_is_dragged_onto_another_planned_confirmed_and_moved(stage: Sta
     until("the page shows it further right", lambda: left_of(page, mover) > left_of(page, below))
 
     box(page, mover).click()
-    page.locator(".panel").get_by_role("button", name="Move up …").click()
+    offer(page, "Move", "Move up …")
     dialog.get_by_role("button", name="Move up").click()
     until("it is where it was", lambda: source_port(mover) == stage.servers.primary().port)
     assert never_reloaded(page)
+
+
+def offer(page: Page, group: str, button: str) -> None:
+    """Press a button in a group of what can be done with the server in the panel."""
+    menu = page.locator(".panel details").filter(has=page.locator("summary", has_text=re.compile(f"^{group}$")))
+    if menu.get_attribute("open") is None:
+        menu.locator("summary").click()
+    menu.get_by_role("button", name=button).click()
 
 
 def left_of(page: Page, server: Server) -> float:

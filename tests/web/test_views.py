@@ -98,6 +98,8 @@ def test_everything_can_be_done_from_the_keyboard(scene: Scene, new_page: NewPag
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
     expect(page.locator(".panel")).to_be_visible()
+    page.locator(".panel summary", has_text="Marks").focus()
+    page.keyboard.press("Enter")
     page.get_by_role("button", name="Begin downtime …").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -119,6 +121,7 @@ def test_many_healthy_replicas_are_one_box_until_they_are_wanted(scene: Scene, n
 
 def test_what_the_server_says_no_to_is_shown(scene: Scene, new_page: NewPage) -> None:
     page = show(new_page, scene, "cluster/c1?server=127.0.0.1:24001")
+    page.locator(".panel summary", has_text="Replication").click()
     page.get_by_role("button", name="Stop replication …").click()
     page.get_by_role("dialog").get_by_role("button", name="Stop replication").click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("paused")
