@@ -36,8 +36,9 @@ NAMES = tuple(PLACES)
 MARIADB = dict.fromkeys("pixyst", "mariadb")
 
 
-def tree(p: str = "", i: str = "", x: str = "", y: str = "", s: str = "", t: str = "") -> str:
-    return TREE.format(p=p, i=i, x=x, y=y, s=s, t=t)
+def tree(**options: str) -> str:
+    """Options of the servers by their names in small letters."""
+    return TREE.format(**{**dict.fromkeys("pixyst", ""), **options})
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class Wished(Story):
     moving: str = ""
 
 
-def wished(name: str, moving: str, fleet: str, operation: str, on: str, target: str = "", *change: str) -> Wished:
+def wished(name: str, moving: str, fleet: str, asked: str, *change: str) -> Wished:
+    operation, on, *more = asked.split()
+    target = more[0] if more else ""
     address = {each: parse_key(f"10.0.0.{number}:3306") for each, number in PLACES.items()}
     wish = Wish(operation=operation, server=address[on], target=address[target] if target else None)
     request = Request(by="anna", forced=True, command=operation, wish=wish)
@@ -55,14 +58,20 @@ def wished(name: str, moving: str, fleet: str, operation: str, on: str, target: 
 
 
 STORIES = (
-    wished("relocate", "X", tree(), "relocate", "X", "S"),
-    wished("relocate, MariaDB", "X", tree(**MARIADB), "relocate", "X", "S"),
-    wished("relocate an acker", "S", tree(), "relocate", "S", "T"),
-    wished("relocate a stopped replica", "X", tree(), "relocate", "X", "S", "X io=stopped sql=stopped"),
-    wished("relocate replicas", "XY", tree(), "relocate-replicas", "I", "T"),
-    wished("relocate replicas, MariaDB", "XY", tree(**MARIADB), "relocate-replicas", "I", "T"),
-    wished("one by one", "XY", "policy replica_operations_max=1\n" + tree(), "relocate-replicas", "I", "T"),
-    wished("take siblings", "Y", tree(), "take-siblings", "X"),
+    wished("relocate", "X", tree(), "relocate X S"),
+    wished("relocate, MariaDB", "X", tree(**MARIADB), "relocate X S"),
+    wished("relocate an acker", "S", tree(), "relocate S T"),
+    wished("relocate a stopped replica", "X", tree(), "relocate X S", "X io=stopped sql=stopped"),
+    wished("relocate replicas", "XY", tree(), "relocate-replicas I T"),
+    wished("relocate replicas, MariaDB", "XY", tree(**MARIADB), "relocate-replicas I T"),
+    wished("one by one", "XY", "policy replica_operations_max=1\n" + tree(), "relocate-replicas I T"),
+    wished("take siblings", "Y", tree(), "take-siblings X"),
+    wished("repoint", "X", tree(), "repoint X S"),
+    wished("connect anew", "XY", tree(), "repoint-replicas I"),
+    wished("regroup", "Y", tree(), "regroup-replicas I"),
+    wished("take master", "XI", tree(), "take-master X"),
+    wished("take master, MariaDB", "XI", tree(**MARIADB), "take-master X"),
+    wished("make local master", "XY", tree(), "make-local-master X"),
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from api.settings import ApiSettings
 from orchestrator_raft.core.instance import UnreachableKind
 from orchestrator_raft.core.policy import ClusterFilters
 from orchestrator_raft.operations import OPERATION_BY_NAME, OPERATIONS, Operation, Where
+from orchestrator_raft.operations.moves import MOVE_ROWS
 from tests.engine.fleet import key, primary_facts
 from tests.rest.rig import POLICY, Rig
 
@@ -39,11 +40,14 @@ UNDER_WAY_MS = 600_000
 PATHS = [(operation.name, path) for operation in OPERATIONS for path in operation.compatible]
 OWN_TESTS = ("events", "api-page", "use-access-token")
 """These answer in another way: test_events, test_openapi, test_tokens."""
-NATIVE = [(each.name, each.native) for each in OPERATIONS if each.native and each.name not in OWN_TESTS]
+MOVE_NAMES = tuple(row.name for row in MOVE_ROWS)
+"""These need a deeper tree: test_moves."""
+NATIVE = [(each.name, each.native) for each in OPERATIONS if each.native and each.name not in OWN_TESTS + MOVE_NAMES]
 READS = [(name, path) for name, path in PATHS if not OPERATION_BY_NAME[name].writes]
 NEVER_DONE = ("raft-follower-health-report",)
 """Answered with a refusal, whatever the arguments."""
-WRITES = [(name, path) for name, path in PATHS if OPERATION_BY_NAME[name].writes and name not in NEVER_DONE]
+NOT_HERE = (*NEVER_DONE, *MOVE_NAMES)
+WRITES = [(name, path) for name, path in PATHS if OPERATION_BY_NAME[name].writes and name not in NOT_HERE]
 EMPTY_LISTS = ("maintenance", "downtimed", "audit-recovery", "audit-failure-detection", "blocked-recoveries",
                "active-cluster-recovery", "audit-recovery-steps", "recently-active-cluster-recovery",
                "recently-active-instance-recovery", "pools")  # fmt: skip

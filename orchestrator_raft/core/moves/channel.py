@@ -82,7 +82,7 @@ def _not_repointed(topology: Topology, server: Server, target: Server, policy: P
     if target.fresh is None:
         return f"{target.key} is a stale primary" if target.stale is not None else ""
     reason = not_a_source(target) or cannot_replicate(server.fresh, target.fresh, policy)
-    reason = reason or lacks_data(server.fresh, target.fresh)
+    reason = reason or lacks_data(topology, server.fresh, target.fresh)
     return f"{server.key} cannot replicate from {target.key}: {reason}" if reason else ""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import Channel, Facts, Flavor, InstanceKey, ThreadState
+from orchestrator_raft.core.moves.model import counted
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Server, Topology
 
@@ -110,7 +111,7 @@ def uses_gtid(facts: Facts) -> bool:
     return channel is not None and channel.uses_gtid and facts.executed is not None
 
 
-def lacks_data(replica: Facts, source: Facts) -> str:
+def lacks_data(topology: Topology, replica: Facts, source: Facts) -> str:
     """Why ``source`` cannot give ``replica`` what it needs, or could not be brought to what it has."""
     if not uses_gtid(replica) or replica.executed is None:
         return "it does not replicate by GTID"
@@ -118,12 +119,28 @@ def lacks_data(replica: Facts, source: Facts) -> str:
     if source.executed is None or source.executed.family != received.family:
         return f"{source.key} has no GTIDs to compare with"
     extra = received.minus(can_give(source, source.executed))
+    extra = extra.minus(on_its_way(topology, source, extra))
     if extra:
         return f"it holds transactions that {source.key} lacks: {extra.describe(EXTRA_MAX)}"
     purged = source.purged.minus(replica.executed) if source.purged is not None else None
     if purged:
         return f"{source.key} has purged transactions that it lacks: {purged.describe(EXTRA_MAX)}"
     return ""
+
+
+def on_its_way(topology: Topology, source: Facts, extra: GtidSet) -> GtidSet:
+    """Of ``extra``, what ``source`` will have in a moment: newer transactions of itself and of those above it.
+
+    Two servers are never read at the same time, so under writes the one that is read later has more.
+    """
+    if source.channel is not None and not source.channel.receives:
+        return type(extra)()
+    above = [topology.servers[key].facts for key in (source.key, *topology.ancestors(source.key))]
+    ids = [(facts.server_uuid, facts.server_id) for facts in above if facts is not None]
+    writers = frozenset(each for uuid, id_ in ids for each in extra.sources_of_server(server_uuid=uuid, server_id=id_))
+    last = {key: intervals[-1][1] for key, intervals in source.executed.lines} if source.executed else {}
+    newer = tuple((key, intervals) for key, intervals in extra.lines if intervals[0][0] >= last.get(key, 0))
+    return type(extra)(newer).only_from(writers)
 
 
 def can_give(facts: Facts, executed: GtidSet) -> GtidSet:
@@ -161,9 +178,10 @@ def too_few_ackers(topology: Topology, leaving: Iterable[InstanceKey]) -> str:
         if primary is None or not primary.semi_sync.source_enabled or not primary.is_writable:
             continue
         left = primary.semi_sync.source_clients - len(ackers)
-        if left < primary.semi_sync.wait_for_replica_count:
+        waits_for = primary.semi_sync.wait_for_replica_count
+        if left < waits_for:
             return (
-                f"{source} waits for {primary.semi_sync.wait_for_replica_count} semi-sync replicas and would have "
+                f"{source} waits for {counted(waits_for, 'semi-sync replica')} and would have "
                 f"{max(0, left)} left, so it could take no writes: switch semi-sync on at other replicas of it first"
             )
     return ""

@@ -108,7 +108,7 @@ def not_below(topology: Topology, server: Server, target: Server, policy: Policy
         return why_not
     if may_be_needed(server.fresh):
         return f"{server.key} {DROPS}"
-    reason = cannot_replicate(server.fresh, target.fresh, policy) or lacks_data(server.fresh, target.fresh)
+    reason = cannot_replicate(server.fresh, target.fresh, policy) or lacks_data(topology, server.fresh, target.fresh)
     return f"{server.key} cannot replicate from {target.key}: {reason}" if reason else ""
 
 

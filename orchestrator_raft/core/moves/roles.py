@@ -49,7 +49,7 @@ def take_master(wish: Wish, topology: Topology, policy: Policy) -> Planned:
     why_not = not_below(topology, server, above, policy) or not_movable(master) or not_a_source(server)
     if why_not or master.fresh is None or server.fresh is None or above.fresh is None:
         return Refusal(why_not or f"{master.key} does not answer: make-local-master goes round it")
-    reason = cannot_replicate(master.fresh, server.fresh, policy) or lacks_data(master.fresh, above.fresh)
+    reason = cannot_replicate(master.fresh, server.fresh, policy) or lacks_data(topology, master.fresh, above.fresh)
     if reason:
         return Refusal(f"{master.key} cannot replicate from {server.key}: {reason}")
     if acknowledges(master.fresh) and not server.fresh.semi_sync.replica_enabled:

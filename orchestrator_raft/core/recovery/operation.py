@@ -144,7 +144,7 @@ def _begin(context: Context, recovery: Recovery) -> Recovery:
     for act in (act for stage in begun for act in stage.acts if act.verb is not Verb.WAIT):
         was = context.topology.server(act.key).source
         source = act.source if act.source is not None and not act.source.is_detached else was
-        if source is not None:
+        if source is not None and (act.source is not None or act.key not in moves):
             moves[act.key] = Move(act.key, source)
     return replace(recovery, attempt=1, moves=tuple(moves.values())).goto("act", context.now_ms)
 
