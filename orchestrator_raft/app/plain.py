@@ -69,6 +69,7 @@ def policy_of(settings: Settings) -> Policy:
         promote_other_co_primary=settings.co_master_recovery_must_promote_other_co_master,
         recover_read_only_primary=settings.recover_non_writeable_master,
         recover_hung_primary=settings.recover_hung_master,
+        replace_unwritable_primary=settings.unwriteable_master_policy == "failover",
         fence_second_writer=settings.fence_second_writer,
         restore_semi_sync=settings.restore_semi_sync,
         close_replicas=settings.close_writable_replicas,

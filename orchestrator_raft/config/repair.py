@@ -12,6 +12,7 @@ from orchestrator_raft.config.values import (
     EventSchedulerPolicy,
     LossPolicy,
     RegexTexts,
+    UnwriteableMasterPolicy,
 )
 
 
@@ -102,6 +103,12 @@ class Speed(Group):
         "RecoverHungMaster",
         True,
         "Replace a frozen primary that nobody hears; if false, once its replicas give it up (replica_net_timeout).",
+    )
+    unwriteable_master_policy: UnwriteableMasterPolicy = key(
+        "UnwriteableMasterPolicy",
+        "none",
+        "What to do about a primary that answers and cannot write (disk full or stalled, WriteProbeQuery fails): none "
+        "tells people, failover fences it and promotes a replica that has everything it has.",
     )
     fence_second_writer: bool = key(
         "FenceSecondWriter",

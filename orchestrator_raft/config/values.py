@@ -230,5 +230,6 @@ AuthenticationMethod = Annotated[
 ]
 LossPolicy = Annotated[Literal["auto", "none", "seconds", "any"], BeforeValidator(_lower)]
 EventSchedulerPolicy = Annotated[Literal["none", "move", "enforce"], BeforeValidator(_lower)]
+UnwriteableMasterPolicy = Annotated[Literal["none", "failover"], BeforeValidator(_lower)]
 NoQuorumHealth = Annotated[Literal["hold", "fail"], BeforeValidator(_lower)]
 ConsulScheme = Annotated[Literal["http", "https"], BeforeValidator(_lower)]

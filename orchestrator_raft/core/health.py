@@ -5,6 +5,7 @@ Values only, like ``instance``, whose facts hold them. None means that the serve
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -55,3 +56,9 @@ class GroupMember:
 
 SETTINGS_UNKNOWN = ServerSettings()
 LOAD_UNKNOWN = Load()
+_NO_SPACE = re.compile(r"no space left|errno: 28|disk (is )?full|\b(1021|1114)\b", re.IGNORECASE)
+
+
+def tells_full_disk(error: str) -> bool:
+    """An error of a server says that its disk is full."""
+    return _NO_SPACE.search(error) is not None

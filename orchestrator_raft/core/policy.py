@@ -127,6 +127,8 @@ class Policy:
     """A primary that is read-only is a problem to be repaired (RecoverNonWriteableMaster)."""
     recover_hung_primary: bool = True
     """Replace a primary that is frozen before its replicas give it up, after replica_net_timeout."""
+    replace_unwritable_primary: bool = False
+    """Replace a primary that answers and cannot write: its disk is full or stands still, or writes fail."""
     fence_second_writer: bool = True
     """Fence a server that takes writes beside the primary, where the role is not contested."""
     restore_semi_sync: bool = True

@@ -5,18 +5,16 @@ Nothing here is guessed from one sign: each names two things that fit together, 
 
 from __future__ import annotations
 
-import re
-
 from orchestrator_raft.core.analysis.evidence import Evidence, hears_nothing, names, unreached
 from orchestrator_raft.core.analysis.primaries import locked_hypothesis
 from orchestrator_raft.core.analysis.situation import Situation, is_replicating, is_silent
+from orchestrator_raft.core.health import tells_full_disk
 from orchestrator_raft.core.instance import ThreadState, UnreachableKind
 from orchestrator_raft.core.topology import Server
 
 _MUTE = frozenset({UnreachableKind.NO_GREETING, UnreachableKind.QUERY_TIMEOUT})
 """What a frozen process looks like: the kernel takes the connection, and nobody says anything on it."""
 _REFUSALS = frozenset({UnreachableKind.AUTHENTICATION, UnreachableKind.TLS_MISSING, UnreachableKind.PROTOCOL})
-_NO_SPACE = re.compile(r"no space left|errno: 28|disk (is )?full|\b(1021|1114)\b", re.IGNORECASE)
 WRITES_IN_VAIN = 2
 _STOPS_RECEIVING = (ThreadState.STOPPED, ThreadState.ABSENT)
 
@@ -66,7 +64,7 @@ def stalled_disk(s: Situation) -> Evidence | None:
 
 def full_disk(s: Situation) -> Evidence | None:
     evidence = cannot_write(s)
-    return evidence if evidence is not None and _NO_SPACE.search(evidence[0]) is not None else None
+    return evidence if evidence is not None and tells_full_disk(evidence[0]) else None
 
 
 def cannot_write(s: Situation) -> Evidence | None:

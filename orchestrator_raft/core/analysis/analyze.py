@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from orchestrator_raft.core.analysis.rules import ASKED, NO_PROBLEM, Rule, Severity
+from orchestrator_raft.core.analysis.rules import ASKED, NO_PROBLEM, Confirmation, Rule, Severity
 from orchestrator_raft.core.analysis.situation import Situation, situate
 from orchestrator_raft.core.analysis.warnings import Weakness, structure_warnings
+from orchestrator_raft.core.candidates import choose, missing_ackers, possible_ackers
 from orchestrator_raft.core.instance import InstanceKey
-from orchestrator_raft.core.policy import Policy
-from orchestrator_raft.core.topology import Topology
+from orchestrator_raft.core.policy import LossPolicy, Policy
+from orchestrator_raft.core.topology import Cluster, Topology
 
 OF_INTERMEDIATES = ("dead_intermediate",)
 """Recoveries that RecoverIntermediateMasterClusterFilters switch on."""
@@ -28,6 +29,10 @@ SWITCHES: Mapping[str, tuple[str, Callable[[Policy], bool]]] = {
     ),
     "restore_semi_sync": ("RestoreSemiSync", lambda policy: policy.restore_semi_sync),
     "fence_writer": ("FenceSecondWriter", lambda policy: policy.fence_second_writer),
+    **dict.fromkeys(
+        ("FullDiskMaster", "StalledDiskMaster", "MasterCannotWrite"),
+        ("UnwriteableMasterPolicy", lambda policy: policy.replace_unwritable_primary),
+    ),
     "HungMaster": ("RecoverHungMaster", lambda policy: policy.recover_hung_primary),
 }
 """Recoveries, and codes, with a switch of their own."""
@@ -139,6 +144,26 @@ def _left_alone(rule: Rule, situation: Situation, policy: Policy) -> str:
         return "" if cluster.primary not in (key, None) else f"{key} is the recorded primary of its cluster"
     if cluster.primary != key:
         return f"the recorded primary of this cluster is {cluster.name}, not {key}: repair or forget {key} by hand"
+    is_alive = rule.recovery == "dead_primary" and rule.confirmation is Confirmation.NONE
+    return _not_replaceable(situation, cluster, policy) if is_alive else ""
+
+
+def _not_replaceable(situation: Situation, cluster: Cluster, policy: Policy) -> str:
+    """Why a primary that answers stays as it is: to fence it and then promote nobody would only make things worse."""
+    primary, facts = situation.server, situation.server.fresh
+    verdict = choose(primary, situation.replicas, policy)
+    best = situation.topology.server(verdict.best).fresh if verdict.best is not None else None
+    if best is None or facts is None:
+        return "no replica can take over: " + "; ".join(str(each) for each in verdict.refused)
+    lacking = facts.executed.minus(best.received) if facts.executed is not None and best.received is not None else None
+    if lacking:
+        return f"{best.key} would take over, and lacks what {primary.key} has: {lacking.describe(200)}"
+    count = facts.semi_sync.wait_for_replica_count if facts.semi_sync.source_enabled else 0
+    answering = {each.key for each in situation.valid}
+    missing = missing_ackers(possible_ackers(situation.topology, cluster.record), count, answering) if count else ()
+    if missing and policy.loss_policy(semi_sync_is_on=True) is not LossPolicy.ANY:
+        names = ", ".join(str(each) for each in missing)
+        return f"{names} may have acknowledged transactions that nobody else has, and does not answer"
     return ""
 
 

@@ -138,15 +138,15 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         code="FullDiskMaster", text="The disk of the primary is full: it answers, and cannot write",
-        about=About.PRIMARY_UP, predicate=ailments.full_disk, notifies=True,
+        about=About.PRIMARY_UP, predicate=ailments.full_disk, recovery="dead_primary", notifies=True,
     ),
     Rule(
         code="StalledDiskMaster", text="The disk of the primary finishes nothing",
-        about=About.PRIMARY_UP, predicate=ailments.stalled_disk, notifies=True,
+        about=About.PRIMARY_UP, predicate=ailments.stalled_disk, recovery="dead_primary", notifies=True,
     ),
     Rule(
         code="MasterCannotWrite", text="The primary answers, and writes fail or do not end",
-        about=About.PRIMARY_UP, predicate=ailments.cannot_write, notifies=True,
+        about=About.PRIMARY_UP, predicate=ailments.cannot_write, recovery="dead_primary", notifies=True,
     ),
     Rule(
         code="RestartedMasterWithoutSemiSync", text="The primary was restarted and came back without semi-sync",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from orchestrator_raft.core.gtid import GtidSet
+from orchestrator_raft.core.health import tells_full_disk
 from orchestrator_raft.core.instance import PROMOTION_ORDER, Facts, InstanceKey, PromotionRule, ThreadState
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Server
@@ -153,7 +154,17 @@ def unfit(server: Server, failed: Server, policy: Policy, *, planned: bool = Fal
     if facts is None:
         return "it does not answer"
     late = _cannot_catch_up(facts, policy) if planned else _is_late(facts, policy)
-    return _cannot_serve(facts) or server.in_maintenance or _must_not(server, facts, failed, policy) or late
+    cannot = _cannot_serve(facts) or _disk_trouble(server, facts, policy)
+    return cannot or server.in_maintenance or _must_not(server, facts, failed, policy) or late
+
+
+def _disk_trouble(server: Server, facts: Facts, policy: Policy) -> str:
+    """It could write no better than the one it would replace."""
+    errors = (error for channel in facts.channels for error in (channel.receiver_error, channel.applier_error))
+    if any(tells_full_disk(error) for error in errors):
+        return "its disk is full"
+    stall_s = server.observation.stall_s if server.observation is not None else 0.0
+    return f"its disk has finished nothing for {stall_s:.0f} s" if stall_s > policy.stall_s else ""
 
 
 def _cannot_catch_up(facts: Facts, policy: Policy) -> str:
