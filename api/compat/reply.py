@@ -17,6 +17,7 @@ from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.replicated.publications import KeyValue
 from orchestrator_raft.core.replicated.state import AuditEntry, BlockedRecovery, Detection
 from orchestrator_raft.core.topology import Cluster, Maintenance, RegisteredRule, Server
+from orchestrator_raft.engine.figures import ProbeFigure, QueueFigure
 from orchestrator_raft.engine.service import Reply
 from orchestrator_raft.operations import Operation
 
@@ -25,6 +26,7 @@ from . import text_topology
 from .analysis import diagnosis_json
 from .audit import audit_json
 from .cluster import cluster_json
+from .figures import changelog_json, probe_json, probes_aggregated, queue_aggregated, queue_json
 from .go import Json, dump, key_json
 from .instance import instance_json
 from .people import maintenance_json, pools_json, rule_json
@@ -36,7 +38,16 @@ Shape = Callable[[Any, Scene], Json]
 SLICE = 25
 """So many entries of a list are encoded before others get a turn."""
 NULL_WHEN_EMPTY = frozenset(
-    {"clusters", "masters", "problems", "bulk-instances", "bulk-promotion-rules", "submit-masters-to-kv-stores"}
+    {
+        "clusters",
+        "masters",
+        "problems",
+        "bulk-instances",
+        "bulk-promotion-rules",
+        "submit-masters-to-kv-stores",
+        "discovery-metrics-raw",
+        "discovery-queue-metrics-raw",
+    }
 )
 """Lists that Go leaves nil when there is nothing to list."""
 
@@ -51,6 +62,8 @@ SHAPES: dict[type, Shape] = {
     Plan: plan_json,
     KeyValue: lambda pair, _scene: {"Key": pair.key, "Value": pair.value},
     Maintenance: maintenance_json,
+    ProbeFigure: probe_json,
+    QueueFigure: queue_json,
     RegisteredRule: rule_json,
 }
 LISTED_SHAPES: dict[type, Shape] = {**SHAPES, Recovery: listed_json}
@@ -58,6 +71,9 @@ OWN_FORMS: dict[str, Shape] = {
     "topology": text_topology.tree,
     "topology-tabulated": text_topology.table,
     "topology-tags": text_topology.tree_with_tags,
+    "discovery-metrics-aggregated": probes_aggregated,
+    "discovery-queue-metrics-aggregated": queue_aggregated,
+    "replication-analysis-changelog": changelog_json,
     "cluster-pool-instances": pools_json,
     "audit-recovery-steps": lambda value, _scene: steps_json(value) if isinstance(value, Recovery) else [],
 }

@@ -126,6 +126,8 @@ def engine_of(settings: Settings) -> EngineSettings:
         token_valid_s=settings.access_token_expiry_minutes * 60,
         rule_valid_s=settings.candidate_instance_expire_minutes * 60,
         pool_valid_s=settings.instance_pool_expiry_minutes * 60,
+        figures_kept_s=float(settings.discovery_collection_retention_seconds),
+        queue_samples_max=settings.discovery_queue_max_statistics_size,
     )
 
 

@@ -166,6 +166,11 @@ UNUSED = (
         ),
     ),
     Unused(
+        "Audit and key-value stores",
+        "pictures of old topologies are not kept: audit, recoveries and events tell what changed",
+        (("SnapshotTopologiesIntervalHours", WHOLE, 0),),
+    ),
+    Unused(
         "Metrics and key-value stores",
         "ZooKeeper is not supported; use Consul, hooks, or the health routes",
         (("ZkAddress", TEXT, ""),),
@@ -210,13 +215,6 @@ NOT_YET = (
     NotYet(
         "the nodes keep the audit, in a fixed length, and write it to no file",
         ("AuditLogFile", "AuditPurgeDays"),
-    ),
-    NotYet(
-        "neither figures of single probes nor pictures of old topologies are kept",
-        (
-            "DiscoveryCollectionRetentionSeconds", "DiscoveryQueueMaxStatisticsSize",
-            "SnapshotTopologiesIntervalHours",
-        ),
     ),
     NotYet(
         "dead servers are probed like the others",

@@ -132,13 +132,10 @@ class Publication(Group):
     audit_log_file: str = key("AuditLogFile", "", "File to which each audit entry is appended.", expands=True)
     audit_purge_days: int = key("AuditPurgeDays", 7, "Days for which audit entries are kept.")
     discovery_collection_retention_seconds: int = key(
-        "DiscoveryCollectionRetentionSeconds", 120, "Seconds for which figures of single probes are kept."
+        "DiscoveryCollectionRetentionSeconds", 120, "Seconds for which figures of single probes are kept.", least=1
     )
     discovery_queue_max_statistics_size: int = key(
-        "DiscoveryQueueMaxStatisticsSize", 120, "Number of one-second figures of the discovery queue that are kept."
-    )
-    snapshot_topologies_interval_hours: int = key(
-        "SnapshotTopologiesIntervalHours", 0, "Hours between two saved pictures of the topologies; 0 means never."
+        "DiscoveryQueueMaxStatisticsSize", 120, "Number of one-second figures of probing that are kept.", least=1
     )
     kv_cluster_master_prefix: FolderPrefix = key(
         "KVClusterMasterPrefix", "mysql/master", "Path of the clusters' primaries in key-value stores."

@@ -17,11 +17,13 @@ from orchestrator_raft.core.errors import ServerError
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.topology import ServerRecord
+from orchestrator_raft.engine.figures import Figures
 from orchestrator_raft.engine.inventory import Change, Inventory
 from orchestrator_raft.ports import Clock, Prober
 from orchestrator_raft.tasks import Tasks
 
 SHORTEST_PROBE_S = 0.05
+SAMPLE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +40,17 @@ class Discovery:
     """Owns the probing of all watched servers; runs on the leader only."""
 
     def __init__(
-        self, prober: Prober, inventory: Inventory, clock: Clock, tasks: Tasks, *, concurrency_max: int = 300
-    ) -> None:
+        self, prober: Prober, inventory: Inventory, clock: Clock, tasks: Tasks, *, concurrency_max: int = 300,
+        figures: Figures | None = None,
+    ) -> None:  # fmt: skip
         self._prober = prober
         self._inventory = inventory
         self._clock = clock
         self._tasks = tasks
         self._slots = asyncio.Semaphore(concurrency_max)
+        self._figures = figures or Figures(clock)
+        self._asked = 0
+        self._active = 0
         self._watched: dict[InstanceKey, _Watched] = {}
         self._turns: WeakValueDictionary[InstanceKey, asyncio.Lock] = WeakValueDictionary()
         """Each lives as long as somebody has it or waits for it, whether the server is watched or not."""
@@ -94,6 +100,7 @@ class Discovery:
         async with AsyncExitStack() as turn:
             try:
                 async with asyncio.timeout(timeout_s):
+                    turn.enter_context(self._waiting())
                     await turn.enter_async_context(self._turn(key))
                     await turn.enter_async_context(self._slots)
             except TimeoutError:
@@ -105,7 +112,12 @@ class Discovery:
 
     async def _probe(self, key: InstanceKey, timeout_s: float) -> Observation:
         asked_at_s = self._clock.monotonic_s()
-        result = await self._prober.probe(key, timeout_s=timeout_s)
+        self._active += 1
+        try:
+            result = await self._prober.probe(key, timeout_s=timeout_s)
+        finally:
+            self._active -= 1
+        self._figures.probed(key, result, self._clock.monotonic_s() - asked_at_s)
         change = self._inventory.record(key, result, self._clock.monotonic_s(), self._records, asked_at_s=asked_at_s)
         self._listener(change)
         return self._inventory.observations[change.key]
@@ -113,10 +125,28 @@ class Discovery:
     async def _probe_for_ever(self, key: InstanceKey, watched: _Watched) -> None:
         while True:
             watched.wake.clear()
-            async with self._turn(key), self._slots:
+            async with AsyncExitStack() as turn:
+                turn.enter_context(self._waiting())
+                await turn.enter_async_context(self._turn(key))
+                await turn.enter_async_context(self._slots)
                 with self._telling_when_late(key, watched.pace.late_s):
                     await self._probe(key, watched.pace.timeout_s)
             await watched.wait_until_due()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Counts those who want to probe, whether they wait for their turn or are at it."""
+        self._asked += 1
+        try:
+            yield
+        finally:
+            self._asked -= 1
+
+    async def sample_for_ever(self) -> None:
+        """Note once a second how many probes are under way and how many wait."""
+        while True:
+            self._figures.sample(self._active, self._asked - self._active)
+            await self._clock.sleep(SAMPLE_S)
 
     @contextmanager
     def _telling_when_late(self, key: InstanceKey, late_s: float | None) -> Iterator[None]:

@@ -16,6 +16,7 @@ from orchestrator_raft.engine.accounts import AccountBook
 from orchestrator_raft.engine.claims import Claims
 from orchestrator_raft.engine.discovery import Discovery
 from orchestrator_raft.engine.executor import Executor
+from orchestrator_raft.engine.figures import Figures
 from orchestrator_raft.engine.hands import Hands
 from orchestrator_raft.engine.housekeeping import Housekeeping
 from orchestrator_raft.engine.inventory import Inventory
@@ -57,6 +58,8 @@ class EngineSettings:
     rule_valid_s: int = 3600
     """For so long a promotion rule counts that a person registers without saying how long."""
     pool_valid_s: int = 3600
+    figures_kept_s: float = 120.0
+    queue_samples_max: int = 120
     """For so long a pool is kept that is not submitted again."""
 
 
@@ -90,7 +93,9 @@ class Reports:
 class Leader:
     """All parts of one term's leader."""
 
-    def __init__(self, term: int, outside: Outside, settings: EngineSettings, reports: Reports) -> None:
+    def __init__(
+        self, term: int, outside: Outside, settings: EngineSettings, reports: Reports, figures: Figures | None = None
+    ) -> None:
         self.term = term
         self._outside = outside
         self._settings = settings
@@ -102,8 +107,9 @@ class Leader:
         self.viewer = Viewer(consensus, self.inventory, settings.policy, clock)
         self.recorder = Recorder(consensus, self.proposals, self.inventory)
         self.discovery = Discovery(
-            outside.prober, self.inventory, clock, self.eyes, concurrency_max=settings.concurrency_max
-        )
+            outside.prober, self.inventory, clock, self.eyes, concurrency_max=settings.concurrency_max,
+            figures=figures,
+        )  # fmt: skip
         self.hands = Hands(consensus, outside.sessions, clock)
         self.accounts = AccountBook(self.hands, settings.credentials_query)
         self.witnesses = Witnesses(consensus, outside.channel, clock, self.tasks, timeout_s=settings.witness_timeout_s)
@@ -138,6 +144,7 @@ class Leader:
         self.discovery.on_late(self._is_late)
         self.witnesses.on_answer(lambda _key: self.watch.changed())
         self.eyes.start("watch", self.watch.run())
+        self.eyes.start("figures", self.discovery.sample_for_ever())
         self.publishing.start()
 
     def look(self) -> None:
@@ -208,6 +215,7 @@ class Engine:
         self._reports = reports
         self._tasks = Tasks("engine", reports.on_broken)
         self.leader: Leader | None = None
+        self.figures = Figures(outside.clock, kept_s=settings.figures_kept_s, samples_max=settings.queue_samples_max)
         self.sight = Sight(outside.consensus, outside.channel, outside.clock)
         outside.prober.on_closed(self._connection_closed)
 
@@ -238,7 +246,7 @@ class Engine:
         async for _ in consensus.changes():
             authority = consensus.authority()
             if authority is not None and (self.leader is None or self.leader.term != authority.term):
-                await self._change(Leader(authority.term, self._outside, self._settings, self._reports))
+                await self._change(Leader(authority.term, self._outside, self._settings, self._reports, self.figures))
             elif self.leader is not None and consensus.leader() != consensus.node_id:
                 await self._change(None)
             elif self.leader is not None:

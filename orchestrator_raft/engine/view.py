@@ -11,6 +11,7 @@ from orchestrator_raft.core.observation import Observations
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.topology import Topology, build
+from orchestrator_raft.engine.changelog import Changelog
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.ports import Clock, Consensus
 
@@ -42,6 +43,7 @@ class Viewer:
         """Kept by the watch, shown to whoever asks."""
         self.diagnoses: tuple[Diagnosis, ...] = ()
         """What the watch found last."""
+        self.changelog = Changelog()
 
     @property
     def observations(self) -> Observations:

@@ -106,6 +106,7 @@ class Watch:
         if self._recorder.pending():
             self._start_once("record", self._recorder.flush())
         diagnoses = self._viewer.diagnoses = analyze(moment.topology, moment.policy)
+        self._viewer.changelog.note(diagnoses, moment.now_ms)
         self._forget_old_suspicions(diagnoses)
         for diagnosis in diagnoses:
             if diagnosis.problem is not None:

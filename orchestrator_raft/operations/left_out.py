@@ -42,5 +42,9 @@ LEFT_OUT: tuple[Operation, ...] = (
         "backend-query-metrics-raw/{seconds}", "backend-query-metrics-aggregated/{seconds}",
         "write-buffer-metrics-raw/{seconds}", "write-buffer-metrics-aggregated/{seconds}",
     ),
+    _left_out(
+        "snapshots", "Pictures of old topologies are not kept: audit, recoveries and events tell what changed",
+        "snapshot-topologies",
+    ),
     _left_out("alias", "This API call has been retired", "reload-cluster-alias"),
 )  # fmt: skip

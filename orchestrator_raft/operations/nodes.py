@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator_raft.operations.model import (
     PEER,
+    SERVER,
     Kind,
     Operation,
     Parameter,
@@ -11,8 +12,11 @@ from orchestrator_raft.operations.model import (
     act,
     here,
     listing,
+    row,
 )
 
+SECONDS = Parameter(name="seconds", kind=Kind.NUMBER, help="how many seconds back")
+QUEUE = Parameter(name="queue", required=False, help="name of a queue; there is one")
 NODE_ROWS: tuple[Operation, ...] = (
     here("health", "Is this node healthy, who leads", "health", "status", bare=False,
         native="GET /health"),
@@ -48,6 +52,21 @@ NODE_ROWS: tuple[Operation, ...] = (
         "raft-follower-health-report/{token}/{bind}/{advertise}", where=Where.HERE,
         parameters=(Parameter(name="token", help="token"), Parameter(name="bind", help="RaftBind"),
                      Parameter(name="advertise", help="RaftAdvertise"))),
+    act("reelect", "Have another node lead", "reelect"),
+    act("grab-election", "Lead from now on; with Raft nobody can", "grab-election", where=Where.HERE),
+    row("hostname-resolve-cache", "Resolved names that are kept: none", "hostname-resolve-cache", where=Where.HERE),
+    act("reset-hostname-resolve-cache", "Forget resolved names", "reset-hostname-resolve-cache", where=Where.HERE),
+    row("resolve", "Whether a server can be connected to", "resolve/{host}/{port}", parameters=(SERVER,)),
+    listing("discovery-metrics-raw", "How long each probe of the last seconds took", "discovery-metrics-raw/{seconds}",
+        parameters=(SECONDS,)),
+    listing("discovery-metrics-aggregated", "Probes of the last seconds, taken together",
+        "discovery-metrics-aggregated/{seconds}", parameters=(SECONDS,)),
+    listing("discovery-queue-metrics-raw", "Probes under way and waiting in each of the last seconds",
+        "discovery-queue-metrics-raw/{seconds}", "discovery-queue-metrics-raw/{queue}/{seconds}",
+        parameters=(QUEUE, SECONDS)),
+    listing("discovery-queue-metrics-aggregated", "The same, taken together",
+        "discovery-queue-metrics-aggregated/{seconds}", "discovery-queue-metrics-aggregated/{queue}/{seconds}",
+        parameters=(QUEUE, SECONDS)),
     here("headers", "The request's headers, as received", "headers"),
 )  # fmt: skip
 

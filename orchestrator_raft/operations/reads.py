@@ -46,6 +46,8 @@ READ_ROWS: tuple[Operation, ...] = (
     row("replication-analysis", "What is wrong, server by server", "replication-analysis",
         "replication-analysis/{hint}", "replication-analysis/instance/{host}/{port}",
         parameters=(MAYBE_CLUSTER, MAYBE_SERVER), native="GET /problems"),
+    listing("replication-analysis-changelog", "How the analysis of each server changed since this leader leads",
+        "replication-analysis-changelog"),
     listing("problems", "Servers out of reach, not replicating or lagging", "problems", "problems/{hint}",
         parameters=(MAYBE_CLUSTER,), native="GET /problem-servers"),
     listing("downtimed", "Servers in downtime", "downtimed", "downtimed/{hint}", parameters=(MAYBE_CLUSTER,),

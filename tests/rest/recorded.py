@@ -76,7 +76,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
-def _key(value: Mapping[str, Any]) -> InstanceKey | None:
+def key_of(value: Mapping[str, Any]) -> InstanceKey | None:
     return InstanceKey(value["Hostname"], value["Port"]) if value["Hostname"] else None
 
 
@@ -96,7 +96,7 @@ def milliseconds(text: str) -> int:
 
 def facts_of(shown: Mapping[str, Any], domain: str = "bench.example") -> Facts:
     """What the probe behind an Instance object learned."""
-    source = _key(shown["MasterKey"])
+    source = key_of(shown["MasterKey"])
     lag = shown["SecondsBehindMaster"]
     channel = Channel(
         source=source, source_uuid=shown["MasterUUID"], user="repl" if shown["HasReplicationCredentials"] else "",
@@ -214,7 +214,7 @@ def recovery_of(shown: Mapping[str, Any], *, kind: str = "dead_primary", command
         subject=subject_of(shown["AnalysisEntry"]), holder="n1", term=1, phase="close", deadline_ms=0,
         started_ms=milliseconds(shown["RecoveryStartTimestamp"] or "2026-11-23T02:51:57Z"),
         finished_ms=milliseconds(shown["RecoveryEndTimestamp"] or "2026-11-23T02:51:57Z"),
-        end=EndState.SUCCEEDED, successor=_key(shown["SuccessorKey"]), promoted=shown["IsSuccessful"],
+        end=EndState.SUCCEEDED, successor=key_of(shown["SuccessorKey"]), promoted=shown["IsSuccessful"],
         errors=tuple(shown["AllErrors"]), request=Request(command=command), acknowledged=mark,
     )  # fmt: skip
 
@@ -228,7 +228,7 @@ def detection_of(shown: Mapping[str, Any], recovery_id: str) -> Detection:
 def audit_of(shown: Mapping[str, Any]) -> AuditEntry:
     return AuditEntry(
         number=shown["AuditId"], at_ms=milliseconds(shown["AuditTimestamp"]), type=shown["AuditType"],
-        message=shown["Message"], key=_key(shown["AuditInstanceKey"]),
+        message=shown["Message"], key=key_of(shown["AuditInstanceKey"]),
     )  # fmt: skip
 
 

@@ -18,30 +18,18 @@ OURS = {path for operation in OPERATIONS for path in operation.compatible}
 LEFT = {path: operation.help for operation in LEFT_OUT for path in operation.compatible}
 
 NOT_SERVED_YET = frozenset({
-    "regroup-slaves/:host/:port", "regroup-replicas/:host/:port", "move-equivalent/:host/:port/:belowHost/:belowPort",
-    "repoint/:host/:port/:belowHost/:belowPort", "repoint-slaves/:host/:port", "repoint-replicas/:host/:port",
-    "make-co-master/:host/:port", "enslave-master/:host/:port", "take-master/:host/:port",
-    "regroup-slaves-gtid/:host/:port", "regroup-replicas-gtid/:host/:port", "make-master/:host/:port",
-    "make-local-master/:host/:port", "enable-gtid/:host/:port", "disable-gtid/:host/:port",
-    "locate-gtid-errant/:host/:port", "gtid-errant-reset-master/:host/:port", "gtid-errant-inject-empty/:host/:port",
-    "skip-query/:host/:port", "restart-slave/:host/:port", "restart-replica/:host/:port",
-    "stop-slave-nice/:host/:port", "stop-replica-nice/:host/:port", "reset-slave/:host/:port",
-    "reset-replica/:host/:port", "change-master-credentials/:host/:port", "detach-slave/:host/:port",
-    "detach-replica/:host/:port", "reattach-slave/:host/:port", "reattach-replica/:host/:port",
-    "detach-slave-master-host/:host/:port", "detach-replica-master-host/:host/:port",
-    "reattach-slave-master-host/:host/:port", "reattach-replica-master-host/:host/:port",
-    "flush-binary-logs/:host/:port", "purge-binary-logs/:host/:port/:logFile", "restart-slave-statements/:host/:port",
+    "enable-gtid/:host/:port", "disable-gtid/:host/:port", "locate-gtid-errant/:host/:port",
+    "gtid-errant-reset-master/:host/:port", "gtid-errant-inject-empty/:host/:port", "skip-query/:host/:port",
+    "restart-slave/:host/:port", "restart-replica/:host/:port", "stop-slave-nice/:host/:port",
+    "stop-replica-nice/:host/:port", "change-master-credentials/:host/:port", "flush-binary-logs/:host/:port",
+    "purge-binary-logs/:host/:port/:logFile", "restart-slave-statements/:host/:port",
     "restart-replica-statements/:host/:port", "enable-semi-sync-master/:host/:port",
     "enable-semi-sync-source/:host/:port", "disable-semi-sync-master/:host/:port",
     "disable-semi-sync-source/:host/:port", "enable-semi-sync-replica/:host/:port",
     "disable-semi-sync-replica/:host/:port", "delay-replication/:host/:port/:seconds",
     "can-replicate-from/:host/:port/:belowHost/:belowPort",
     "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort", "kill-query/:host/:port/:process",
-    "snapshot-topologies", "replication-analysis-changelog", "resolve/:host/:port", "grab-election",
-    "reload-configuration", "hostname-resolve-cache", "reset-hostname-resolve-cache", "reelect",
-    "discovery-metrics-raw/:seconds", "discovery-metrics-aggregated/:seconds", "discovery-queue-metrics-raw/:seconds",
-    "discovery-queue-metrics-aggregated/:seconds", "discovery-queue-metrics-raw/:queue/:seconds",
-    "discovery-queue-metrics-aggregated/:queue/:seconds",
+    "reload-configuration",
 })  # fmt: skip
 """Take out what is served; nothing is ever added."""
 

@@ -25,7 +25,8 @@ VALUES = {
     "s": "24001", "owner": "me", "reason": "why", "duration": "10m",
     "server": "127.0.0.1:24001", "cluster": "bench", "target": "127.0.0.1:24001",
     "addr": "n9:10008", "by": "n8:10008",
-    "rule": "prefer", "value": "web", "pool": "p1", "number": "1", "virtualname": "db1-virtual",
+    "seconds": "60", "queue": "DEFAULT", "rule": "prefer", "value": "web", "pool": "p1", "number": "1",
+    "virtualname": "db1-virtual",
     "clusterName": "127.0.0.1:24000",
     "node": "127.0.0.1", "part": "127.0.0.1", "token": "abc", "bind": "127.0.0.1", "advertise": "127.0.0.1",
 }  # fmt: skip
@@ -44,7 +45,7 @@ MOVE_NAMES = tuple(row.name for row in MOVE_ROWS)
 """These need a deeper tree: test_moves."""
 NATIVE = [(each.name, each.native) for each in OPERATIONS if each.native and each.name not in OWN_TESTS + MOVE_NAMES]
 READS = [(name, path) for name, path in PATHS if not OPERATION_BY_NAME[name].writes]
-NEVER_DONE = ("raft-follower-health-report",)
+NEVER_DONE = ("raft-follower-health-report", "grab-election")
 """Answered with a refusal, whatever the arguments."""
 NOT_HERE = (*NEVER_DONE, *MOVE_NAMES)
 WRITES = [(name, path) for name, path in PATHS if OPERATION_BY_NAME[name].writes and name not in NOT_HERE]
@@ -182,7 +183,7 @@ PREPARATIONS: dict[str, Prepare] = {
 @pytest.mark.parametrize(("name", "path"), [each for each in WRITES if each[1] not in WITHOUT_PARTNER])
 async def test_every_path_that_writes_answers(name: str, path: str) -> None:
     policy = dataclasses.replace(POLICY, recover_primary=ClusterFilters(())) if name.startswith("recover") else POLICY
-    async with Rig(policy=policy) as rig:
+    async with Rig(2 if name == "reelect" else 1, policy=policy) as rig:
         await rig.discovered()
         if name in PREPARATIONS:
             await PREPARATIONS[name](rig)

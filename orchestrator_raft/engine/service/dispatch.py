@@ -13,11 +13,13 @@ from orchestrator_raft.core.replicated import State
 from orchestrator_raft.core.replicated.commands import KeepAnswer
 from orchestrator_raft.core.replicated.state import KeptAnswer
 from orchestrator_raft.core.replicated.visitors import kept_answer
+from orchestrator_raft.engine.figures import Figures
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.service import (
     moves,
+    node_reads,
     overview,
     policies,
     publishing,
@@ -67,6 +69,10 @@ class Desk:
     def sight(self) -> Sight:
         return self._engine.sight
 
+    @property
+    def figures(self) -> Figures:
+        return self._engine.figures
+
     def moment_ms(self) -> int:
         """Replicated time as far as known."""
         return max(self.outside.consensus.state.time_ms, self.outside.clock.wall_ms())
@@ -107,6 +113,11 @@ class Service:
         return self.desk.sight
 
     @property
+    def figures(self) -> Figures:
+        """Of this node's probes."""
+        return self.desk.figures
+
+    @property
     def lag_reasonable_s(self) -> float:
         return self.desk.settings.policy.lag_reasonable_s
 
@@ -133,6 +144,7 @@ class Service:
 
 HANDLERS: dict[str, Handler] = {
     **moves.HANDLERS,
+    **node_reads.HANDLERS,
     **overview.HANDLERS,
     **policies.HANDLERS,
     **publishing.HANDLERS,

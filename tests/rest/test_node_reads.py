@@ -1,0 +1,89 @@
+"""What nodes know beside the replicated state: figures of probes, changes of analysis, names; and who leads."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from orchestrator_raft.core.instance import Reached, Unreachable, UnreachableKind
+from orchestrator_raft.core.policy import ClusterFilters
+from orchestrator_raft.engine.clock import SystemClock
+from orchestrator_raft.engine.figures import PROBES_MAX, Figures
+from tests.engine.fleet import key, primary_facts
+from tests.rest.rig import POLICY, Rig
+
+WATCHED = dataclasses.replace(POLICY, recover_primary=ClusterFilters(()))
+
+
+async def test_probes_are_shown_one_by_one_and_taken_together_on_any_node() -> None:
+    async with Rig(2, policy=WATCHED) as rig:
+        await rig.discovered()
+        rig.first.prober.crash(24003)
+        await rig.until(lambda: rig.first.engine.figures.probes_failed > 0)
+        get = rig["n2"].get
+        raw = (await get("/api/discovery-metrics-raw/60")).json
+        assert {each["Port"] for each in raw} == {24000, 24001, 24002, 24003}
+        assert all(each["TotalLatencySeconds"] >= 0 for each in raw)
+        assert {each["Port"] for each in raw if each["Err"] is not None} == {24003}
+        taken = (await get("/api/discovery-metrics-aggregated/60")).json
+        assert (taken["CountDistinctInstanceKeys"], taken["CountDistinctFailedInstanceKeys"]) == (4, 1)
+        assert taken["SuccessfulDiscoveries"] >= 4 and taken["FailedDiscoveries"] >= 1
+        assert taken["MeanTotalSeconds"] <= taken["P95TotalSeconds"] <= taken["MaxTotalSeconds"]
+        queue = (await get("/api/discovery-queue-metrics-raw/DEFAULT/60")).json
+        assert queue and set(queue[0]) == {"Active", "Queued"}
+        wrong = await get("/api/discovery-metrics-raw/many")
+        assert (wrong.status, wrong.json["Code"]) == (500, "ERROR") and "(seconds)" in wrong.message
+
+
+def test_figures_are_bounded() -> None:
+    figures = Figures(SystemClock(), samples_max=5)
+    facts = primary_facts(key(1))
+    for _ in range(PROBES_MAX):
+        figures.probed(key(1), Reached(facts), 0.001)
+    figures.probed(key(1), Unreachable(key(1), UnreachableKind.REFUSED, "refused"), 0.001)
+    for number in range(9):
+        figures.sample(number, 0)
+    assert len(figures.probes(60)) <= PROBES_MAX
+    assert (figures.probes_made, figures.probes_failed) == (PROBES_MAX + 1, 1)
+    assert [each.active for each in figures.samples(60)] == [4, 5, 6, 7, 8]
+
+
+async def test_changes_of_analysis_are_told_with_their_time() -> None:
+    async with Rig(policy=WATCHED) as rig:
+        await rig.discovered()
+
+        async def codes() -> list[str]:
+            shown = (await rig.first.get("/api/replication-analysis-changelog")).json or []
+            mine = [each["Changelog"] for each in shown if each["AnalyzedInstanceKey"]["Port"] == 24000]
+            return [text.partition(";")[2].partition(",")[0] for text in (mine[0] if mine else [])]
+
+        rig.first.prober.crash(24000)
+        await rig.until(lambda: any("DeadMaster" == each.subject.code for each in rig.raft.state.detections))
+        found = await codes()
+        assert found[0] == "NoProblem" and "DeadMaster" in found
+
+
+async def test_a_server_is_resolved_by_connecting_to_it() -> None:
+    async with Rig(policy=WATCHED) as rig:
+        await rig.discovered()
+        found = await rig.first.get("/api/resolve/127.0.0.1/24001")
+        assert (found.message, found.json["Details"]["Port"]) == ("Instance resolved", 24001)
+        rig.first.prober.crash(24001, UnreachableKind.REFUSED)
+        gone = await rig.first.get("/api/resolve/127.0.0.1/24001")
+        assert (gone.status, gone.json["Code"]) == (500, "ERROR") and "refused" in gone.message
+
+
+async def test_another_node_leads_after_a_reelection_asked_for_anywhere() -> None:
+    async with Rig(3) as rig:
+        await rig.discovered()
+        before = rig.raft.leader
+        answer = await rig["n3"].get("/api/reelect")
+        assert (answer.status, answer.message) == (200, "Set re-elections")
+        assert rig.raft.leader not in (None, before)
+        refused = await rig["n3"].get("/api/grab-election")
+        assert refused.status == 500 and refused.message.startswith("Unable to grab election: ")
+
+
+async def test_no_resolved_name_is_kept() -> None:
+    async with Rig() as rig:
+        assert (await rig.first.get("/api/hostname-resolve-cache")).json["Details"] == {}
+        assert (await rig.first.get("/api/reset-hostname-resolve-cache")).message == "Hostname cache cleared"
