@@ -85,6 +85,8 @@ def policy_of(settings: Settings) -> Policy:
 
 def detection_of(settings: Settings) -> Detection:
     """How a server's place and names are found."""
+        give_way=settings.give_leadership_away,
+        restart_on_doubt=settings.restart_receivers_on_doubt,
     return Detection(
         cluster_alias_query=settings.detect_cluster_alias_query,
         cluster_domain_query=settings.detect_cluster_domain_query,

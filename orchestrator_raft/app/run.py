@@ -44,6 +44,7 @@ from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.publishing import Outlet
 from orchestrator_raft.engine.service import Service
 from orchestrator_raft.engine.witness import serve_witness
+from orchestrator_raft.engine.vantage import serve_reach
 from orchestrator_raft.hooks.commands import CommandHooks
 from orchestrator_raft.kv.addresses import HostAddresses
 from orchestrator_raft.kv.consul import ConsulTarget
@@ -107,7 +108,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
         consensus=consensus, channel=node.channel, prober=prober, sessions=MysqlSessions(connector), hooks=hooks,
         clock=clock, outlet=_outlet(settings, stack),
         writer=MysqlWriter(connector, settings.write_probe_query) if settings.write_probe_query else None,
-        salvager=_salvager(settings, connector),
+        salvager=_salvager(settings, connector), raft=NodeAdmin(node, is_enabled=settings.raft_enabled),
     )  # fmt: skip
     engine_settings = engine_of(settings)
     serve_witness(node.channel, prober)
@@ -118,6 +119,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
 
     engine = Engine(outside, engine_settings, Reports(on_failure, on_broken))
     engine.start()
+    serve_reach(node.channel, prober)
     stack.push_async_callback(engine.close)
     service = Service(outside, engine_settings, engine, NodeAdmin(node, is_enabled=settings.raft_enabled))
     front = Front(api_of(settings), service, ThisNode(node, settings, clock), node.channel, on_error=_defect)

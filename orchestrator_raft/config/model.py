@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import SecretStr, model_serializer
 from pydantic.fields import FieldInfo
 
+from orchestrator_raft.config.eyes import Eyes
 from orchestrator_raft.config.findings import without_credentials
 from orchestrator_raft.config.repair import Hooks, Raft, RaftTls, Recovery, Speed
 from orchestrator_raft.config.returns import Returns
@@ -23,14 +24,14 @@ from orchestrator_raft.core.instance import InstanceKey, parse_key
 
 MASK = "********"
 GROUPS: tuple[type[Group], ...] = (
-    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Returns, Recovery, Hooks, Access,
-    AccessGuards, Publication,
+    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Eyes, Returns, Recovery, Hooks,
+    Access, AccessGuards, Publication,
 )  # fmt: skip
 
 
 class Settings(
-    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Returns, Recovery, Hooks, Access,
-    AccessGuards, Publication,
+    Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Eyes, Returns, Recovery, Hooks,
+    Access, AccessGuards, Publication,
 ):  # fmt: skip
     """Every key that is used or will be, checked one by one. Rules between keys are in ``checks``."""
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from orchestrator_raft.config.eyes import Eyes
 from orchestrator_raft.config.keys import Kind
 from orchestrator_raft.config.model import GROUPS, is_secret, marks
 from orchestrator_raft.config.other_keys import NOT_YET, OLD, RETIRED, UNUSED, Merge
@@ -74,7 +75,7 @@ _KINDS: Mapping[Any, Kind] = {
     bool: Kind.FLAG, int: Kind.WHOLE, float: Kind.NUMBER, str: Kind.TEXT, SecretStr: Kind.TEXT,
     tuple[str, ...]: Kind.TEXTS, tuple[tuple[str, str], ...]: Kind.TEXT_MAP,
 }  # fmt: skip
-OURS = (RaftTls, Speed, Returns, AccessGuards)
+OURS = (RaftTls, Speed, Eyes, Returns, AccessGuards)
 _REASONS_NOT_YET = {name: row.reason for row in NOT_YET for name in row.names}
 _SECRET_UNUSED = ("MySQLOrchestratorPassword", "OAuthClientSecret")
 

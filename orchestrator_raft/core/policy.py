@@ -138,6 +138,10 @@ class Policy:
     use_super_read_only: bool = True
     """Set super_read_only on MySQL replicas that are read_only."""
     event_scheduler: EventSchedulerPolicy = EventSchedulerPolicy.MOVE
+    give_way: bool = True
+    """Hand the leadership to a node that reaches more primaries."""
+    restart_on_doubt: bool = True
+    """Have a replica connect anew that says it hears a primary which no node reaches."""
     restart_receivers: bool = True
     """Start a receiver again that gave up while its source was away."""
     ignored_codes: frozenset[str] = frozenset()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated.commands import EndDowntime, ForgetServers
@@ -14,37 +14,32 @@ from orchestrator_raft.core.replicated.policy_commands import DropPool, DropRule
 from orchestrator_raft.engine.acknowledging import Acknowledging
 from orchestrator_raft.engine.catching_up import CatchingUp
 from orchestrator_raft.engine.proposals import Proposals
-from orchestrator_raft.engine.salvaging import Salvaging
 from orchestrator_raft.engine.view import Moment
-from orchestrator_raft.engine.write_probe import WriteProbes
 
 Work = Coroutine[Any, Any, object]
+
+
+class Chore(Protocol):
+    """Something of its own that is looked after now and then."""
+
+    def due(self, moment: Moment) -> Iterator[tuple[str, Work]]: ...
 
 
 class Housekeeping:
     """Small chores of the leader."""
 
-    def __init__(
-        self, proposals: Proposals, write_probes: WriteProbes | None = None, salvaging: Salvaging | None = None
-    ) -> None:
+    def __init__(self, proposals: Proposals, *more: Chore) -> None:
         self._proposals = proposals
-        self._write_probes = write_probes
-        self._salvaging = salvaging
-        self._acknowledging = Acknowledging(proposals)
-        self._catching_up = CatchingUp(proposals)
+        self._chores: tuple[Chore, ...] = (Acknowledging(proposals), CatchingUp(proposals), *more)
 
     def due(self, moment: Moment) -> Iterator[tuple[str, Work]]:
         """Chores by name."""
-        yield from self._acknowledging.due(moment)
-        yield from self._catching_up.due(moment)
+        for chore in self._chores:
+            yield from chore.due(moment)
         for key, downtime in moment.state.downtimes.items():
             if downtime.ends_ms <= moment.now_ms:
                 yield f"end downtime {key}", self._proposals.propose(EndDowntime, key=key, expired=True)
         yield from self._expired(moment)
-        if self._write_probes is not None:
-            yield from self._write_probes.due(moment)
-        if self._salvaging is not None:
-            yield from self._salvaging.due(moment)
         unseen = long_unseen(moment)
         if unseen:
             hours = moment.policy.unseen_forget_s / 3600

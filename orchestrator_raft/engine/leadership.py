@@ -7,6 +7,7 @@ wants to act asks for authority and does not act.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from orchestrator_raft.core.instance import Facts, InstanceKey
@@ -15,10 +16,11 @@ from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.engine.accounts import AccountBook
 from orchestrator_raft.engine.claims import Claims
 from orchestrator_raft.engine.discovery import Discovery
+from orchestrator_raft.engine.doubt import Doubts
 from orchestrator_raft.engine.executor import Executor
 from orchestrator_raft.engine.figures import Figures
 from orchestrator_raft.engine.hands import Hands
-from orchestrator_raft.engine.housekeeping import Housekeeping
+from orchestrator_raft.engine.housekeeping import Chore, Housekeeping
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.pacing import Paces, Pacing
 from orchestrator_raft.engine.proposals import Proposals
@@ -29,11 +31,12 @@ from orchestrator_raft.engine.sight import Sight
 from orchestrator_raft.engine.stale import StaleGuard
 from orchestrator_raft.engine.supervisor import Supervisor
 from orchestrator_raft.engine.upkeep import Upkeep
+from orchestrator_raft.engine.vantage import Vantage
 from orchestrator_raft.engine.view import Viewer
 from orchestrator_raft.engine.watch import Watch
 from orchestrator_raft.engine.witness import Witnesses
 from orchestrator_raft.engine.write_probe import WritePace, WriteProbes
-from orchestrator_raft.ports import Channel, Clock, Consensus, Hooks, Prober, Salvager, Sessions, Writer
+from orchestrator_raft.ports import Channel, Clock, Consensus, Hooks, Prober, RaftAdmin, Salvager, Sessions, Writer
 from orchestrator_raft.tasks import OnFailure, Tasks
 
 
@@ -77,6 +80,8 @@ class Outside:
     """Where people want it seen whether primaries can write."""
     salvager: Salvager | None = None
     """Where the transactions of servers that are kept out can be saved."""
+    raft: RaftAdmin | None = None
+    """With it a leader can hand its leadership to a node that sees more."""
     outlet: Outlet = field(default_factory=Outlet)
     """Where it is published who is primary."""
 
@@ -131,7 +136,7 @@ class Leader:
             term, consensus, self.viewer, self.tasks,
             discovery=self.discovery, witnesses=self.witnesses, recorder=self.recorder, claims=self.claims,
             upkeep=Upkeep(consensus.node_id, term, self.proposals, on_claimed=self.look),
-            pacing=self.pacing, housekeeping=Housekeeping(self.proposals, self._write_probes(), self._salvaging()),
+            pacing=self.pacing, housekeeping=Housekeeping(self.proposals, *self._chores()),
             authority_since_s=clock.monotonic_s(), on_look=self.look,
         )  # fmt: skip
 
@@ -175,14 +180,17 @@ class Leader:
         if server.source is None and server.replicas:
             self.witnesses.ask(key)
 
-    def _salvaging(self) -> Salvaging | None:
-        salvager = self._outside.salvager if self._settings.save_lost_transactions else None
-        return Salvaging(salvager, self.proposals) if salvager is not None else None
-
-    def _write_probes(self) -> WriteProbes | None:
-        writer = self._outside.writer
-        pace = self._settings.write_pace
-        return WriteProbes(writer, self.inventory, self._outside.clock, pace) if writer is not None else None
+    def _chores(self) -> Iterator[Chore]:
+        """What is looked after now and then, where it is wanted."""
+        outside, settings, proposals = self._outside, self._settings, self.proposals
+        if outside.writer is not None:
+            yield WriteProbes(outside.writer, self.inventory, outside.clock, settings.write_pace)
+        if outside.salvager is not None and settings.save_lost_transactions:
+            yield Salvaging(outside.salvager, proposals)
+        if outside.raft is not None:
+            yield Vantage(outside.consensus, outside.channel, outside.prober, outside.clock,
+                          proposals=proposals, raft=outside.raft)  # fmt: skip
+        yield Doubts(self.term, proposals, self.witnesses, on_claimed=self.look)
 
     def _make_executor(self) -> Executor:
         return Executor(

@@ -25,6 +25,7 @@ from orchestrator_raft.core.replicated.commands import (
     EndDowntime,
     FinishRecovery,
     ForgetServers,
+    GiveWay,
     IssueAccessToken,
     KeepAnswer,
     LapsePromise,
@@ -149,6 +150,7 @@ def command(draw: st.DrawFn, state: State) -> Command:
                 AcknowledgeRecoveries: {"comment": text, "every": st.booleans(), "cluster_id": cluster_ids},
                 SwitchRecoveries: {"enabled": st.booleans()},
                 PauseWrites: {"paused": st.booleans(), "cluster_id": st.just("") | cluster_ids, "reason": text},
+                GiveWay: {"node_id": text, "reason": text},
                 RecordAudit: {"type": text, "message": text, "key": st.none() | keys},
                 IssueAccessToken: {
                     "digest": text,

@@ -26,7 +26,7 @@ from orchestrator_raft.engine.subjects import new_recovery, subject_of
 from orchestrator_raft.engine.witness import serve_witness
 from orchestrator_raft.tasks import Tasks
 from tests.engine.fleet import Fleet, key
-from tests.engine.twins import MemoryRaft, RecordingHooks, ScriptedProber
+from tests.engine.twins import MemoryRaft, MemoryRaftAdmin, RecordingHooks, ScriptedProber
 from tests.engine.virtual import VirtualClock
 
 PRIMARY, R1, R2, R3 = (key(port) for port in range(24000, 24004))
@@ -188,6 +188,7 @@ class Bench:
         return Outside(
             consensus=self.raft.nodes[node], channel=self.raft.network.channel(node), prober=self.probers[node],
             sessions=self.sessions[node], hooks=self.hooks[node], clock=self.clock,
+            raft=MemoryRaftAdmin(self.raft, node),
         )  # fmt: skip
 
     def leader(self, node: str = "n1", term: int | None = None) -> Leader:

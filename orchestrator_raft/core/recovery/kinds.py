@@ -6,6 +6,7 @@ from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.dead_primary import DEAD_PRIMARY
 from orchestrator_raft.core.recovery.machine import Kind
 from orchestrator_raft.core.recovery.operation import OPERATION
+from orchestrator_raft.core.recovery.reconnect import RECONNECT
 from orchestrator_raft.core.recovery.rejoin import REJOIN
 from orchestrator_raft.core.recovery.semi_sync import SEMI_SYNC
 from orchestrator_raft.core.recovery.single_server import FENCE_WRITER, OPEN_PRIMARY, RESTORE_SEMI_SYNC
@@ -23,5 +24,6 @@ ROWS = (
     SEMI_SYNC,
     UPKEEP,
     OPERATION,
+    RECONNECT,
 )
 KINDS: dict[str, Kind] = {kind.name: kind for kind in ROWS}

@@ -23,6 +23,7 @@ from orchestrator_raft.core.replicated.commands import (
     EndDowntime,
     FinishRecovery,
     ForgetServers,
+    GiveWay,
     IssueAccessToken,
     KeepAnswer,
     LapsePromise,
@@ -44,6 +45,7 @@ from orchestrator_raft.core.replicated.events import with_events
 from orchestrator_raft.core.replicated.publications import with_publications
 from orchestrator_raft.core.replicated.state import RESULTS_MAX, NodeRecord, Result, State, WritePause
 
+GIVE_WAY_BLOCK_MS = 600_000
 Applied = tuple[State, Result]
 Handler = Callable[[State, Any], Applied]
 
@@ -87,6 +89,16 @@ def pause_writes(state: State, command: PauseWrites) -> Applied:
     return audited(replace(state, pauses=pauses), command, word, text), Result(True)
 
 
+def give_way(state: State, command: GiveWay) -> Applied:
+    """Whoever leads: nodes that see different parts of the fleet do not pass the leadership round."""
+    since_ms = state.time_ms - state.gave_way_ms
+    if state.gave_way_ms and since_ms < GIVE_WAY_BLOCK_MS:
+        text = f"leadership was given away for that reason {since_ms // 1000} s ago, and is again after ten minutes"
+        return state, Result(False, text)
+    given = replace(state, gave_way_ms=state.time_ms)
+    return audited(given, command, "give-leadership-away", f"to {command.node_id}: {command.reason}"), Result(True)
+
+
 def record_audit(state: State, command: RecordAudit) -> Applied:
     return audited(state, command, command.type, command.message, command.key), Result(True)
 
@@ -112,6 +124,7 @@ HANDLERS: dict[type[Command], Handler] = {
     AcknowledgeRecoveries: recoveries.acknowledge,
     PauseWrites: pause_writes,
     SwitchRecoveries: switch_recoveries,
+    GiveWay: give_way,
     RecordAudit: record_audit,
     IssueAccessToken: visitors.issue_token,
     UseAccessToken: visitors.use_token,

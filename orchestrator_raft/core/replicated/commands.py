@@ -218,6 +218,14 @@ class SwitchRecoveries(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GiveWay(Command):
+    """The leader wants another node to lead, since that reaches more primaries. Refused soon after the last time."""
+
+    node_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordAudit(Command):
     """One thing that was done, for the audit trail."""
 
@@ -277,6 +285,7 @@ COMMANDS: tuple[type[Command], ...] = (
     ConfirmCaughtUp,
     PauseWrites,
     SwitchRecoveries,
+    GiveWay,
     RecordAudit,
     IssueAccessToken,
     UseAccessToken,

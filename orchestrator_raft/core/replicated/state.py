@@ -172,6 +172,8 @@ class State:
     audit: tuple[AuditEntry, ...] = ()
     audit_number: int = 0
     recoveries_disabled: bool = False
+    gave_way_ms: int = 0
+    """When a leader last gave its leadership to a node that reaches more primaries; 0 for never."""
     pauses: Mapping[str, WritePause] = field(default_factory=dict)
     """By cluster id; the empty one stands for all clusters."""
     results: Mapping[str, Result] = field(default_factory=dict)
