@@ -93,7 +93,7 @@ def out_of_reach_or_back(state: State, key: InstanceKey, number: int) -> ServerO
 
 def unknown_server(state: State, key: InstanceKey, number: int) -> ServerObservation:
     del state
-    return ServerObservation(key=replace(key, hostname=f"new{number}"), facts=None, reachable=False)
+    return ServerObservation(key=key._replace(hostname=f"new{number}"), facts=None, reachable=False)
 
 
 def view_part(options: argparse.Namespace) -> Iterator[Figure]:

@@ -93,7 +93,7 @@ async def _value(operation: Operation, reply: Reply, node: NodeStatus) -> bytes:
     own = OWN_FORMS.get(operation.name)
     if own is not None:
         return dump(own(reply.value, _scene(reply, node)))
-    if isinstance(reply.value, list | tuple):
+    if isinstance(reply.value, list | tuple) and not isinstance(reply.value, InstanceKey):
         return await _list(operation, reply, node)
     return dump(_shaped(reply.value, SHAPES, reply, node))
 

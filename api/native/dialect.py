@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import orjson
 
 from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Overloaded, Refused, ServerError, Unavailable
+from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.topology import Cluster
 from orchestrator_raft.engine.service import WAIT_S, Reply
 from orchestrator_raft.operations import Operation
@@ -81,7 +82,7 @@ class NativeDialect:
         value = reply.value
         if operation.name == "topology" and isinstance(value, Cluster) and reply.moment is not None:
             return {"cluster": value.name, "text": text_topology.tree(value, Scene(reply.moment, node))}
-        if not isinstance(value, list | tuple):
+        if isinstance(value, InstanceKey) or not isinstance(value, list | tuple):
             return document(value, reply.moment)
         items = []
         for position, item in enumerate(value, start=1):

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from orchestrator_raft.core.gtid import GtidSet, MariadbGtidSet, MysqlGtidSet, parse
+from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated import COMMANDS, Command, Result, State, apply, levels
 from orchestrator_raft.ports import Authority, Peer
 from orchestrator_raft.raft.codec import Codec, Hook
@@ -31,6 +32,7 @@ class ReplicatedMachine:
 def codec() -> Codec[State, Command]:
     """All commands and the state, in the versioned encoding of journal and wire."""
     hooks = [Hook(kind, _encode_gtids, _decode_gtids) for kind in (GtidSet, MysqlGtidSet, MariadbGtidSet)]
+    hooks.append(Hook(InstanceKey, list, _decode_key))
     known = Levels(oldest=levels.OLDEST, newest=levels.NEWEST, since=levels.SINCE)
     return Codec(commands=COMMANDS, state_type=State, hooks=hooks, levels=known)
 
@@ -42,6 +44,13 @@ def _encode_gtids(gtids: GtidSet) -> list[str]:
 def _decode_gtids(plain: list[str]) -> GtidSet:
     family, text = plain
     return parse(family, text)
+
+
+def _decode_key(plain: list[Any]) -> InstanceKey:
+    hostname, port = plain
+    if type(hostname) is not str or type(port) is not int:
+        raise TypeError("an address is a name and a port")
+    return InstanceKey(hostname, port)
 
 
 class RaftConsensus:

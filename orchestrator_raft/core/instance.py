@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
+from typing import NamedTuple
 
 from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.core.gtid import GtidSet
@@ -24,9 +25,11 @@ DETACHED_MARK = "//"
 """orchestrator detaches a replica by writing this in front of its source's name."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class InstanceKey:
-    """A server's address as the cluster knows it; an attribute, not the identity (design D10)."""
+class InstanceKey(NamedTuple):
+    """A server's address as the cluster knows it; an attribute, not the identity (design D10).
+
+    A tuple, since every view of the fleet is a mapping by addresses: no other value is hashed and compared so often.
+    """
 
     hostname: str
     port: int
@@ -42,7 +45,7 @@ class InstanceKey:
     @property
     def attached(self) -> InstanceKey:
         """The same address without the mark of a detached replica's source."""
-        return replace(self, hostname=self.hostname.removeprefix(DETACHED_MARK))
+        return self._replace(hostname=self.hostname.removeprefix(DETACHED_MARK))
 
 
 _KEY = re.compile(r"^(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^\s:]+))(?::(?P<port>\d+))?$")
@@ -256,10 +259,9 @@ class Facts:
     @property
     def channel(self) -> Channel | None:
         """The channel we act on: the unnamed default one, else the only one there is."""
-        for channel in self.channels:
-            if channel.name == "":
-                return channel
-        return self.channels[0] if len(self.channels) == 1 else None
+        if len(self.channels) <= 1:
+            return self.channels[0] if self.channels else None
+        return next((channel for channel in self.channels if channel.name == ""), None)
 
     @property
     def source(self) -> InstanceKey | None:

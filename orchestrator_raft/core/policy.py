@@ -80,6 +80,8 @@ class HostFilters:
     patterns: tuple[str, ...] = ()
 
     def match(self, key: InstanceKey) -> bool:
+        if not self.patterns:
+            return False
         text = str(key)
         return any(re.search(pattern, text) is not None for pattern in self.patterns)
 

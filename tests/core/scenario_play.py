@@ -28,6 +28,7 @@ from orchestrator_raft.core.recovery.steps import (
     Step,
     WaitApplied,
 )
+from tests.core.asked import holding_unasked
 from tests.core.manager import Crash, Refused
 from tests.core.manager import by_server as sequences_of
 from tests.core.scenario import World, meaningful
@@ -62,6 +63,7 @@ def _analysis(world: World) -> Lines:
     said: Lines = []
     for diagnosis in analyze(world.manager.topology, world.manager.policy):
         name, problem = world.name(diagnosis.situation.key), diagnosis.problem
+        assert [] == holding_unasked(diagnosis.situation)
         if problem is not None:
             recovery = f" recovery={problem.rule.recovery}" if problem.rule.recovery else ""
             said.append(f"{name} {problem.code} {problem.rule.severity.value}{recovery}")

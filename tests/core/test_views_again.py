@@ -15,7 +15,8 @@ from orchestrator_raft.core.analysis import analyze as analyze_module_entry
 from orchestrator_raft.core.analysis.analyze import Diagnosis
 from orchestrator_raft.core.analysis.analyze import analyze as analyze_whole
 from orchestrator_raft.core.gtid import parse_mysql
-from orchestrator_raft.core.instance import Facts, InstanceKey, Reached, Unreachable, UnreachableKind
+from orchestrator_raft.core.health import GroupMember
+from orchestrator_raft.core.instance import Facts, InstanceKey, Reached, ThreadState, Unreachable, UnreachableKind
 from orchestrator_raft.core.observation import Observation, observe
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import (
@@ -32,6 +33,7 @@ from orchestrator_raft.core.topology import (
 from orchestrator_raft.core.topology.build import build as build_whole
 from orchestrator_raft.core.topology.regions import Fleet
 from tests.core import test_regions as fleets
+from tests.core.asked import holding_unasked
 from tests.core.test_regions import KEYS, NOTHING, PER_CLUSTER, SERVERS, ordinary
 
 NOW_MS, STEPS = 1_000, 20
@@ -60,6 +62,19 @@ def moved(facts: Facts, dice: random.Random) -> Facts:
     uuid = "00000000-0000-4000-8000-000000000001"
     return replace(facts, channels=channels, read_only=dice.random() < 0.5, uptime_s=dice.randrange(99),
                    executed=parse_mysql(f"{uuid}:1-{dice.randrange(1, 9)}"))  # fmt: skip
+
+
+def threads(facts: Facts, dice: random.Random) -> Facts:
+    """As after anything that can happen to a channel."""
+    states, errors = list(ThreadState), ("", "error connecting to source", "Duplicate entry")
+    channels = tuple(
+        replace(each, receiver=dice.choice(states), applier=dice.choice(states), receiver_error=dice.choice(errors),
+                receiver_error_number=dice.choice((0, 2003)), applier_error_number=dice.choice((0, 1062)),
+                heartbeat_period_s=1.0, lag_s=dice.choice((None, 0, 99)))
+        for each in facts.channels
+    )  # fmt: skip
+    version, group = dice.choice(("8.4.6", "maxscale")), dice.choice((None, GroupMember("g", "ONLINE", "SECONDARY")))
+    return replace(facts, channels=channels, version=version, group=group)
 
 
 def marked(marks: Marks, dice: random.Random) -> Marks:
@@ -141,6 +156,21 @@ def compare(dice: random.Random) -> None:
         assert said(analyze_whole(whole, policy)) == said(again.analyze(topology, policy))
         earlier.append(view)
         view = dice.choice(earlier) if dice.random() < 0.1 else view
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_rule_holds_that_is_not_asked(seed: int) -> None:
+    dice = random.Random(seed)
+    fleet, observations, marks, now_ms = first_view(dice)
+    for key, known in observations.items():
+        if isinstance(known.result, Reached):
+            result = Reached(threads(known.result.facts, dice))
+            observations[key] = observe(known, key, result, at_s=known.at_s + dice.choice((0.5, 50.0)))
+    topology = build_whole(*arguments((fleet, observations, marks, now_ms)))
+    policy = Policy(exact_semi_sync=dice.random() < 0.5, recover_read_only_primary=dice.random() < 0.5)
+    for diagnosis in analyze_whole(topology, policy):
+        assert [] == holding_unasked(diagnosis.situation)
 
 
 def seen(record: ServerRecord) -> Observation:

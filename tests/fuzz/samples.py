@@ -14,6 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from orchestrator_raft.app.consensus import codec
 from orchestrator_raft.core.gtid import GtidSet, parse
+from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated import COMMANDS, State
 from orchestrator_raft.raft import messages
 from orchestrator_raft.raft.sqlite_store import SqliteStore
@@ -29,6 +30,8 @@ def sample(kind: Any, depth: int = 0) -> Any:
         return PLAIN[kind]
     if isinstance(kind, type) and issubclass(kind, GtidSet):
         return parse("mysql", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7")
+    if kind is InstanceKey:
+        return InstanceKey("x1", 3)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return next(iter(kind))
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):

@@ -55,7 +55,7 @@ def _renewed(
     if len(part.servers) == len(keys) and len(diagnoses) == len(before):
         return diagnoses
     kept = (key for key in diagnoses if key in topology.servers)
-    return {key: diagnoses[key] for key in sorted(kept, key=lambda key: (key.hostname, key.port))}
+    return {key: diagnoses[key] for key in sorted(kept)}
 
 
 def _concerned(known: Known, topology: Topology) -> set[InstanceKey] | None:

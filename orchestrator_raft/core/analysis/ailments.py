@@ -43,12 +43,12 @@ def saturated_primary(s: Situation) -> Evidence | None:
 
     On one that waits for acknowledgements clients pile up; there the cause is named, not this.
     """
-    if not s.is_primary or locked_hypothesis(s) is not None:
+    if not s.is_primary:
         return None
     if s.failure is UnreachableKind.TOO_MANY_CONNECTIONS:
         return (unreached(s),)
     load = s.facts.load if s.facts is not None and s.is_valid else None
-    if load is None or not load.is_saturated:
+    if load is None or not load.is_saturated or locked_hypothesis(s) is not None:
         return None
     return (f"{load.connections} connections of {load.connections_max} (max_connections) are taken",)
 
@@ -141,7 +141,7 @@ def broken_receiver(s: Situation) -> Evidence | None:
 
 def silent_replica(s: Situation) -> Evidence | None:
     """Its source answers us, and it hears nothing from it."""
-    holds = s.is_valid and s.source is not None and s.source.reached and is_silent(s.server, s.policy)
+    holds = is_silent(s.server, s.policy) and s.is_valid and s.source is not None and s.source.reached
     return (hears_nothing(s.server),) if holds else None
 
 

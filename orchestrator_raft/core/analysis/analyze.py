@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from orchestrator_raft.core.analysis.rules import ASKED, NO_PROBLEM, Confirmation, Rule, Severity
+from orchestrator_raft.core.analysis.rules import NO_PROBLEM, Confirmation, Rule, Severity, asked
 from orchestrator_raft.core.analysis.situation import Situation, situate
 from orchestrator_raft.core.analysis.warnings import Weakness, structure_warnings
 from orchestrator_raft.core.candidates import choose, missing_ackers, possible_ackers
@@ -85,28 +85,31 @@ class Diagnosis:
 
 def analyze(topology: Topology, policy: Policy) -> tuple[Diagnosis, ...]:
     """Diagnoses of all servers, ordered by key."""
-    servers = sorted(topology.servers.values(), key=lambda server: (server.key.hostname, server.key.port))
-    return tuple(diagnose(situate(topology, server, policy), policy) for server in servers)
+    servers = topology.servers
+    return tuple(diagnose(situate(topology, servers[key], policy), policy) for key in sorted(servers))
 
 
 def diagnose(situation: Situation, policy: Policy) -> Diagnosis:
     """The first rule that finds evidence, and every structure warning."""
     if policy.recovery_ignore.match(situation.key) or situation.server.stale is not None:
         return Diagnosis(situation=situation, problem=None, weaknesses=())
-    problem = None
-    for rule in ASKED[situation.is_primary, situation.is_valid, bool(situation.server.replicas)]:
+    return Diagnosis(situation=situation, problem=_problem(situation, policy), weaknesses=structure_warnings(situation))
+
+
+def _problem(situation: Situation, policy: Policy) -> Problem | None:
+    for rule in asked(situation.sight):
         evidence = rule.predicate(situation)
+        if evidence is None or (rule.code in policy.ignored_codes and rule.severity is Severity.WARNING):
+            continue
         rule = _meant(rule, situation)
-        if evidence is not None and not (rule.code in policy.ignored_codes and rule.severity is Severity.WARNING):
-            problem = Problem(
-                rule=rule,
-                key=situation.key,
-                cluster_id=situation.server.cluster_id,
-                evidence=evidence,
-                skipped=_skipped(rule, situation, policy),
-            )
-            break
-    return Diagnosis(situation=situation, problem=problem, weaknesses=structure_warnings(situation))
+        return Problem(
+            rule=rule,
+            key=situation.key,
+            cluster_id=situation.server.cluster_id,
+            evidence=evidence,
+            skipped=_skipped(rule, situation, policy),
+        )
+    return None
 
 
 def _meant(rule: Rule, situation: Situation) -> Rule:

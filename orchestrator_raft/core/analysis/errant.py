@@ -21,13 +21,12 @@ def errant_gtids(topology: Topology, server: Server) -> GtidSet | None:
     It has no source, one of the two was not sampled or has no GTIDs, or the source was not read after the replica.
     """
     source = topology.servers.get(server.source) if server.source is not None else None
-    theirs = source.fresh if source is not None else None
-    if source is None or theirs is None or server.fresh is None:
+    if source is None or source.fresh is None or not server.reached:
         return None
-    mine, known = _read_before(server.observation, source.observation), theirs.received
+    mine, known = _read_before(server.observation, source.observation), source.fresh.received
     if mine is None or known is None or mine.family != known.family:
         return None
-    extra = mine.minus(known) if mine != known else type(mine)()
+    extra = mine.minus(known)
     for key in topology.ancestors(server.key) if extra else ():
         ancestor = topology.servers[key].facts
         if ancestor is not None:

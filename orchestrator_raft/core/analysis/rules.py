@@ -8,14 +8,14 @@ sentence an item, or None. The names of codes are orchestrator's, since its clie
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from itertools import product
+from functools import cache
 
 from orchestrator_raft.core.analysis import ailments, intermediates, primaries
 from orchestrator_raft.core.analysis.evidence import Evidence
-from orchestrator_raft.core.analysis.situation import Situation
+from orchestrator_raft.core.analysis.situation import Sight, Situation
 
 Predicate = Callable[[Situation], Evidence | None]
 
@@ -40,10 +40,13 @@ class About(Enum):
 
     PRIMARY_DOWN = "a primary without a fresh probe result"
     PRIMARY_UP = "a primary that answers"
+    PRIMARY_ALONE = "a primary that answers, and none of its replicas replicates"
     PRIMARY = "a primary"
     SOURCE = "a replica that has replicas"
     UNREACHED = "a server without a fresh probe result"
-    REACHED = "a server that answers"
+    WRITABLE = "a server that answers, and takes writes"
+    HALTED = "a server that answers, and one of whose replication threads does not run"
+    REPLICA = "a server that answers, and has a source"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +63,6 @@ class Rule:
     notifies: bool = False
     """OnFailureDetectionProcesses run although nothing is recovered."""
     hidden_by_downtimed_replicas: bool = False
-
-
-def _kinds(is_primary: bool, is_valid: bool, has_replicas: bool) -> frozenset[About]:
-    found = {About.REACHED if is_valid else About.UNREACHED}
-    if is_primary:
-        found |= {About.PRIMARY, About.PRIMARY_UP if is_valid else About.PRIMARY_DOWN}
-    elif has_replicas:
-        found.add(About.SOURCE)
-    return frozenset(found)
 
 
 RULES: tuple[Rule, ...] = (
@@ -155,21 +149,21 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         code="MasterSingleReplicaNotReplicating", text="The only replica of the primary does not replicate",
-        about=About.PRIMARY_UP, predicate=primaries.single_replica_not_replicating, severity=Severity.WARNING,
+        about=About.PRIMARY_ALONE, predicate=primaries.single_replica_not_replicating, severity=Severity.WARNING,
     ),
     Rule(
         code="MasterSingleReplicaDead", text="The only replica of the primary is dead",
-        about=About.PRIMARY_UP, predicate=primaries.single_replica_dead,
+        about=About.PRIMARY_ALONE, predicate=primaries.single_replica_dead,
         severity=Severity.WARNING, hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="AllMasterReplicasNotReplicating", text="No replica of the primary replicates",
-        about=About.PRIMARY_UP, predicate=primaries.no_replica_replicates, severity=Severity.WARNING, notifies=True,
+        about=About.PRIMARY_ALONE, predicate=primaries.no_replica_replicates, severity=Severity.WARNING, notifies=True,
         hidden_by_downtimed_replicas=True,
     ),
     Rule(
         code="AllMasterReplicasNotReplicatingOrDead", text="No replica of the primary replicates, some are dead",
-        about=About.PRIMARY_UP, predicate=primaries.no_replica_replicates_some_dead,
+        about=About.PRIMARY_ALONE, predicate=primaries.no_replica_replicates_some_dead,
         severity=Severity.WARNING, notifies=True,
         hidden_by_downtimed_replicas=True,
     ),
@@ -194,7 +188,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         code="MultipleWriteableMasters", text="A second server of the cluster takes writes, and is no plain replica",
-        about=About.REACHED, predicate=ailments.second_writer, recovery="fence_writer",
+        about=About.WRITABLE, predicate=ailments.second_writer, recovery="fence_writer",
         notifies=True,
     ),
     Rule(
@@ -250,11 +244,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         code="BinlogServerFailingToConnectToMaster", text="A binlog server cannot reach its source",
-        about=About.REACHED, predicate=intermediates.binlog_server_failing, severity=Severity.WARNING,
+        about=About.HALTED, predicate=intermediates.binlog_server_failing, severity=Severity.WARNING,
     ),
     Rule(
         code="FirstTierReplicaFailingToConnectToMaster", text="A replica of the primary cannot reach it",
-        about=About.REACHED, predicate=intermediates.first_tier_failing, severity=Severity.WARNING,
+        about=About.HALTED, predicate=intermediates.first_tier_failing, severity=Severity.WARNING,
     ),
     Rule(
         code="DeadReplicationGroupMemberWithReplicas",
@@ -267,37 +261,48 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         code="ReplicaApplierBroken", text="A replica's applier stopped with an error",
-        about=About.REACHED, predicate=ailments.broken_applier, severity=Severity.WARNING,
+        about=About.HALTED, predicate=ailments.broken_applier, severity=Severity.WARNING,
     ),
     Rule(
         code="ReplicaReceiverBroken", text="A replica's receiver stopped with an error and does not try again",
-        about=About.REACHED, predicate=ailments.broken_receiver, severity=Severity.WARNING,
+        about=About.HALTED, predicate=ailments.broken_receiver, severity=Severity.WARNING,
     ),
     Rule(
         code="WriteableReplica", text="A replica takes writes beside the primary",
-        about=About.REACHED, predicate=ailments.writable_replica, severity=Severity.WARNING,
+        about=About.WRITABLE, predicate=ailments.writable_replica, severity=Severity.WARNING,
     ),
     Rule(
         code="SilentReplica", text="A replica's receiver runs, and has heard nothing for longer than its heartbeat",
-        about=About.REACHED, predicate=ailments.silent_replica, severity=Severity.WARNING,
+        about=About.REPLICA, predicate=ailments.silent_replica, severity=Severity.WARNING,
     ),
     Rule(
         code="ErrantGTIDReplica", text="A replica has transactions that its source never had",
-        about=About.REACHED, predicate=ailments.errant_replica, severity=Severity.WARNING,
+        about=About.REPLICA, predicate=ailments.errant_replica, severity=Severity.WARNING,
     ),
     Rule(
         code="LaggingReplica", text="A replica is further behind than it ought to be",
-        about=About.REACHED, predicate=ailments.lagging_replica, severity=Severity.WARNING,
+        about=About.REPLICA, predicate=ailments.lagging_replica, severity=Severity.WARNING,
     ),
 )  # fmt: skip
 
-ASKED: dict[tuple[bool, bool, bool], tuple[Rule, ...]] = {
-    (is_primary, is_valid, has_replicas): tuple(
-        rule for rule in RULES if rule.about in _kinds(is_primary, is_valid, has_replicas)
-    )
-    for is_primary, is_valid, has_replicas in product((True, False), repeat=3)
+IS_ABOUT: Mapping[About, Callable[[Sight], bool]] = {
+    About.PRIMARY_DOWN: lambda it: it.is_primary and not it.is_valid,
+    About.PRIMARY_UP: lambda it: it.is_primary and it.is_valid,
+    About.PRIMARY_ALONE: lambda it: it.is_primary and it.is_valid and it.has_replicas and not it.is_followed,
+    About.PRIMARY: lambda it: it.is_primary,
+    About.SOURCE: lambda it: it.has_replicas and not it.is_primary,
+    About.UNREACHED: lambda it: not it.is_valid,
+    About.WRITABLE: lambda it: it.is_valid and it.is_writable,
+    About.HALTED: lambda it: it.is_valid and it.is_replica and not it.is_replicating,
+    About.REPLICA: lambda it: it.is_valid and it.is_replica,
 }
-"""The rules to ask of a server: by whether it is a primary, answers, and has replicas."""
+
+
+@cache
+def asked(sight: Sight) -> tuple[Rule, ...]:
+    """The rules to ask of a server that is like this; no other one can hold for it."""
+    return tuple(rule for rule in RULES if IS_ABOUT[rule.about](sight))
+
 
 RULE_BY_CODE = {rule.code: rule for rule in RULES}
 NO_PROBLEM = "NoProblem"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from orchestrator_raft.core.analysis.errant import errant_gtids
 from orchestrator_raft.core.gtid import GtidSet
@@ -22,6 +23,20 @@ from orchestrator_raft.core.topology import Cluster, Server, Topology
 _CONNECT_ERROR = re.compile(r"error (?:re)?connecting to (?:master|source)", re.IGNORECASE)
 
 
+class Sight(NamedTuple):
+    """What shows at first sight of a server, and tells which rules can hold for it at all."""
+
+    is_primary: bool
+    is_valid: bool
+    has_replicas: bool
+    is_followed: bool
+    """A replica replicates from it."""
+    is_writable: bool
+    is_replica: bool
+    is_replicating: bool
+    """Both its threads run."""
+
+
 @dataclass(frozen=True)
 class Situation:
     """One server with its direct replicas, at one moment."""
@@ -32,15 +47,15 @@ class Situation:
 
     # -- the server itself
 
-    @lazy
+    @property
     def key(self) -> InstanceKey:
         return self.server.key
 
-    @lazy
+    @property
     def facts(self) -> Facts | None:
         return self.server.facts
 
-    @lazy
+    @property
     def observation(self) -> Observation | None:
         return self.server.observation
 
@@ -64,6 +79,20 @@ class Situation:
     @lazy
     def is_valid(self) -> bool:
         return self.server.reached
+
+    @lazy
+    def sight(self) -> Sight:
+        facts, has_replicas = self.facts, bool(self.server.replicas)
+        channel = facts.channel if facts is not None else None
+        return Sight(
+            self.is_primary,
+            self.is_valid,
+            has_replicas,
+            has_replicas and self.is_followed,
+            facts is not None and facts.is_writable,
+            channel is not None,
+            channel is not None and channel.replicates,
+        )
 
     @lazy
     def is_group_member(self) -> bool:
@@ -117,6 +146,10 @@ class Situation:
         return tuple(
             replica for replica in self.valid if is_replicating(replica) and not is_silent(replica, self.policy)
         )
+
+    @lazy
+    def is_followed(self) -> bool:
+        return any(is_replicating(replica) and not is_silent(replica, self.policy) for replica in self.replicas)
 
     @lazy
     def silent(self) -> tuple[Server, ...]:

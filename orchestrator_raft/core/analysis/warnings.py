@@ -7,13 +7,15 @@ should know of when a cluster is taken over by this manager, since a crash turns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from orchestrator_raft.core.analysis.errant import errant_gtids
 from orchestrator_raft.core.analysis.evidence import Evidence, names
 from orchestrator_raft.core.analysis.situation import Situation, uses_gtid
 from orchestrator_raft.core.candidates import promise_of, semi_sync_promises
+from orchestrator_raft.core.instance import Facts
 from orchestrator_raft.core.topology import Server
 
 SEMI_SYNC_TIMEOUT_LEAST_MS = 3_600_000
@@ -153,25 +155,23 @@ def _short_semi_sync(s: Situation) -> Evidence | None:
 
 
 def _duplicate_id(s: Situation) -> Evidence | None:
-    ids = ((each, each.facts.server_id) for each in s.members if each.facts is not None) if _is_head(s) else ()
-    return _twice("server_id", ((each, number) for each, number in ids if number))
+    return _twice("server_id", s, attrgetter("server_id"))
 
 
 def _duplicate_uuid(s: Situation) -> Evidence | None:
-    uuids = ((each, each.facts.server_uuid) for each in s.members if each.facts is not None) if _is_head(s) else ()
-    return _twice("server_uuid", ((each, uuid) for each, uuid in uuids if uuid))
+    return _twice("server_uuid", s, attrgetter("server_uuid"))
 
 
-def _is_head(s: Situation) -> bool:
-    return s.is_recorded_primary and len(s.members) > 1
-
-
-def _twice(name: str, identities: Iterable[tuple[Server, Hashable]]) -> Evidence | None:
-    found = tuple(identities)
-    if len({identity for _, identity in found}) == len(found):
+def _twice(name: str, s: Situation, identity_of: Callable[[Facts], int | str]) -> Evidence | None:
+    """Said of the recorded primary, about everybody in its cluster that has told who it is."""
+    if not s.is_recorded_primary:
         return None
-    holders: dict[Hashable, list[Server]] = {}
-    for server, identity in found:
+    known = [(server, identity_of(server.facts)) for server in s.members if server.facts is not None]
+    told = [(identity, server) for server, identity in known if identity]
+    if len({identity for identity, _ in told}) == len(told):
+        return None
+    holders: dict[int | str, list[Server]] = {}
+    for identity, server in told:
         holders.setdefault(identity, []).append(server)
     shared = {identity: servers for identity, servers in holders.items() if len(servers) > 1}
     return tuple(f"{name} {identity}: {names(servers)}" for identity, servers in shared.items()) or None
@@ -256,6 +256,9 @@ def structure_warnings(situation: Situation) -> tuple[Weakness, ...]:
     """All rows that hold and that people have not chosen to ignore, in table order."""
     if not situation.is_primary and not situation.server.replicas and not situation.is_recorded_primary:
         return ()  # nothing is below it
-    ignored = situation.policy.ignored_codes
-    found = ((row, row.predicate(situation)) for row in STRUCTURE_WARNINGS if row.code not in ignored)
-    return tuple(Weakness(row, evidence) for row, evidence in found if evidence is not None)
+    found = []
+    for row in STRUCTURE_WARNINGS:
+        evidence = row.predicate(situation)
+        if evidence is not None and row.code not in situation.policy.ignored_codes:
+            found.append(Weakness(row, evidence))
+    return tuple(found)

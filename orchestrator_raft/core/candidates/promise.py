@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from orchestrator_raft.core.candidates.ackers import described
 from orchestrator_raft.core.gtid import GtidSet
-from orchestrator_raft.core.instance import Facts, InstanceKey
+from orchestrator_raft.core.instance import Facts, InstanceKey, SemiSync
 from orchestrator_raft.core.topology import ClusterRecord, Server, Topology
 
 TIMEOUT_MIN_MS = 3_600_000
@@ -45,23 +45,32 @@ class Promise:
         return "no-loss promise: yes" if self.holds else f"no-loss promise: no, because {self.because}"
 
 
+HOLDS = Promise(True)
+
+
 def semi_sync_promises(primary: Facts | None) -> Promise:
     """Whether the primary's semi-sync set-up can promise anything at all."""
     if primary is None:
         return Promise(False, "the primary has never been reached")
-    semi_sync = primary.semi_sync
-    obstacles = (
-        (not semi_sync.source_enabled, "semi-sync is off on the primary"),
-        (not semi_sync.after_sync, "the primary waits after commit instead of after sync"),
-        (not semi_sync.wait_without_replicas, "the primary does not wait when no replica is connected"),
-        (semi_sync.timeout_ms < TIMEOUT_MIN_MS, f"the semi-sync timeout is {semi_sync.timeout_ms} ms, below an hour"),
-        (semi_sync.wait_for_replica_count < 1, "the primary waits for no replica"),
-        (not semi_sync.source_active, "semi-sync is not in force: the primary acknowledges without its replicas"),
-    )
-    for holds, because in obstacles:
-        if holds:
-            return Promise(False, f"{because} ({primary.key})")
-    return Promise(True)
+    obstacle = _obstacle(primary.semi_sync)
+    return Promise(False, f"{obstacle} ({primary.key})") if obstacle else HOLDS
+
+
+def _obstacle(semi_sync: SemiSync) -> str:
+    """Why a primary that is set up like this promises nothing; empty if it can."""
+    if not semi_sync.source_enabled:
+        return "semi-sync is off on the primary"
+    if not semi_sync.after_sync:
+        return "the primary waits after commit instead of after sync"
+    if not semi_sync.wait_without_replicas:
+        return "the primary does not wait when no replica is connected"
+    if semi_sync.timeout_ms < TIMEOUT_MIN_MS:
+        return f"the semi-sync timeout is {semi_sync.timeout_ms} ms, below an hour"
+    if semi_sync.wait_for_replica_count < 1:
+        return "the primary waits for no replica"
+    if not semi_sync.source_active:
+        return "semi-sync is not in force: the primary acknowledges without its replicas"
+    return ""
 
 
 def promised(cluster: ClusterRecord, primary: Facts | None) -> Promise:
@@ -126,7 +135,7 @@ def promise(cluster: ClusterRecord, primary: Facts | None, reachable: Collection
     if missing:
         names = ", ".join(str(key) for key in missing)
         return Promise(False, f"possible ackers out of reach: {names}")
-    return Promise(True)
+    return HOLDS
 
 
 def promise_of(topology: Topology, cluster_id: str) -> Promise:
@@ -142,8 +151,9 @@ def promise_of(topology: Topology, cluster_id: str) -> Promise:
 
 def answering_ackers(topology: Topology, cluster: ClusterRecord) -> tuple[InstanceKey, ...]:
     """Possible ackers that answer, by what was seen last or is replicated."""
-    members = {server.key: server for server in topology.members(cluster.id)}
-    return tuple(key for key in cluster.ackers if key in members and _answers(members[key]))
+    servers = (topology.servers.get(key) for key in cluster.ackers)
+    members = (each for each in servers if each is not None and each.cluster_id == cluster.id)
+    return tuple(server.key for server in members if _answers(server))
 
 
 def _answers(server: Server) -> bool:

@@ -126,7 +126,7 @@ def detach(wish: Wish, topology: Topology, policy: Policy) -> Planned:
     if why_not:
         return Refusal(why_not)
     text = f"{server.key} detached from {source}"
-    away = replace(source, hostname=f"{DETACHED_MARK}{source.hostname}")
+    away = source._replace(hostname=f"{DETACHED_MARK}{source.hostname}")
     return _channel_plan(server, away, text, _leaves(topology, server), (server.key, *_known(topology, source)))
 
 
