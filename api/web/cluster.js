@@ -6,7 +6,7 @@ import { outlook, state } from "./fleet.js";
 import { h, memo } from "./dom.js";
 import { live } from "./live.js";
 import { BOX, curve, layout } from "./tree.js";
-import { chip, clusterName, clusterPath, end, link, name, seconds, sign, time } from "./words.js";
+import { chip, clusterName, clusterPath, end, link, name, plural, seconds, sign, time } from "./words.js";
 
 const expanded = new Set();
 let dragged = null;
@@ -50,7 +50,6 @@ function withLag(row) {
 
 function promises(cluster) {
   const lines = [];
-  if (!cluster.automatic_failover.possible && !cluster.automatic_failover.by_choice) lines.push(["warning", "No failover by itself", cluster.automatic_failover.because]);
   if (!cluster.no_loss_promise.holds) lines.push(["note", "No promise that nothing is lost", cluster.no_loss_promise.because]);
   return lines.length ? h("ul", { class: "lines" }, lines.map(([kind, title, text]) => h("li", { key: title }, sign(kind, title), ` ${text}`))) : "";
 }
@@ -61,12 +60,19 @@ function runningOf(cluster) {
 }
 
 function troublesOf(cluster) {
-  if (!cluster.troubles.length) return "";
-  return h("ul", { class: "troubles", "aria-label": "Problems" }, cluster.troubles.map((each, i) =>
-    h("li", { key: `${each.server} ${each.code} ${i}`, class: each.severity },
-      h("p", {}, sign(each.severity, each.code), " ", link(`${clusterPath(cluster)}?server=${encodeURIComponent(each.server)}`, { class: "address", "data-stay": true }, name(each.server)), ` ${each.text}.`),
-      each.evidence.length ? h("p", { class: "quiet" }, each.evidence.join(" · ")) : "",
-      fate(each))));
+  const notes = cluster.troubles.filter((each) => each.severity === "note");
+  const rest = cluster.troubles.filter((each) => each.severity !== "note");
+  return [
+    rest.length ? h("ul", { class: "troubles", "aria-label": "Problems" }, rest.map((each, i) => told(each, i, cluster))) : "",
+    notes.length ? h("details", { class: "notes" }, h("summary", {}, sign("note", plural(notes.length, "note"))), h("ul", { class: "troubles" }, notes.map((each, i) => told(each, i, cluster)))) : "",
+  ];
+}
+
+function told(each, i, cluster) {
+  return h("li", { key: `${each.server} ${each.code} ${i}`, class: each.severity },
+    h("p", {}, sign(each.severity, each.code), " ", link(`${clusterPath(cluster)}?server=${encodeURIComponent(each.server)}`, { class: "address", "data-stay": true }, name(each.server)), ` ${each.text}.`),
+    each.evidence.length ? h("p", { class: "quiet" }, each.evidence.join(" · ")) : "",
+    fate(each));
 }
 
 function fate(trouble) {
@@ -95,7 +101,7 @@ function more(node) {
 
 /** The worst of one server, as a sign and a word. */
 export function health(row) {
-  if (row.stale) return row.stale.status === "quarantined" ? ["critical", "quarantined"] : ["warning", row.stale.status];
+  if (row.stale) return ["warning", row.stale.status];
   if (row.downtime) return ["downtime", "downtime"];
   if (row.maintenance) return ["downtime", "maintenance"];
   if (row.reached === null) return ["unknown", "unknown"];
@@ -105,6 +111,7 @@ export function health(row) {
 }
 
 export function role(row) {
+  if (row.stale) return "kept out";
   if (row.is_co_primary) return "co-primary";
   if (row.is_primary) return "primary";
   return row.source ? "replica" : "alone";
@@ -136,8 +143,8 @@ function facts(row) {
   const version = row.version.match(/^\d+\.\d+/)?.[0] || row.version;
   const words = [
     row.flavor ? `${row.flavor === "mariadb" ? "MariaDB" : "MySQL"} ${version}` : "never reached",
-    row.data_center, row.read_only === false ? "writable" : "",
-    row.semi_sync?.source ? "semi-sync" : row.semi_sync?.possible_acker ? "acks" : "", row.delay_s ? `delayed ${seconds(row.delay_s)}` : "",
+    row.data_center, row.reached && row.read_only === false ? "writable" : "",
+    !row.reached ? "" : row.semi_sync?.source ? "semi-sync" : row.semi_sync?.possible_acker ? "acks" : "", row.delay_s ? `delayed ${seconds(row.delay_s)}` : "",
   ];
   return words.filter(Boolean).join(" · ");
 }
@@ -167,10 +174,10 @@ function panel(row, cluster, rows) {
     ["State", sign(kind, word)], ["Role", role(row)], row.unreachable && ["Not reached", row.unreachable],
     row.source && ["Replicates from", name(row.source)],
     row.receiver && ["Receiver, applier", `${row.receiver}, ${row.applier}`], row.replication_error && ["Error", row.replication_error],
-    ["Lag", row.lag_s === null ? "–" : seconds(row.lag_s)], row.delay_s ? ["Delayed on purpose", seconds(row.delay_s)] : null,
-    ["Last seen", seen], ["Writes", row.read_only === null ? "unknown" : row.read_only ? "read-only" : "writable"],
+    row.source && ["Lag", row.lag_s === null ? "unknown" : seconds(row.lag_s)], row.delay_s ? ["Delayed on purpose", seconds(row.delay_s)] : null,
+    ["Last seen", seen], ["Writes", row.read_only === null ? "unknown" : `${row.read_only ? "read-only" : "writable"}${row.reached === false ? " when it was last seen" : ""}`],
     ["Semi-sync", semiSync(row.semi_sync)], ["Version", `${row.flavor} ${row.version}`], row.alias && ["Alias", `${row.alias} (${row.server})`],
-    ["Place", [row.data_center, row.region, row.environment].filter(Boolean).join(", ") || "–"], ["Promotion", row.promotion_rule || "–"],
+    ["Place", [row.data_center, row.region, row.environment].filter(Boolean).join(", ") || "unknown"], ["Promotion", row.promotion_rule || "–"],
     ["Can be a source", row.logs_updates === null ? "unknown" : row.logs_updates ? "yes" : "no: it does not log what it replicates"],
     row.tags?.length && ["Tags", row.tags.map((each) => chip("", "", each))],
     row.downtime && ["Downtime", [`${row.downtime.owner}: ${row.downtime.reason}, until `, time(row.downtime.ends_ms, { ago: false })]],

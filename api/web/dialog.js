@@ -136,23 +136,12 @@ function input(each, given) {
 function planned(given) {
   if (given.refused) return h("p", { class: "banner critical", role: "alert" }, h("strong", {}, sign("critical", given.refused.title || "Refused")), ` ${given.refused.message}`);
   if (given.plan === undefined) return h("p", { class: "quiet" }, "Asking for the plan …");
-  const { text, how, stages = [], warnings = [], left_out = [], block_s } = given.plan;
-  return h("div", { class: "plan" }, h("h3", {}, "What will be done"), text && h("p", {}, text, how ? ` (${how})` : ""),
-    h("ol", {}, stages.map((each, i) => h("li", { key: i }, each.text, acts(each)))),
-    block_s ? h("p", {}, "Writes are expected to wait at most ", seconds(block_s), ".") : "",
+  const { text, how, stages = [], warnings = [], left_out = [], expected_block_s } = given.plan;
+  return h("div", { class: "plan" }, h("h3", {}, "What will be done"), h("p", {}, text, how ? `, by ${how}` : "", "."),
+    h("ol", {}, stages.map((each, i) => h("li", { key: i }, stages.length > 1 || each.text !== text ? each.text : "In one step:", h("ul", { class: "quiet" }, each.steps.map((step, j) => h("li", { key: j }, step)))))),
+    h("p", {}, expected_block_s ? `Writes are expected to wait at most ${seconds(expected_block_s)}.` : "Writes do not wait.", " What fails is put back."),
     warnings.map((each, i) => h("p", { key: `w${i}` }, sign("warning", "Mind:"), ` ${each}`)),
-    left_out.map((each, i) => h("p", { key: `l${i}`, class: "quiet" }, `Left as it is: ${typeof each === "string" ? each : `${each.key}: ${each.reason}`}`)));
-}
-
-function acts(stage) {
-  const lines = stage.acts || [];
-  return lines.length ? h("ul", { class: "quiet" }, lines.map((each, i) => h("li", { key: i }, typeof each === "string" ? each : actWords(each)))) : "";
-}
-
-/** "db2:3306: replicate by GTID from db1:3306" */
-function actWords(act) {
-  const object = act.source || (act.at || []).join(", ") || act.text || "";
-  return `${name(act.key)}: ${act.verb} ${name(object)}`;
+    left_out.map((each, i) => h("p", { key: `l${i}`, class: "quiet" }, `Left as it is: ${each.key}: ${each.reason}`)));
 }
 
 /** A recovery's steps so far. */

@@ -56,7 +56,7 @@ export function state(cluster, looked = true) {
   if (!looked) return ["unknown", "unknown"];
   const worst = cluster.troubles[0]?.severity;
   if (worst === "critical" || worst === "warning") return [worst, worst];
-  return cluster.kept_out ? ["warning", "server kept out"] : ["good", "ok"];
+  return ["good", "ok"];
 }
 
 function lagOf(cluster) {
@@ -95,7 +95,7 @@ export function outlook(cluster) {
   const auto = cluster.automatic_failover;
   const promise = cluster.no_loss_promise;
   return [
-    auto.possible ? chip("good", "The best replica takes over by itself", "fails over") : chip(auto.by_choice ? "" : "warning", auto.because, auto.by_choice ? "by hand only" : "stuck"),
+    auto.possible ? chip("good", "The best replica takes over by itself", "fails over") : chip(auto.by_choice ? "" : "warning", auto.because, auto.by_choice ? "by hand only" : "no failover"),
     " ",
     promise.holds ? chip("good", "No acknowledged write is lost", "no loss") : chip("", promise.because, "loss possible"),
   ];

@@ -2,7 +2,7 @@
 import { h } from "./dom.js";
 import { navigate } from "./go.js";
 import { tabs } from "./recoveries.js";
-import { link, name, plural, seconds, sign, time } from "./words.js";
+import { link, name, plural, seconds, short, sign, time } from "./words.js";
 
 const PAGE_SIZE = 20;
 
@@ -47,7 +47,7 @@ export function auditView(words, query) {
     draw: ({ audit }) => [
       filter(here, server, text),
       audit && table(["When", "Type", "Server", "What", "By", "Request"], audit.filter((each) => !text || JSON.stringify(each).toLowerCase().includes(text)).map((each) => ({
-        key: each.number, cells: [time(each.at_ms), each.type, each.key ? onServer(each.key) : "–", each.message, each.by || "–", each.request_id ? h("code", {}, each.request_id) : ""],
+        key: each.number, cells: [time(each.at_ms), each.type, each.key ? onServer(each.key) : "–", each.message, each.by || "–", short(each.request_id)],
       })), "Nothing was written down here."),
       audit && pager(number, audit.length, (page) => here({ page })),
     ],

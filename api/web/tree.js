@@ -29,7 +29,7 @@ export function layout(rows, { expanded = new Set(), pinned = "" } = {}) {
   for (const row of rows) addOddEdges(scene, row, byKey);
   const depth = Math.max(0, ...scene.nodes.map((each) => each.depth));
   return {
-    nodes: scene.nodes, edges: scene.edges, keptFrom: kept.length ? y(regular) : null,
+    nodes: scene.nodes, edges: scene.edges, keptFrom: kept.length ? y(regular + 0.5) : null,
     width: (depth + 1) * (BOX.width + BOX.gapX) - BOX.gapX, height: Math.max(BOX.height, y(scene.next) - BOX.gapY),
   };
 }

@@ -52,7 +52,7 @@ export function time(ms, { ago = true } = {}) {
   return h("time", { datetime: date.toISOString(), title: `${own}\nUTC ${date.toISOString().replace("T", " ").slice(0, 23)}` }, text);
 }
 
-const SIGNS = { critical: "✖", warning: "▲", note: "○", good: "●", busy: "◆", downtime: "⏸", unknown: "?" };
+const SIGNS = { critical: "✖", warning: "▲", note: "○", good: "●", busy: "◆", downtime: "■", unknown: "?" };
 
 /** A sign with its word; `word` may be hidden where the same stands beside it. */
 export function sign(kind, word, { hidden = false } = {}) {
@@ -70,6 +70,11 @@ export function link(to, props, ...children) {
 
 export function chip(kind, title, ...children) {
   return h("span", { class: `chip ${kind}`, title: title || null }, ...children);
+}
+
+/** An id that is long: its beginning, and all of it on hover. */
+export function short(id) {
+  return id ? h("code", { title: id }, id.length > 12 ? `${id.slice(0, 10)}…` : id) : "";
 }
 
 export const ENDS = {

@@ -17,8 +17,8 @@ from orchestrator_raft.core.candidates import promise_of
 from orchestrator_raft.core.instance import Facts, InstanceKey, ThreadState, Unreachable
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import Recovery
-from orchestrator_raft.core.replicated.outlook import outlook
-from orchestrator_raft.core.topology import Cluster, Server
+from orchestrator_raft.core.replicated.outlook import Outlook, outlook
+from orchestrator_raft.core.topology import Cluster, Server, StaleStatus
 from orchestrator_raft.engine.service.calls import Call, Reply
 from orchestrator_raft.engine.service.names import require_cluster
 from orchestrator_raft.engine.service.shown import (
@@ -40,6 +40,13 @@ CRITICAL, WARNING, NOTE = "critical", "warning", "note"
 RANKS = {CRITICAL: 0, WARNING: 1, NOTE: 2}
 OUT_OF_REACH = "OutOfReach"
 NOT_REPLICATING = "NotReplicating"
+NO_FAILOVER = "NoFailover"
+KEPT_OUT = "KeptOut"
+KEPT_OUT_TEXTS = {
+    StaleStatus.OUT_OF_REACH: "It was demoted while out of reach, and is fenced as soon as it answers",
+    StaleStatus.FENCED: "It was demoted while out of reach; it is fenced, and looked at before it is taken back",
+    StaleStatus.QUARANTINED: "It holds transactions that the cluster does not, so it is fenced and kept out",
+}
 
 
 def fleet_of(moment: Moment, *, looked: bool) -> Fleet:
@@ -87,6 +94,10 @@ def _cluster(moment: Moment, cluster: Cluster, recoveries: tuple[Recovery, ...],
     own = [each for each in recoveries if each.cluster_id == cluster.id]
     lags = [each.fresh.lag_s for each in servers if each.fresh is not None and each.fresh.lag_s is not None]
     troubles = [trouble for each in servers for trouble in _troubles(moment, each, looked=looked)]
+    fate = outlook(moment.state, moment.topology, cluster.id, moment.policy)
+    running = _newest(each for each in own if each.is_active)
+    if looked and running is None:
+        troubles += _no_failover(cluster, fate, troubles)
     return ShownCluster(
         id=cluster.id,
         name=cluster.name,
@@ -101,11 +112,20 @@ def _cluster(moment: Moment, cluster: Cluster, recoveries: tuple[Recovery, ...],
         lag_max_s=max(lags, default=None),
         troubles=tuple(sorted(troubles, key=lambda each: (RANKS[each.severity], each.server))),
         no_loss_promise=promise_of(moment.topology, cluster.id),
-        automatic_failover=outlook(moment.state, moment.topology, cluster.id, moment.policy),
+        automatic_failover=fate,
         pause=moment.state.pauses.get(cluster.id),
-        running=_newest(each for each in own if each.is_active),
+        running=running,
         last=_newest(each for each in own if not each.is_active and KINDS[each.kind].starts_period),
     )
+
+
+def _no_failover(cluster: Cluster, fate: Outlook, troubles: list[Trouble]) -> list[Trouble]:
+    """That a failover would not begin by itself, where nobody wanted it so and nothing worse says it already."""
+    is_worse = any(each.severity == CRITICAL and each.server == cluster.primary for each in troubles)
+    if fate.possible or fate.by_choice or is_worse or cluster.primary is None:
+        return []
+    text = "If it dies now, nothing takes its place by itself"
+    return [Trouble(server=cluster.primary, code=NO_FAILOVER, severity=WARNING, text=text, evidence=(fate.because,))]
 
 
 def _tags(moment: Moment, key: InstanceKey) -> tuple[str, ...]:
@@ -148,8 +168,13 @@ def in_short(recovery: Recovery) -> ShownRecovery:
 
 
 def _troubles(moment: Moment, server: Server, *, looked: bool) -> tuple[Trouble, ...]:
-    """What is wrong with one server; nothing is said of one that nobody looks at, or that is kept out."""
-    if not looked or server.stale is not None or server.observation is None:
+    """What is wrong with one server; nothing is said of one that nobody looks at."""
+    if server.stale is not None:
+        status, extra = server.stale.status, server.stale.extra
+        evidence = (f"only it has {extra}",) if extra else ()
+        text = KEPT_OUT_TEXTS[status]
+        return (Trouble(server=server.key, code=KEPT_OUT, severity=WARNING, text=text, evidence=evidence),)
+    if not looked or server.observation is None:
         return ()
     diagnosis = diagnose(situate(moment.topology, server, moment.policy), moment.policy)
     found = [*_problem(diagnosis, moment), *_structure(diagnosis)]
