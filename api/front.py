@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from orchestrator_raft.core.errors import OrchestratorError, Refused, Unavailable
 from orchestrator_raft.engine.service import Call, Person, Service, is_bound, typed_arguments
@@ -18,7 +18,7 @@ from orchestrator_raft.operations import LEFT_OUT, Operation, Where
 from orchestrator_raft.ports import Channel
 from orchestrator_raft.tasks import Tasks
 
-from . import access, events, forwarding, health, openapi, tokens
+from . import access, events, forwarding, health, metrics, openapi, tokens
 from .access import Admitted, Forbidden
 from .compat.dialect import CompatibleDialect
 from .dialect import Dialect
@@ -39,7 +39,7 @@ LOOK_AGAIN_S = 0.02
 NODE_ANSWERED = frozenset({"routed-leader-check"})
 """Operations of the leader that the node's own status answers."""
 Raw = Mapping[str, str]
-Own = Callable[[Ask, Raw], Answer | Stream]
+Own = Callable[[Ask, Raw], Answer | Stream | Awaitable[Answer]]
 
 
 class Front:
@@ -65,6 +65,10 @@ class Front:
         self._native_root = native_root(settings)
         self._own: dict[str, Own] = {
             **{name: self._check_of(name) for name in health.CHECKS},
+            "metrics": lambda _ask, _raw: asyncio.to_thread(
+                metrics.prometheus, self._health_scene(), self._service.figures
+            ),
+            "debug-metrics": lambda _ask, _raw: metrics.debug(self._health_scene(), self._service.figures),
             "events": self._open_stream,
             "openapi": lambda _ask, _raw: self._pages.specification,
             "api-page": lambda _ask, _raw: self._pages.page,
@@ -141,7 +145,8 @@ class Front:
         raw = dialect.arguments(match, ask)
         own = self._own.get(operation.name)
         if own is not None:
-            answer = own(ask, raw)
+            said = own(ask, raw)
+            answer = await said if isinstance(said, Awaitable) else said
             return answer if isinstance(answer, Stream) else self._signed(answer)
         if operation in LEFT_OUT:
             raise Refused(operation.help)

@@ -82,6 +82,8 @@ OWN_ROWS: tuple[Operation, ...] = (
         root=("health/cluster/{cluster}/replica",),
         parameters=(CHECK_CLUSTER, SERVER_TEXT,
                       Parameter(name="lag", kind=Kind.NUMBER, required=False, help="seconds that are little enough"))),
+    here("metrics", "The fleet, the recoveries and this node in figures, for Prometheus", root=("metrics",)),
+    here("debug-metrics", "Some of these figures under orchestrator's names", root=("debug/metrics",)),
     here("events", "What happens, as it happens: server-sent events, resumed by Last-Event-ID", native="GET /events",
         parameters=(Parameter(name="cluster", required=False, help="only of this cluster: id, alias or member"),
                       Parameter(name="lastEventId", kind=Kind.NUMBER, required=False, help="as the header"),
