@@ -204,15 +204,16 @@ class Checks:
         server = world.by_key.get(recovery.subject.key)
         if server is None or not self._is_well(server):
             return
+        members = world.members()
         witnesses = [
             node.name
-            for node in world.nodes.values()
+            for node in (world.nodes[slot] for slot in sorted(members))
             if node.is_awake
             and node.started_s < world.now_s - HEALTHY_S
             and self._woken_s.get(node.name, 0.0) < world.now_s - HEALTHY_S
             and world.tcp.is_well(node.name, server.name, HEALTHY_S)
         ]
-        if len(witnesses) > len(world.nodes) // 2:
+        if len(witnesses) > len(members) // 2:
             self.violated(kind, f"{server.name} is well, and {', '.join(witnesses)} have reached it all the time")
 
     def _is_well(self, server: Server) -> bool:

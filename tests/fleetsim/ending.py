@@ -56,7 +56,9 @@ def troubles(world: World) -> Iterator[str]:
     if leader is None:
         yield "no manager node may act"
         return
-    if len({node.raft.applied_index for node in world.nodes.values() if node.raft is not None}) != 1:
+    members = world.members()
+    nodes = [world.nodes[slot].raft for slot in sorted(members)]
+    if len({node.applied_index for node in nodes if node is not None}) != 1:
         yield "the nodes have not applied the same"
     for running in state.active_recoveries:
         if running.kind == "rejoin" and _lacks_account(world, world.by_key[running.subject.key]):

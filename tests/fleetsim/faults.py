@@ -392,6 +392,22 @@ def disable_recoveries(world: World) -> None:
     ask(world, "disable-global-recoveries")
 
 
+def change_members(world: World) -> None:
+    """Somebody comes, goes, or takes the place of somebody else."""
+    members = sorted(world.members())
+    new = [slot for slot in world.slots if slot not in members]
+    world.statistics.member_changes += 1
+    if new and world.dice.random() < 0.6:
+        slot = world.dice.choice(new)
+        world.nodes[slot].start()
+        if world.dice.random() < 0.4:
+            ask(world, "raft-replace-peer", addr=world.dice.choice(members), by=slot)
+        else:
+            ask(world, "raft-add-peer", addr=slot)
+    elif len(members) > 3:
+        ask(world, "raft-remove-peer", addr=world.dice.choice(members))
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """``themes``: a run has one, or all, or a few of any."""
@@ -423,6 +439,7 @@ FAULTS = (
     Fault(hang_primary, 1, "times deaths"), Fault(fill_disk, 1, "times disks"), Fault(take_over, 0.3, "disks"),
     Fault(kill_server, 0.3, "disks"), Fault(kill_intermediate, 1.5, "deaths chains"),
     Fault(double_death, 1, "chains"), Fault(take_over, 1, "chains"),
+    Fault(change_members, 1, "members"), Fault(double_death, 1, "members"), Fault(kill_node, 0.5, "members"),
     Fault(restart_servers, 0.3, "storms"), Fault(restart_nodes, 0.5, "storms managers"),
     Fault(kill_server, 0.5, "storms"),
     Fault(write_on_a_replica, 0.5, "people errant"), Fault(kill_server, 1, "errant"), Fault(take_over, 0.5, "errant"),
@@ -430,7 +447,7 @@ FAULTS = (
 )  # fmt: skip
 THEMES = (
     "deaths", "double", "managers", "times", "links", "people", "semi", "partitions", "orders", "lag",
-    "lapsed", "disabled", "late", "acker", "disks", "chains", "storms", "errant", "paused",
+    "lapsed", "disabled", "late", "acker", "disks", "chains", "storms", "errant", "paused", "members",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ leaves it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,9 @@ from orchestrator_raft.raft.assembly import Parts
 from orchestrator_raft.raft.frames import ProtocolError
 from orchestrator_raft.raft.identity import Identity
 from orchestrator_raft.raft.membership import Contact
-from orchestrator_raft.raft.messages import Hello, Message, decode, encode
+from orchestrator_raft.raft.messages import Message, decode, encode
 from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.raft.replica import Replica
-from orchestrator_raft.raft.roster import Roster
 from orchestrator_raft.raft.settings import Address, Limits, RaftSettings, Timing
 from orchestrator_raft.raft.store import Operation
 from orchestrator_raft.tasks import Tasks
@@ -38,6 +37,7 @@ from tests.fleetsim.ports import SimConnector, SimHooks, SimProber
 from tests.fleetsim.tcp import Connection
 from tests.sim.clocks import MachineClock
 from tests.sim.disk import Disk
+from tests.sim.joining import Node as Joined
 
 if TYPE_CHECKING:
     from tests.fleetsim.world import World
@@ -68,16 +68,13 @@ class NodeTransport:
     def __init__(self, node: ManagerNode, peers: Sequence[str]) -> None:
         self._node = node
         self._peers = peers
-        self._views = {
-            slot: SimpleNamespace(peer=Hello(slot, f"{slot}0", "", node.world.cluster_id, slot, "sim", ""))
-            for slot in peers
-        }
         self.links = self
 
     def get(self, slot: str) -> SimpleNamespace | None:
-        if slot not in self._views:
+        joined = self._node.joined
+        if slot not in self._peers or joined is None:
             return None
-        active = self._views[slot] if self.is_connected(slot) else None
+        active = SimpleNamespace(peer=joined.greeting(slot)) if self.is_connected(slot) else None
         return SimpleNamespace(active=active, heard_s=None, round_trip_s=None)
 
     def is_connected(self, slot: str) -> bool:
@@ -96,7 +93,10 @@ class NodeTransport:
         """There is always room."""
 
     def follow(self) -> None:
-        """The members stay."""
+        """Who is no member any more is not to stay connected."""
+        node = self._node
+        for slot in node.joined.strangers() if node.joined is not None else ():
+            node.world.at(0.0, node.world.network.abort, node.name, slot)
 
     def abort(self) -> None:
         for slot in self._peers:
@@ -153,6 +153,8 @@ class ManagerNode:
         self.raft: Node | None = None
         self.engine: Engine | None = None
         self.service: Service | None = None
+        self.joined: Joined | None = None
+        """Who it is, and whom it takes for a member."""
         self.fuse: int | None = None
         """So many more chances to escape, then the process is gone."""
         self.stalls: tuple[int, float] | None = None
@@ -214,18 +216,19 @@ class ManagerNode:
         """As ``RaftNode.start`` and ``assembly.assemble`` do it, on our disk and network."""
         world, driver, replicated = self.world, node._driver, node._replicated
         replicated._on_applied = lambda index, command, result: self._applied(node, index, command, result)
-        entries = {slot: Address(*_host_and_port(slot)) for slot in world.slots}
-        identity = Identity(
-            slot=self.name, node_id=f"{self.name}0", cluster_id=world.cluster_id, addresses=entries,
-            founders=tuple(world.slots),
-        )  # fmt: skip
+        image = self.disk.load()
+        identity = self._identity(image.facts)
+        others = [slot for slot in identity.founders if slot != self.name] if identity.founders else None
         replica = Replica(
-            self.name, [slot for slot in world.slots if slot != self.name], store=self.disk, image=self.disk.load(),
+            self.name, others, store=self.disk, image=image,
             own=Contact(incarnation=f"{self.name}0", address=self.name), replicated=replicated,
             deliver=driver.deliver, clock=lambda: self.clock.boot_s(world.now_s),
             wall=lambda: self.clock.wall_s(world.now_s), timing=world.raft_settings.timing, limits=world.limits,
         )  # fmt: skip
-        roster = Roster(identity, replica.members)
+        self.joined = Joined(identity, replica, CODEC.levels, world.now_s)
+        roster = self.joined.roster
+        if unsaved := self.joined.unsaved(dict(image.facts)):
+            replica.save_facts(unsaved)
         transport: Any = NodeTransport(self, [slot for slot in world.slots if slot != self.name])
         node._parts = Parts(roster=roster, replica=replica, store=self.disk, transport=transport, data_dir=None)
         driver.transport, driver.roster = transport, roster
@@ -233,6 +236,18 @@ class ManagerNode:
         driver.run(replica)
         driver.tasks.start("ticks", driver.keep_ticking())
         world.checks.restored(self, replicated.digest)
+
+    def _identity(self, facts: Mapping[str, str]) -> Identity:
+        """As ``identity.identify``: founders know their cluster from the start, others by their disk, or not yet."""
+        world = self.world
+        is_founder = self.name in world.founders
+        entries = {*world.founders, self.name}
+        return Identity(
+            slot=self.name, node_id=f"{self.name}0",
+            cluster_id=world.cluster_id if is_founder else facts.get("cluster_id", ""),
+            addresses={slot: Address(*_host_and_port(slot)) for slot in sorted(entries)},
+            founders=world.founders if is_founder else tuple(facts.get("slots", "").split()),
+        )  # fmt: skip
 
     def _applied(self, node: Node, index: int, command: Any, result: Any) -> None:
         if not self.is_inert:
@@ -298,7 +313,7 @@ class ManagerNode:
         self.fuse = self.stalls = None
         if self.loop is not None:
             world.graveyard.append(self.loop)
-        self.loop = self.raft = self.engine = self.service = None
+        self.loop = self.raft = self.engine = self.service = self.joined = None
         self.clock.thaw(world.now_s)
         self.disk.crash(world.dice)
         world.network.died(self.name, silently=power_lost)

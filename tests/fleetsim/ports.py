@@ -228,7 +228,9 @@ class SimHooks:
         self._node = node
         self._dice = random.Random(f"{node.world.seed} hooks {node.name} {node.life}")
 
-    async def run(self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float) -> HookReport:
+    async def run(
+        self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float, is_drill: bool = False
+    ) -> HookReport:
         world, dice = self._node.world, self._dice
         world.statistics.hooks += 1
         world.note(f"{self._node.name} runs {name} for {recovery.id}")
@@ -241,3 +243,8 @@ class SimHooks:
         if world.troubled and dice.random() < 0.1:
             return HookReport(False, f"{name} ended with code 1", 1)
         return HookReport(True, "", 1)
+
+    def preview(self, name: str, recovery: Recovery) -> tuple[Any, ...]:
+        """Nobody asks for it here."""
+        del name, recovery
+        return ()

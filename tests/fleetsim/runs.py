@@ -41,13 +41,14 @@ def run(seed: int, *, plant: Plant | None = None, trace: bool = False) -> Outcom
 
 def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome[Statistics]:
     dice = random.Random(f"plan {seed}")
-    world = _world(seed, dice)
+    theme = plant.theme if plant is not None else ""
+    world = _world(seed, dice, theme)
     outcome = Outcome(seed, world.statistics)
     world.trace = outcome.trace if trace else None
     try:
         clients = _set_up(world, dice)
         world.run(dice.choice((3.0, 8.0)))
-        Troublemaker(world, dice, dice.choice((0.5, 1.5, 4.0, 8.0)), plant.theme if plant is not None else "")
+        Troublemaker(world, dice, dice.choice((0.5, 1.5, 4.0, 8.0)), theme)
         world.run(dice.uniform(15, 40))
         world.troubled = False
         calm_down(world, clients)
@@ -68,7 +69,7 @@ SIMULATOR = registered(
 )
 
 
-def _world(seed: int, dice: random.Random) -> World:
+def _world(seed: int, dice: random.Random, theme: str) -> World:
     limits = Limits(
         journal_entries=dice.choice((20, 100, 10_000)), retained_entries=dice.choice((5, 2_000)),
     )  # fmt: skip
@@ -76,7 +77,7 @@ def _world(seed: int, dice: random.Random) -> World:
         seed, nodes=3, limits=limits, node_delay_s=dice.choice(((0.0002, 0.001), (0.0005, 0.003), (0.005, 0.03))),
         server_delay_s=dice.choice(((0.0002, 0.001), (0.0005, 0.003), (0.003, 0.02))),
         sync_s=dice.choice(((0.0002, 0.002), (0.001, 0.02))), wire=dice.random() < 0.2,
-        pace=dice.choice((1.0, 1.0, 3.0)),
+        pace=dice.choice((1.0, 1.0, 3.0)), newcomers=2 if dice.random() < 0.15 or theme == "members" else 0,
     )  # fmt: skip
 
 
@@ -106,8 +107,10 @@ def _set_up(world: World, dice: random.Random) -> Sequence[Client]:
     replicate(servers, dice, has_semi_sync=has_semi_sync)
     if replicas > 2 and waits_for == 1 and dice.random() < 0.4:
         _chain(servers, dice)
-    for node in world.nodes.values():
-        node.start()
+    elif dice.random() < 0.15:
+        _pair(servers, dice)
+    for slot in world.founders:
+        world.nodes[slot].start()
     every_s = dice.choice((0.03, 0.1, 0.4))
     hosts = [ClientHost(f"client{number}") for number in range(dice.choice((1, 2, 3)))]
     return [Client(world, host, server, every_s) for host in hosts for server in servers]
@@ -120,6 +123,14 @@ def _chain(servers: Sequence[Server], dice: random.Random) -> None:
         server.replication.stop(receiver=True, applier=True)
         server.replication.point_to(middle.key)
         server.replication.start(receiver=True, applier=True)
+
+
+def _pair(servers: Sequence[Server], dice: random.Random) -> None:
+    """Two co-primaries, of which one takes the writes."""
+    first, second = servers[:2]
+    first.replication.net_timeout_s = dice.choice((2.0, 4.0, 8.0))
+    first.replication.point_to(second.key)
+    first.replication.start(receiver=True, applier=True)
 
 
 def replicate(servers: Sequence[Server], dice: random.Random, *, has_semi_sync: bool) -> None:

@@ -41,6 +41,7 @@ class Statistics(Counts):
     double_deaths: int = 0
     intermediate_kills: int = 0
     server_storms: int = 0
+    member_changes: int = 0
     node_storms: int = 0
     server_disks_full: int = 0
     errant_writes: int = 0

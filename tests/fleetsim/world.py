@@ -30,7 +30,7 @@ class World(Agenda):
     def __init__(
         self, seed: int, *, nodes: int, limits: Limits, node_delay_s: tuple[float, float],
         server_delay_s: tuple[float, float], sync_s: tuple[float, float], drift: float = 0.01, wire: bool = False,
-        pace: float = 1.0,
+        pace: float = 1.0, newcomers: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.seed = seed
@@ -43,7 +43,8 @@ class World(Agenda):
         self.raft_settings = raft_settings(limits, pace)
         self.engine_settings: EngineSettings
         self.cluster_id = "simulated"
-        self.slots = [f"n{number}:10008" for number in range(1, nodes + 1)]
+        self.slots = [f"n{number}:10008" for number in range(1, nodes + newcomers + 1)]
+        self.founders = tuple(self.slots[:nodes])
         self.asked_s = 0.0
         """When somebody last asked for an operation."""
         self.stood_still_until_s: dict[str, float] = {}
@@ -75,12 +76,13 @@ class World(Agenda):
         return self.nodes[name].wakes_s
 
     def dials(self, name: str, peer: str) -> bool:
-        del name, peer
-        return True
+        joined = self.nodes[name].joined
+        return joined is not None and joined.dials(peer)
 
     def accepts(self, name: str, peer: str) -> bool:
-        node = self.nodes[name]
-        return node.replica is not None and node.life != 0 and bool(self.nodes[peer].life)
+        """As the handshake judges."""
+        joined, other = self.nodes[name].joined, self.nodes[peer].joined
+        return joined is not None and other is not None and joined.meet(other.hello)
 
     def peer_connected(self, name: str, peer: str) -> None:
         self.nodes[name].peer_connected(peer)
@@ -97,6 +99,12 @@ class World(Agenda):
     def leader(self) -> ManagerNode | None:
         """The node that may act now, if it runs."""
         return next((node for node in self.nodes.values() if node.is_awake and node.term_with_authority), None)
+
+    def members(self) -> frozenset[str]:
+        """Of the manager, by the newest list that anybody has."""
+        lists = [node.replica.members for node in self.nodes.values() if node.replica is not None]
+        newest = max(lists, key=lambda each: each.index, default=None)
+        return newest.configuration.slots if newest is not None else frozenset(self.founders)
 
     def end_faults(self) -> None:
         """Everything works again, and everybody is started."""

@@ -15,8 +15,12 @@ class Patches:
         self._undo: list[Callable[[], None]] = []
 
     def put(self, owner: Any, name: str, value: Any) -> None:
-        before = vars(owner)[name]
-        self._undo.append(lambda: setattr(owner, name, before))
+        if name in vars(owner):
+            before = vars(owner)[name]
+            self._undo.append(lambda: setattr(owner, name, before))
+        else:  # it is inherited; raises AttributeError where there is none
+            getattr(owner, name)
+            self._undo.append(lambda: delattr(owner, name))
         setattr(owner, name, value)
 
     def put_row(self, table: MutableMapping[str, Any], name: str, row: Any) -> None:

@@ -69,10 +69,10 @@ def identity_of(name: str, facts: dict[str, str], entries: Sequence[str], life: 
 class Node:
     """One process: replica, roster and what its peers said of themselves. The facts still have to be saved."""
 
-    def __init__(self, identity: Identity, replica: Replica, version: int, now_s: float) -> None:
+    def __init__(self, identity: Identity, replica: Replica, levels: Levels, now_s: float) -> None:
         self.roster = Roster(identity, replica.members)
         self._replica = replica
-        self._version = version
+        self._levels = levels
         self._started_s = now_s
         self._greetings: dict[str, Hello] = {}
         self._members_version = -1
@@ -87,7 +87,7 @@ class Node:
 
     @property
     def hello(self) -> Hello:
-        me, levels = self.roster, levels_of(self._version)
+        me, levels = self.roster, self._levels
         return Hello(
             slot=me.slot, node_id=me.node_id, boot_id="", cluster_id=me.cluster_id, address=me.slot, version="",
             slots=" ".join(sorted(me.addresses)), level=self._replica.members.level, oldest_level=levels.oldest,
@@ -99,11 +99,15 @@ class Node:
         self.roster.note(hello)
         try:
             handshake.judge(self.roster, hello.slot, hello)
-            handshake.judge_levels(levels_of(self._version), self._replica.members.level, hello)
+            handshake.judge_levels(self._levels, self._replica.members.level, hello)
         except ProtocolError:
             return False
         self._greetings[hello.slot] = hello
         return True
+
+    def greeting(self, peer: str) -> Hello | None:
+        """What it said of itself."""
+        return self._greetings.get(peer)
 
     def contact(self, peer: str) -> Contact:
         hello = self._greetings.get(peer)

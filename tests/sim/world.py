@@ -28,7 +28,7 @@ from tests.seeded.agenda import Agenda
 from tests.sim.checks import CRASHED, THIN, UNREADABLE, Ledger, Violation
 from tests.sim.clocks import MachineClock
 from tests.sim.disk import Disk
-from tests.sim.joining import CODECS, Node, encoded, entries_of, identity_of, is_outdated
+from tests.sim.joining import CODECS, Node, encoded, entries_of, identity_of, is_outdated, levels_of
 from tests.sim.network import Network
 from tests.sim.statistics import Statistics
 
@@ -212,7 +212,7 @@ class World(Agenda):
         identity = identity_of(site.name, dict(image.facts), entries_of(site.name, self._founders), life)
         others = [slot for slot in identity.founders if slot != site.name] if identity.founders else None
         site.replica = self._replica(site, others, Contact(incarnation=identity.node_id, address=site.name))
-        site.node = Node(identity, site.replica, site.version, self.now_s)
+        site.node = Node(identity, site.replica, levels_of(site.version), self.now_s)
         if unsaved := site.node.unsaved(dict(image.facts)):
             site.replica.save_facts(unsaved)
 
