@@ -251,11 +251,8 @@ NOT_YET = (
         ),
     ),
     NotYet(
-        "there are no commands that move servers",
-        (
-            "VerifyReplicationFilters", "LowerReplicaVersionAllowed", "InstanceBulkOperationsWaitTimeoutSeconds",
-            "MaxConcurrentReplicaOperations", "PostTakeMasterProcesses",
-        ),
+        "each step of a move has a limit of its own",
+        ("InstanceBulkOperationsWaitTimeoutSeconds",),
     ),
 )  # fmt: skip
 

@@ -30,6 +30,8 @@ PAGE_SIZE, PAGES_MAX = 20, 10
 _HOST = re.compile(r"\[[^\s/?#\]]+\]|[^\s/?#\[\]:]+")
 _SHORT = {"server": "-i", "cluster": "-c", "target": "--to"}
 _BY_DEFAULT = "By default the user's name."
+DRY_RUN = "dry_run"
+_FLAGS = {DRY_RUN: "--plan"}
 _METAVARS = {Kind.SERVER: "HOST:PORT", Kind.CLUSTER: "CLUSTER", Kind.DURATION: "DURATION", Kind.NUMBER: "NUMBER"}
 
 
@@ -153,6 +155,7 @@ def command_of(row: Row) -> click.Command:
     """The sub-command of a row."""
     operation = OPERATION_BY_NAME[row.operation]
     parameters = operation.parameters
+    plans = any(each.name == DRY_RUN for each in parameters)
     if row.with_target:
         parameters = (*parameters, *_more(OPERATION_BY_NAME[row.with_target], operation))
 
@@ -162,7 +165,10 @@ def command_of(row: Row) -> click.Command:
             arguments[row.careful] = _said(True)
         chosen = OPERATION_BY_NAME[row.with_target] if row.with_target and "target" in arguments else operation
         warnings = (text for name, text in row.warnings.items() if name in arguments)
-        require_yes(" ".join((row.question.format_map(arguments), *warnings)))
+        if plans and is_asked() and DRY_RUN not in arguments:
+            present(call(chosen, {**arguments, DRY_RUN: _said(True)}), row.view)
+        asks = row.question if DRY_RUN not in arguments else ""
+        require_yes(" ".join((asks.format_map(arguments), *warnings)))
         present(call(chosen, arguments), row.view)
 
     options = [_parameter(each, row.defaults.get(each.name)) for each in parameters if each.name != row.careful]
@@ -190,7 +196,7 @@ def _parameter(parameter: Parameter, default: Callable[[], str] | None) -> click
     if parameter.required and parameter.kind in (Kind.SERVER, Kind.CLUSTER):
         return click.Argument([parameter.name], metavar=metavar, callback=check)
     text = _help(parameter)
-    names = [f"--{parameter.name.replace('_', '-')}", parameter.name]
+    names = [_FLAGS.get(parameter.name, f"--{parameter.name.replace('_', '-')}"), parameter.name]
     if parameter.kind is Kind.FLAG:
         return click.Option(names, is_flag=True, help=text)
     if parameter.name in _SHORT:
@@ -211,9 +217,13 @@ def _said(value: str | bool | None) -> str:
 
 def require_yes(question: str) -> None:
     """Ask a person at a terminal; a program has made up its mind already."""
-    session = session_of(click.get_current_context())
-    if question and not session.yes and sys.stdin.isatty():
+    if question and is_asked():
         click.confirm(f"{question} Go on?", abort=True, err=True)
+
+
+def is_asked() -> bool:
+    """Somebody sits there who can be asked."""
+    return not session_of(click.get_current_context()).yes and sys.stdin.isatty()
 
 
 def call(operation: Operation, arguments: Mapping[str, str]) -> Answer:

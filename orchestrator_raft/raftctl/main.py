@@ -14,6 +14,7 @@ from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Unava
 from orchestrator_raft.raftctl.client import DEFAULT_API, Client, Tls, parse_endpoints, with_credentials
 from orchestrator_raft.raftctl.commands import Session, add_commands, json_option, session_of, yes_option
 from orchestrator_raft.raftctl.member import member
+from orchestrator_raft.raftctl.planned import add_planned
 from orchestrator_raft.raftctl.policies import add_policies
 from orchestrator_raft.raftctl.raft import raft
 from orchestrator_raft.raftctl.token import access_token
@@ -57,6 +58,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 
 add_commands(cli)
 add_policies(cli)
+add_planned(cli)
 cli.add_command(raft)
 cli.add_command(member)
 cli.add_command(access_token)

@@ -301,8 +301,24 @@ def done(value: Json) -> View:
     """A write's answer: the node's message, and the recovery if it was one."""
     message = _text(value, "message") or _text(value, "Message") or "done"
     result = value.get("result") if isinstance(value, dict) else None
-    details = recovery_details(result) if isinstance(result, dict) and "timeline" in result else ()
+    details: View = recovery_details(result) if isinstance(result, dict) and "timeline" in result else ()
+    if isinstance(result, dict) and "stages" in result:
+        details = plan(result)
     return (Lines((message,)), *details)
+
+
+def plan(value: Json) -> View:
+    """What would be done: stage by stage, then what speaks against it."""
+    how = _text(value, "how")
+    lines = [_text(value, "text") + (f" (by {how})" if how else "")]
+    for number, stage in enumerate(_objects(value.get("stages")), start=1):
+        lines.append(f"{number}. {_text(stage, 'text')}")
+        lines += [f"   {step}" for step in _list(stage, "steps")]
+    lines += [f"not: {_text(each, 'key')}: {_text(each, 'reason')}" for each in _objects(value.get("left_out"))]
+    lines += [f"beware: {text}" for text in _list(value, "warnings")]
+    block_s = value.get("expected_block_s")
+    lines += [f"writes wait for up to {block_s:g} s"] if block_s else []
+    return (Lines(tuple(lines)),)
 
 
 def moment(at_ms: Json, *, milliseconds: bool = False) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator_raft.core.errors import Refused, ServerError, Unavailable
+from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.moves.model import Act, LeftOut, Plan, Stage, Verb
 from orchestrator_raft.engine.service import Call, Reply
 from tests.raftctl.conftest import Raftctl, Ran, run_process
 from tests.raftctl.fleet import RECOVERY, Fleet, Node, free_port, healthy_state, with_marks
@@ -301,9 +303,42 @@ def test_on_a_terminal_a_person_is_asked_first(node: Node, fleet: Fleet, line: s
     assert 1 == code
     assert "Go on? [y/N]" in seen
     assert "error: stopped: nothing was done" in seen
-    assert [] == fleet.calls
+    assert [] == done(fleet)
     code, _ = on_terminal("--api", node.url, *line.split(), typed="y\n")
-    assert (0, 1) == (code, len(fleet.calls))
+    assert (0, 1) == (code, len(done(fleet)))
+
+
+def done(fleet: Fleet) -> list[Call]:
+    """What was asked for in earnest, and not to see the plan."""
+    return [call for call in fleet.calls if not call.flag("dry_run")]
+
+
+def test_the_plan_is_shown_before_it_is_asked_and_alone_with_an_option(
+    raftctl: Raftctl, node: Node, fleet: Fleet
+) -> None:
+    fleet.answers["relocate"] = lambda call: Reply(message="moved", value=PLAN if call.flag("dry_run") else None)
+    line = ("relocate", "db2.example", "db3.example")
+    said = [
+        "db2 below db3 (by GTID)", "1. db2 below db3",
+        "   db2.example:3306: replicate by GTID from db3.example:3306", "not: db1.example:3306: it is the primary",
+        "beware: it is slow", "writes wait for up to 2 s",
+    ]  # fmt: skip
+    assert said == raftctl(*line, "--plan").out.splitlines()[1:]
+    assert [] == done(fleet)
+    code, seen = on_terminal("--api", node.url, *line, typed="n\n")
+    assert 1 == code
+    assert all(text in seen for text in said)
+    assert [] == done(fleet)
+    assert (0, "moved\n") == (raftctl(*line).code, raftctl(*line).out)
+    assert 2 == len(done(fleet))
+
+
+DB1, DB2, DB3 = (InstanceKey(f"db{number}.example", 3306) for number in (1, 2, 3))
+MOVE = Act(verb=Verb.POINT, key=DB2, source=DB3)
+PLAN = Plan(
+    text="db2 below db3", how="GTID", stages=(Stage(text="db2 below db3", acts=(MOVE,)),), warnings=("it is slow",),
+    left_out=(LeftOut(key=DB1, reason="it is the primary"),), block_s=2.0,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("line", ["--yes takeover shop", "takeover shop --yes", "discover db4"])

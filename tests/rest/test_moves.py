@@ -142,3 +142,27 @@ async def test_only_one_operation_at_a_time_and_each_leaves_one_entry_in_the_aud
                 line for line in rig.raft.state.audit if each.id in line.message and line.type == "finish-recovery"
             ]
             assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "graceful-master-takeover-auto/bench", "graceful-master-takeover/bench/127.0.0.1/24002",
+        "force-master-failover/bench", "force-master-takeover/bench/127.0.0.1/24002",
+    ],
+)  # fmt: skip
+async def test_a_change_of_primary_can_be_planned_and_is_not_done(path: str) -> None:
+    async with Rig(fleet=tree()) as rig:
+        await rig.discovered()
+        answer = await rig.first.get(f"/api/{path}?dry_run=true")
+        assert answer.status == 200, answer.body
+        plan = answer.json["Details"]
+        if "24002" in path:
+            assert plan["Servers"] == [{"Hostname": "127.0.0.1", "Port": 24002}]
+        assert len(plan["Stages"]) >= 3
+        assert plan["ExpectedBlockSeconds"] > 0
+        assert len(plan["LeftOut"]) == 2, "and why each other one is not chosen"
+        assert rig.raft.state.recoveries == {}
+        refused = await rig.first.get("/api/graceful-master-takeover/bench/127.0.0.1/24004?dry_run=true")
+        assert refused.status == 500
+        assert "is no direct replica" in refused.message

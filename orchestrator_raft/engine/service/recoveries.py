@@ -11,8 +11,10 @@ from orchestrator_raft.core.analysis import diagnose, situate
 from orchestrator_raft.core.candidates import choose
 from orchestrator_raft.core.errors import InvalidInput, Refused, Unavailable
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.moves.model import Planned, Refusal
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request
+from orchestrator_raft.core.recovery.preview import failover_plan, takeover_plan
 from orchestrator_raft.core.recovery.takeover import refusal
 from orchestrator_raft.core.replicated.claims import has_acted
 from orchestrator_raft.core.replicated.commands import (
@@ -232,6 +234,36 @@ def told_takeover(_call: Call, ended: Recovery, moment: Moment) -> Reply:
     return Reply(message="graceful-master-takeover: successor promoted", value=ended, moment=moment)
 
 
+Preview = Callable[[Call, Moment, Server], Planned]
+
+
+def previewed(
+    carry_out: Callable[[Call, Desk], Awaitable[Reply]], preview: Preview
+) -> Callable[[Call, Desk], Awaitable[Reply]]:
+    """The handler, which for a dry run only answers with the plan. Raises Refused where there is none."""
+
+    async def handle(call: Call, desk: Desk) -> Reply:
+        if not call.flag("dry_run"):
+            return await carry_out(call, desk)
+        moment = desk.leader().viewer.moment()
+        found = preview(call, moment, _primary(moment, call.text("cluster")))
+        if isinstance(found, Refusal):
+            raise Refused(f"{call.operation.name}: nothing was changed: {found.reason}")
+        message = f"{call.operation.name}: nothing was done, this is the plan"
+        return Reply(message=message, value=found, moment=moment)
+
+    return handle
+
+
+def _failover_plan(call: Call, moment: Moment, primary: Server) -> Planned:
+    return failover_plan(moment.topology, primary, _target(call, moment), moment.policy)
+
+
+def _takeover_plan(call: Call, moment: Moment, primary: Server) -> Planned:
+    automatic = call.operation.name.endswith("-auto")
+    return takeover_plan(moment.topology, primary, _target(call, moment), moment.policy, start_old_primary=automatic)
+
+
 async def acknowledge(call: Call, desk: Desk) -> Reply:
     leader = desk.leader()
     topology = leader.viewer.moment().topology
@@ -271,12 +303,12 @@ async def pause(call: Call, desk: Desk) -> Reply:
 
 
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
-    "force-master-failover": _long(force_failover, told_failover),
-    "force-master-takeover": _long(force_failover, told_failover),
+    "force-master-failover": previewed(_long(force_failover, told_failover), _failover_plan),
+    "force-master-takeover": previewed(_long(force_failover, told_failover), _failover_plan),
     "recover": _long(recover, told_recovery),
     "recover-lite": _long(recover, told_recovery),
-    "graceful-master-takeover": _long(takeover, told_takeover),
-    "graceful-master-takeover-auto": _long(takeover, told_takeover),
+    "graceful-master-takeover": previewed(_long(takeover, told_takeover), _takeover_plan),
+    "graceful-master-takeover-auto": previewed(_long(takeover, told_takeover), _takeover_plan),
     "ack-recovery": acknowledge,
     "ack-recovery-cluster": acknowledge,
     "ack-recovery-instance": acknowledge,
