@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from orchestrator_raft.core.instance import InstanceKey, ProbeResult, Unreachable
@@ -202,10 +202,25 @@ class HookReport:
     commands: int
 
 
+@dataclass(frozen=True, slots=True)
+class HookPreview:
+    """One hook as it would be run: its name for people, and its text with the placeholders filled."""
+
+    label: str
+    text: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 class Hooks(Protocol):
     """Runs the *Processes lists."""
 
-    async def run(self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float) -> HookReport: ...
+    async def run(
+        self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float, is_drill: bool = False
+    ) -> HookReport:
+        """Run a list; the first failure ends one that is ``fail_stop``. A drill is a person's, and nothing happened."""
+
+    def preview(self, name: str, recovery: Recovery) -> tuple[HookPreview, ...]:
+        """What a drill would run, without running it."""
 
 
 class Target(Protocol):

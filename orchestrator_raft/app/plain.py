@@ -8,13 +8,23 @@ from pathlib import Path
 from api.settings import ApiSettings, AuthenticationMethod
 from api.tls import TlsFiles
 from orchestrator_raft.config import Settings
+from orchestrator_raft.config.telling import lists_in
+from orchestrator_raft.core.errors import StartupError
 from orchestrator_raft.core.instance import Flavor
-from orchestrator_raft.core.policy import ClusterFilters, EventSchedulerPolicy, HostFilters, LossPolicy, Policy
+from orchestrator_raft.core.policy import (
+    ClusterFilters,
+    EventSchedulerPolicy,
+    ExitPolicy,
+    HostFilters,
+    LossPolicy,
+    Policy,
+)
 from orchestrator_raft.engine.leadership import EngineSettings
 from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.engine.write_probe import WritePace
 from orchestrator_raft.flavors.base import Detection
 from orchestrator_raft.hooks.commands import HookSettings
+from orchestrator_raft.hooks.webhooks import Webhook, WebhookSettings
 from orchestrator_raft.kv.consul import ConsulSettings
 from orchestrator_raft.mysql import MysqlSettings, SalvageSettings, TlsMode
 from orchestrator_raft.raft.settings import RaftSettings
@@ -78,18 +88,19 @@ def policy_of(settings: Settings) -> Policy:
         close_replicas=settings.close_writable_replicas,
         use_super_read_only=settings.use_super_read_only,
         event_scheduler=EventSchedulerPolicy(settings.event_scheduler_policy),
+        give_way=settings.give_leadership_away,
+        restart_on_doubt=settings.restart_receivers_on_doubt,
         restart_receivers=settings.restart_receivers,
         unseen_forget_s=settings.unseen_instance_forget_hours * 3600.0,
         poll_s=float(settings.instance_poll_seconds),
-        hooks=hook_lists(settings),
+        hooks=hook_names(settings),
         hook_timeout_s=float(settings.hook_timeout_seconds),
+        hook_exits=hook_exits(settings),
     )
 
 
 def detection_of(settings: Settings) -> Detection:
     """How a server's place and names are found."""
-        give_way=settings.give_leadership_away,
-        restart_on_doubt=settings.restart_receivers_on_doubt,
     return Detection(
         cluster_alias_query=settings.detect_cluster_alias_query,
         cluster_domain_query=settings.detect_cluster_domain_query,
@@ -141,6 +152,48 @@ def hook_lists(settings: Settings) -> dict[str, tuple[str, ...]]:
     return {name: tuple(getattr(settings, field)) for name, field in HOOK_LISTS.items()}
 
 
+def hook_names(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The same, and the names of the webhooks that want to hear of each: everything that takes time."""
+    webhooks = webhooks_of(settings).webhooks
+    return {
+        name: (*commands, *(each.name for each in webhooks if each.wants(name)))
+        for name, commands in hook_lists(settings).items()
+    }
+
+
+def hook_exits(settings: Settings) -> dict[str, ExitPolicy]:
+    """What people want to follow from a failure."""
+    return {name: ExitPolicy(text) for name, text in settings.hook_exit_policies}
+
+
+def webhooks_of(settings: Settings) -> WebhookSettings:
+    """Who is told by HTTP. Raises StartupError where the file with the secret cannot be read."""
+    events, exits = dict(settings.webhook_events), dict(settings.webhook_exit_policies)
+    webhooks = tuple(
+        Webhook(name=name, url=url, lists=frozenset(lists_in(events.get(name, ""))),
+                exit=ExitPolicy(exits.get(name, ExitPolicy.WARN.value)))
+        for name, url in settings.webhooks
+    )  # fmt: skip
+    return WebhookSettings(
+        webhooks=webhooks,
+        secret=_webhook_secret(settings),
+        timeout_s=float(settings.webhook_timeout_seconds),
+        attempts_max=settings.webhook_attempts,
+    )
+
+
+def _webhook_secret(settings: Settings) -> bytes:
+    if not settings.webhook_secret_file:
+        return settings.webhook_secret.get_secret_value().encode()
+    try:
+        secret = Path(settings.webhook_secret_file).read_bytes().strip()
+    except OSError as error:
+        raise StartupError(f"WebhookSecretFile: {settings.webhook_secret_file}: {error.strerror}") from error
+    if not secret:
+        raise StartupError(f"WebhookSecretFile: {settings.webhook_secret_file} is empty")
+    return secret
+
+
 def hooks_of(settings: Settings) -> HookSettings:
     """How hooks are run."""
     return HookSettings(
@@ -148,6 +201,7 @@ def hooks_of(settings: Settings) -> HookSettings:
         shell=settings.processes_shell_command,
         orchestrator_host=socket.gethostname(),
         command_timeout_s=float(settings.hook_timeout_seconds),
+        ending=frozenset(name for name, exit_ in hook_exits(settings).items() if exit_ is ExitPolicy.FAIL),
     )
 
 

@@ -32,6 +32,7 @@ from orchestrator_raft.app.plain import (
     mysql_of,
     raft_of,
     salvage_of,
+    webhooks_of,
 )
 from orchestrator_raft.app.recover import report_recovery
 from orchestrator_raft.config import Loaded, Settings
@@ -46,6 +47,8 @@ from orchestrator_raft.engine.service import Service
 from orchestrator_raft.engine.witness import serve_witness
 from orchestrator_raft.engine.vantage import serve_reach
 from orchestrator_raft.hooks.commands import CommandHooks
+from orchestrator_raft.hooks.every import EveryHook
+from orchestrator_raft.hooks.webhooks import Webhooks
 from orchestrator_raft.kv.addresses import HostAddresses
 from orchestrator_raft.kv.consul import ConsulTarget
 from orchestrator_raft.mysql import BinlogSalvager, Connector, MysqlProber, MysqlSessions, MysqlWriter
@@ -94,6 +97,9 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     await node.start()
     stack.push_async_callback(node.stop)
     tasks = Tasks("node", on_failure)
+    audit = _auditor(Proposals(RaftConsensus(node), clock))
+    webhooks = Webhooks(webhooks_of(settings), tasks, audit)
+    stack.push_async_callback(webhooks.close)
     stack.push_async_callback(tasks.close)
     consensus = RaftConsensus(node)
     connector = Connector(mysql_of(settings))
@@ -103,7 +109,8 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     def newest_facts(key: InstanceKey) -> Facts | None:
         return engine.facts_of(key)
 
-    hooks = CommandHooks(hooks_of(settings), tasks, _auditor(Proposals(consensus, clock)), facts_of=newest_facts)
+    commands = CommandHooks(hooks_of(settings), tasks, audit, facts_of=newest_facts)
+    hooks = EveryHook(commands, webhooks, tasks, audit)
     outside = Outside(
         consensus=consensus, channel=node.channel, prober=prober, sessions=MysqlSessions(connector), hooks=hooks,
         clock=clock, outlet=_outlet(settings, stack),
@@ -189,7 +196,7 @@ def _defect(request_id: str, what: str, error: BaseException) -> None:
 
 def _auditor(proposals: Proposals) -> Callable[[InstanceKey, str], Awaitable[None]]:
     async def audit(key: InstanceKey, message: str) -> None:
-        log.warning("hook", server=str(key), message=message)
+        log.info("hook", server=str(key), message=message)
         try:
             await proposals.propose(RecordAudit, type="hook", message=message, key=key)
         except Unavailable as error:

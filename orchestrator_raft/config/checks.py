@@ -68,6 +68,16 @@ RULES = (
         "belong together: set all three, or none (orchestrator-raft pki makes the files)",
     ),
     Rule(
+        ("Webhooks", "WebhookEvents", "WebhookExitPolicies"),
+        lambda s: not {name for name, _ in (*s.webhook_events, *s.webhook_exit_policies)} <= dict(s.webhooks).keys(),
+        "name a webhook that is not in Webhooks: write its name and URL there, or take it out here",
+    ),
+    Rule(
+        ("WebhookSecret", "WebhookSecretFile"),
+        lambda s: bool(s.webhook_secret.get_secret_value()) and bool(s.webhook_secret_file),
+        "are two secrets for one thing: set one of them",
+    ),
+    Rule(
         ("DeadInstancePollSecondsMax", "InstancePollSeconds"),
         lambda s: s.dead_instance_poll_seconds_max < s.instance_poll_seconds,
         "dead servers would be probed more often than living ones: raise DeadInstancePollSecondsMax",

@@ -40,6 +40,10 @@ def expand(key: KnownKey, value: Any, environ: Mapping[str, str]) -> tuple[Any, 
         items = [expand_text(item, environ) for item in value]
         missing = tuple(name for _, names in items for name in names)
         return [text for text, _ in items], undefined(key.name, missing)
+    if isinstance(value, dict):
+        pairs = {name: expand_text(text, environ) for name, text in value.items()}
+        missing = tuple(name for _, names in pairs.values() for name in names)
+        return {name: text for name, (text, _) in pairs.items()}, undefined(key.name, missing)
     if key.secret:
         text, findings = expand_secret(key.name, value, environ)
         return text, findings + _password_remark(key, value)

@@ -19,19 +19,20 @@ from orchestrator_raft.config.repair import Hooks, Raft, RaftTls, Recovery, Spee
 from orchestrator_raft.config.returns import Returns
 from orchestrator_raft.config.servers import Classification, Discovery, Lag, ServerAccess
 from orchestrator_raft.config.service import Access, AccessGuards, Group, Publication, Service
+from orchestrator_raft.config.telling import Telling
 from orchestrator_raft.config.values import Address, parse_address
 from orchestrator_raft.core.instance import InstanceKey, parse_key
 
 MASK = "********"
 GROUPS: tuple[type[Group], ...] = (
     Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Eyes, Returns, Recovery, Hooks,
-    Access, AccessGuards, Publication,
+    Access, AccessGuards, Publication, Telling,
 )  # fmt: skip
 
 
 class Settings(
     Service, Raft, RaftTls, ServerAccess, Discovery, Classification, Lag, Speed, Eyes, Returns, Recovery, Hooks,
-    Access, AccessGuards, Publication,
+    Access, AccessGuards, Publication, Telling,
 ):  # fmt: skip
     """Every key that is used or will be, checked one by one. Rules between keys are in ``checks``."""
 
@@ -96,6 +97,10 @@ def is_secret(field: FieldInfo) -> bool:
     return field.annotation is SecretStr or bool(marks(field).get("hidden"))
 
 
+def _hidden(text: str) -> str:
+    return f"(hidden, {len(text)} characters)"
+
+
 def _masked(field: FieldInfo, value: Any) -> Any:
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
@@ -103,7 +108,7 @@ def _masked(field: FieldInfo, value: Any) -> Any:
         return without_credentials(value)
     if not isinstance(value, tuple):
         return value
-    if marks(field).get("hidden"):
-        return [f"(hidden, {len(text)} characters)" for text in value]
     is_map = field.annotation == tuple[tuple[str, str], ...]
+    if marks(field).get("hidden"):
+        return {name: _hidden(text) for name, text in value} if is_map else [_hidden(text) for text in value]
     return dict(value) if is_map else list(value)

@@ -22,6 +22,7 @@ from orchestrator_raft.config.other_keys import NOT_YET, OLD, RETIRED, UNUSED, M
 from orchestrator_raft.config.repair import RaftTls, Speed
 from orchestrator_raft.config.returns import Returns
 from orchestrator_raft.config.service import AccessGuards
+from orchestrator_raft.config.telling import Telling
 
 
 class Use(Enum):
@@ -75,7 +76,7 @@ _KINDS: Mapping[Any, Kind] = {
     bool: Kind.FLAG, int: Kind.WHOLE, float: Kind.NUMBER, str: Kind.TEXT, SecretStr: Kind.TEXT,
     tuple[str, ...]: Kind.TEXTS, tuple[tuple[str, str], ...]: Kind.TEXT_MAP,
 }  # fmt: skip
-OURS = (RaftTls, Speed, Eyes, Returns, AccessGuards)
+OURS = (RaftTls, Speed, Eyes, Returns, AccessGuards, Telling)
 _REASONS_NOT_YET = {name: row.reason for row in NOT_YET for name in row.names}
 _SECRET_UNUSED = ("MySQLOrchestratorPassword", "OAuthClientSecret")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator_raft.core.analysis import Diagnosis, Problem
 from orchestrator_raft.core.instance import ChannelOption, InstanceKey
+from orchestrator_raft.core.policy import ExitPolicy
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
@@ -25,6 +26,7 @@ from orchestrator_raft.engine.view import Moment
 from orchestrator_raft.ports import Hooks
 
 Work = Coroutine[Any, Any, object]
+DETECTION_LIST = "OnFailureDetectionProcesses"
 RETURN_RETRY_S = 30.0
 """A return that failed is tried again so long afterwards, and after each failure twice as long as before."""
 RETURN_RETRY_MAX_S = 600.0
@@ -137,9 +139,10 @@ class Claims:
 
     async def _announce(self, recovery: Recovery, moment: Moment) -> None:
         result = await self._proposals.propose(RecordDetection, subject=recovery.subject)
-        if result.ok and moment.policy.hooks.get("OnFailureDetectionProcesses"):
+        if result.ok and moment.policy.hooks.get(DETECTION_LIST):
             timeout_s = moment.policy.hook_timeout_s
-            await self._hooks.run("OnFailureDetectionProcesses", recovery, fail_stop=True, timeout_s=timeout_s)
+            stops = moment.policy.hook_exit(DETECTION_LIST) is ExitPolicy.ABORT
+            await self._hooks.run(DETECTION_LIST, recovery, fail_stop=stops, timeout_s=timeout_s)
 
     def claim_return(self, cluster: Cluster, moment: Moment) -> Work | None:
         """Attach a server that missed a change of primary, if there is one and its time has come.

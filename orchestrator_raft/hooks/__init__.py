@@ -1,1 +1,1 @@
-"""Adapter that tells the outside world: commands of the *Processes lists, later webhooks and proxies."""
+"""Adapter that tells the outside world what recoveries do: commands of the *Processes lists, and webhooks."""

@@ -19,7 +19,7 @@ from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.hooks.placeholders import Story, Successor, environment, known_successor, substitute, values
 from orchestrator_raft.hooks.shell import Ended, run_command
-from orchestrator_raft.ports import HookReport
+from orchestrator_raft.ports import HookPreview, HookReport
 from orchestrator_raft.tasks import Tasks
 
 DETAIL_MAX = 65_536
@@ -43,6 +43,8 @@ class HookSettings:
     background_timeout_s: float = 3600.0
     background_max: int = 16
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    ending: frozenset[str] = frozenset()
+    """Lists that end with their first failure though they stop nothing (exit policy ``fail``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +77,39 @@ class CommandHooks:
         names = ", ".join(f"{name} {len(commands)}" for name, commands in self._settings.lists.items() if commands)
         return f"<CommandHooks: {names or 'none'}; {len(self._in_background)} in the background>"
 
-    async def run(self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float) -> HookReport:
+    def ends_with_first_failure(self, name: str) -> bool:
+        """Whether the list ends so although it stops no recovery."""
+        return name in self._settings.ending
+
+    def preview(self, name: str, recovery: Recovery) -> tuple[HookPreview, ...]:
+        """The commands of a drill, and what only they have in their environment."""
+        mine = environment(self.story(name, recovery, is_drill=True))
+        return tuple(
+            HookPreview(each.label, each.text, {variable: each.environ[variable] for variable in mine})
+            for each in self._commands(name, recovery, is_drill=True)
+        )
+
+    async def run(
+        self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float, is_drill: bool = False
+    ) -> HookReport:
         """Run the list ``name`` within ``timeout_s`` seconds. The report has failures first, then all output."""
         ends_s = time.monotonic() + timeout_s
         failures: list[str] = []
         notes: list[str] = []
         begun = 0
-        for command in self._commands(name, recovery):
+        for command in self._commands(name, recovery, is_drill=is_drill):
             begun += 1
             ended = await self._run_one(command, recovery, ends_s)
             text = _told(command, ended)
             (failures if ended.failure else notes).append(text)
-            if ended.failure and fail_stop:
+            if ended.failure and (fail_stop or self.ends_with_first_failure(name)):
                 break
         detail = "\n".join(text for text in (*failures, *notes) if text)
         return HookReport(ok=not failures, detail=detail[:DETAIL_MAX], commands=begun)
 
-    def _commands(self, name: str, recovery: Recovery) -> list[_Command]:
+    def _commands(self, name: str, recovery: Recovery, *, is_drill: bool) -> list[_Command]:
         texts = self._settings.lists.get(name, ())
-        story = self._story(recovery)
+        story = self.story(name, recovery, is_drill=is_drill)
         environ = {**self._settings.environ, **environment(story)}
         arguments: tuple[str, ...] = ()
         if name == TAKE_MASTER:
@@ -105,17 +121,18 @@ class CommandHooks:
         labels = (f"{name} {position} of {len(texts)}" for position in range(1, len(texts) + 1))
         return [_Command(label, text, arguments, environ) for label, text in zip(labels, texts, strict=True)]
 
-    def _story(self, recovery: Recovery) -> Story:
+    def story(self, name: str, recovery: Recovery, *, is_drill: bool = False) -> Story:
+        """All that hooks of the list are told of a recovery."""
         host = self._settings.orchestrator_host
         key = known_successor(recovery)
         if key is None:
-            return Story(recovery=recovery, orchestrator_host=host)
+            return Story(recovery=recovery, orchestrator_host=host, hook=name, is_drill=is_drill)
         facts = self._facts_of(key)
         alias = facts.alias if facts else ""
         place = facts.binlog.coordinates if facts else None
         coordinates = f"{place.log_file}:{place.log_position}" if place and place.log_file else ""
         successor = Successor(key=key, alias=alias, coordinates=coordinates)
-        return Story(recovery=recovery, orchestrator_host=host, successor=successor)
+        return Story(recovery=recovery, orchestrator_host=host, successor=successor, hook=name, is_drill=is_drill)
 
     async def _run_one(self, command: _Command, recovery: Recovery, ends_s: float) -> Ended:
         if command.in_background:

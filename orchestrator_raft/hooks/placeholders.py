@@ -42,6 +42,10 @@ class Story:
     recovery: Recovery
     orchestrator_host: str = ""
     successor: Successor | None = None
+    hook: str = ""
+    """The list that is run, by the peers' key."""
+    is_drill: bool = False
+    """Somebody tries the hooks; nothing has happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,10 @@ ROWS: tuple[Row, ...] = (
         lambda story: story.recovery.id),
     Row((), "ORC_REQUEST_ID", "id of the request (`X-Request-ID`) of a person; empty where nobody asked",
         lambda story: story.recovery.request.request_id),
+    Row((), "ORC_IDEMPOTENCY_KEY", "id of the recovery and name of the list; the same each time the list runs for it",
+        lambda story: f"{story.recovery.id}/{story.hook}"),
+    Row((), "ORC_IS_DRILL", "`true` when a person tries the hooks and nothing has happened, else `false`",
+        lambda story: _flag(story.is_drill)),
     Row(("isSuccessful",), "ORC_IS_SUCCESSFUL", "`true` when there is a successor",
         lambda story: _flag(story.successor is not None)),
     Row(("lostSlaves", "lostReplicas"), "ORC_LOST_REPLICAS", "replicas that could not follow, `host:port,host:port`",
@@ -152,6 +160,12 @@ def environment(story: Story) -> dict[str, str]:
     """The ORC_ variables with raw values."""
     found = {row.variable: row.value(story) for row in ROWS if row.variable}
     return {variable: _holdable(value) for variable, value in found.items() if value is not None}
+
+
+def raw_values(story: Story) -> dict[str, str]:
+    """What the placeholders stand for, as it is, by the last name of each: for those who need no shell."""
+    found = {row.placeholders[-1]: row.value(story) for row in ROWS if row.placeholders}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _holdable(value: str) -> str:

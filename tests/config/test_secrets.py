@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator_raft.config import Loaded, check
+from orchestrator_raft.config.keys import Kind
 from orchestrator_raft.config.registry import KEYS
 from orchestrator_raft.core.errors import StartupError
 
@@ -18,7 +19,7 @@ Load = Callable[..., Loaded]
 Problems = Callable[..., list[str]]
 
 MARK = "hush5717"
-TEXT_SECRETS = [key.name for key in KEYS.values() if key.secret and not key.name.endswith("Processes")]
+TEXT_SECRETS = [key.name for key in KEYS.values() if key.secret and key.kind is Kind.TEXT]
 HOOKS = [key.name for key in KEYS.values() if key.name.endswith("Processes")]
 
 
@@ -33,7 +34,7 @@ def everything(tmp_path: Path) -> dict[str, Any]:
 def test_passwords_tokens_and_hooks_are_marked() -> None:
     assert {
         "MySQLTopologyPassword", "MySQLOrchestratorPassword", "HTTPAuthPassword", "ConsulAclToken", "OAuthClientSecret",
-        "ReplicationCredentialsQuery",
+        "ReplicationCredentialsQuery", "WebhookSecret",
     } == set(TEXT_SECRETS)  # fmt: skip
     assert 9 == len(HOOKS)
     assert all(KEYS[name].secret for name in HOOKS)

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.model import Recovery, Request
 from orchestrator_raft.hooks.placeholders import (
     ROWS,
@@ -49,7 +50,9 @@ def story(recovery: Recovery, successor: Successor | None = None) -> Story:
 
 def test_the_vocabulary_is_the_peers_own() -> None:
     assert PEERS_PLACEHOLDERS == {name for row in ROWS for name in row.placeholders}
-    assert PEERS_VARIABLES | {"ORC_REQUEST_ID"} == {row.variable for row in ROWS if row.variable}
+    assert PEERS_VARIABLES | {"ORC_REQUEST_ID", "ORC_IDEMPOTENCY_KEY", "ORC_IS_DRILL"} == {
+        row.variable for row in ROWS if row.variable
+    }
 
 
 def test_the_document_has_every_placeholder_and_variable() -> None:
@@ -243,3 +246,40 @@ def test_any_alias_is_exactly_one_word_in_every_kind_of_quotes(alias: str) -> No
     )
     word = f"x{known['failureClusterAlias']}".encode()
     assert [word, word, word, b""] == run.stdout.split(b"\0")
+
+
+HOSTILE = st.sampled_from(ATTACKS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_hostile_texts_in_every_placeholder_run_nothing(data: st.DataObject, tmp_path: Path) -> None:
+    """Every text that could ever stand in a placeholder, all at once, in every kind of quotes and in a second shell."""
+
+    def text() -> str:
+        return data.draw(HOSTILE)
+
+    def key() -> InstanceKey:
+        return InstanceKey(text(), 3306)
+
+    subject = replace(
+        SUBJECT, key=key(), code=text(), text=text(), cluster_name=text(), cluster_alias=text(), cluster_domain=text(),
+        replicas=(key(), key()),
+    )  # fmt: skip
+    recovery = replace(
+        RECOVERY, id=text(), subject=subject, lost=(key(),), request=Request(command=text(), request_id=text())
+    )
+    told = Story(
+        recovery=recovery, orchestrator_host=text(), hook=text(),
+        successor=Successor(key=key(), alias=text(), coordinates=text()),
+    )  # fmt: skip
+    known = values(told)
+    assert set(known) == {name for row in ROWS for name in row.placeholders}
+    names = " ".join(f"x{{{name}}}" for name in sorted(known))
+    template = f"true {names}; true \"{names}\"; true '{names}'; bash -c 'true {names}'; printf '%s\\0' {names}"
+    run = subprocess.run(
+        ["bash", "-c", substitute(template, known)], capture_output=True, timeout=60, cwd=tmp_path,
+        env={**os.environ, "LC_ALL": "C", **environment(told)},
+    )  # fmt: skip
+    assert [f"x{known[name]}".encode() for name in sorted(known)] == run.stdout.split(b"\0")[:-1]
+    assert [] == list(tmp_path.iterdir())
