@@ -42,6 +42,8 @@ class Settings:
     lean: bool = True
     server_defaults: bool = False
     """Leave net timeout, heartbeat and connect retry as the server has them (a minute), for honest figures."""
+    report_port_offset: int = 0
+    """A server says that it is to be found so many ports further, where a proxy stands in front of it."""
 
 
 _COMMON: Options = {
@@ -102,7 +104,13 @@ def semi_sync_options(flavor: Flavor, wait_for_replica_count: int) -> Options:
 
 def server_options(flavor: Flavor, port: int, settings: Settings) -> dict[str, object]:
     """Every option of one server but the places of its files."""
-    options: dict[str, object] = {"port": port, "server-id": port, "report-port": port, **_COMMON, **_FLAVOR[flavor]}
+    options: dict[str, object] = {
+        "port": port,
+        "server-id": port,
+        "report-port": port + settings.report_port_offset,
+        **_COMMON,
+        **_FLAVOR[flavor],
+    }
     if settings.semi_sync:
         options |= semi_sync_options(flavor, settings.wait_for_replica_count)
     if not settings.server_defaults:

@@ -62,7 +62,9 @@ class Network:
             if len(self._connections) >= CONNECTIONS_MAX:
                 writer.transport.abort()
                 return
-            self._tasks.start(f"carry to {node}", self._carry(node, real, reader, writer))
+            connection = _Connection("", node, [writer])
+            self._connections.add(connection)
+            self._tasks.start(f"carry to {node}", self._carry(connection, real, reader, writer))
 
         try:
             self._servers.append(await asyncio.start_server(accepted, *proxy))
@@ -93,18 +95,18 @@ class Network:
         """Stop listening and end every connection."""
         for server in self._servers:
             server.close()
-        for connection in list(self._connections):
-            connection.abort()
         await self._tasks.close()
+        for connection in list(self._connections):  # also those whose task was ended before it began
+            connection.abort()
+        await asyncio.sleep(0)
 
     # carrying
 
     async def _carry(
-        self, target: str, real: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, connection: _Connection, real: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        source = self._origin(writer)
-        connection = _Connection(source or "", target, [writer])
-        self._connections.add(connection)
+        source, target = self._origin(writer), connection.target
+        connection.source = source or ""
         try:
             if source is None or (source, target) in self._refused:
                 return

@@ -154,14 +154,19 @@ class Topology:
 def start(
     flavor: Flavor, count: int, base_port: int, directory: Path, *,
     semi_sync: bool = True, wait_for_replica_count: int = 1, lean: bool = True, server_defaults: bool = False,
-    cluster: tuple[str, str] = (CLUSTER_ALIAS, CLUSTER_DOMAIN), binary: Path | None = None, say: Say = silent,
+    report_port_offset: int = 0, cluster: tuple[str, str] = (CLUSTER_ALIAS, CLUSTER_DOMAIN),
+    binary: Path | None = None, say: Say = silent,
 ) -> Topology:  # fmt: skip
     """Start one primary and ``count - 1`` replicas on ports from ``base_port``; return when all replicate.
 
     ``cluster`` is the alias and domain in ``meta.cluster``. Raises SandboxError; nothing keeps running then.
     """
     settings = Settings(
-        semi_sync=semi_sync, wait_for_replica_count=wait_for_replica_count, lean=lean, server_defaults=server_defaults
+        semi_sync=semi_sync,
+        wait_for_replica_count=wait_for_replica_count,
+        lean=lean,
+        server_defaults=server_defaults,
+        report_port_offset=report_port_offset,
     )
     if semi_sync and count <= wait_for_replica_count:
         raise SandboxError(f"{count} servers cannot give {wait_for_replica_count} acknowledgements: use more servers")

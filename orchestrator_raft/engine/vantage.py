@@ -26,10 +26,11 @@ from orchestrator_raft.ports import Channel, Clock, Consensus, Prober, RaftAdmin
 
 Work = Coroutine[Any, Any, object]
 METHOD = "reach"
-PRIMARIES_MAX = 200
-TOGETHER_MAX = 40
-TRY_TIMEOUT_S = 0.5
-ANSWER_TIMEOUT_S = 5.0
+PRIMARIES_MAX = 100
+TOGETHER_MAX = 50
+TRY_TIMEOUT_S = 2.0
+"""Long: nothing here is urgent, and a node that is busy for a moment sees no less for that."""
+ANSWER_TIMEOUT_S = 6.0
 INTERVAL_S = 1.0
 ROUNDS = 2
 AUDIT_TYPE = "leader-cannot-see"
