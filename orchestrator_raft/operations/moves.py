@@ -36,7 +36,7 @@ MOVE_ROWS: tuple[Operation, ...] = (
     _alone("move-up", "Move a replica one level up, below the source of its source"),
     _alone("move-up-replicas", "Move the replicas of a server one level up", "move-up-slaves", more=(PATTERN,)),
     _one("move-below", "Move a replica below a sibling"),
-    _one("move-below-gtid", "Move a replica below another server, by GTID only"),
+    _one("move-below-gtid", "Move a replica below another server, by GTID only", "move-gtid"),
     _all("move-replicas-gtid", "Move the replicas of a server below another one, by GTID only", "move-slaves-gtid"),
     _one("move-equivalent", "Move a replica below another server that holds the same place"),
     _one("repoint", "Have a replica replicate from another server from where it is, answering or not"),

@@ -37,7 +37,7 @@ ROLES: dict[str, tuple[int, int | None, str]] = {
 }
 """Server, target, and what comes before; 24000 has the replicas 24001 to 24003, 24001 has 24004 and 24005."""
 PATHS = [(row, path) for row in MOVE_ROWS for path in row.compatible]
-LISTS = {"relocate-replicas", "move-up-replicas", "move-replicas-gtid", "repoint-replicas", "take-siblings"}
+LISTS = {"relocate-replicas", "move-up-replicas", "move-replicas-gtid", "repoint-replicas"}
 
 
 def tree() -> Fleet:

@@ -30,6 +30,8 @@ def not_movable(server: Server) -> str:
         return f"{server.key} does not answer"
     if server.stale is not None:
         return f"{server.key} is a stale primary ({server.stale.status.value}); it is taken back by itself"
+    if server.in_maintenance:
+        return f"{server.in_maintenance} (raftctl maintenance end {server.key})"
     if facts.is_group_member:
         return f"{server.key} is a member of a replication group, hence it cannot be relocated"
     if facts.is_binlog_server:

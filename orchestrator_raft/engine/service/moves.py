@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from orchestrator_raft.engine.service.dispatch import Desk
 
 CODE = "Operation"
+SHOWS_ITS_SERVER = ("take-siblings",)
+"""These move many, and are answered with the server that was asked for, as with the peers."""
 FAILOVER = "force-master-takeover"
 
 
@@ -125,6 +127,8 @@ def _told(call: Call, ended: Recovery, moment: Moment) -> Reply:
     moved = [moment.topology.server(key) for key in ended.moved if key in moment.topology.servers]
     errors = "; ".join(f"{each.key}: {each.reason}" for each in ended.refused)
     message = f"{ended.plan.text}: {len(moved)} done, {len(ended.refused)} errors" + (f": {errors}" if errors else "")
+    if call.operation.name in SHOWS_ITS_SERVER and ended.request.wish is not None:
+        return Reply(message=message, value=moment.topology.server(ended.request.wish.server), moment=moment)
     return Reply(message=message, value=moved, moment=moment)
 
 
