@@ -440,6 +440,8 @@ FAULTS = (
     Fault(kill_server, 0.3, "disks"), Fault(kill_intermediate, 1.5, "deaths chains"),
     Fault(double_death, 1, "chains"), Fault(take_over, 1, "chains"),
     Fault(change_members, 1, "members"), Fault(double_death, 1, "members"), Fault(kill_node, 0.5, "members"),
+    Fault(kill_server, 1, "delays"), Fault(lose_server, 1, "delays"), Fault(isolate_replicas, 1, "doors"),
+    Fault(fail_over, 2, "doors"), Fault(kill_server, 0.3, "doors"),
     Fault(restart_servers, 0.3, "storms"), Fault(restart_nodes, 0.5, "storms managers"),
     Fault(kill_server, 0.5, "storms"),
     Fault(write_on_a_replica, 0.5, "people errant"), Fault(kill_server, 1, "errant"), Fault(take_over, 0.5, "errant"),
@@ -447,7 +449,8 @@ FAULTS = (
 )  # fmt: skip
 THEMES = (
     "deaths", "double", "managers", "times", "links", "people", "semi", "partitions", "orders", "lag",
-    "lapsed", "disabled", "late", "acker", "disks", "chains", "storms", "errant", "paused", "members",
+    "lapsed", "disabled", "late", "acker", "disks", "chains", "storms", "errant", "paused", "members", "delays",
+    "doors",
 )  # fmt: skip
 
 

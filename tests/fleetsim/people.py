@@ -111,6 +111,9 @@ def help_more(world: World) -> bool:
             helped = True
     primaries = {cluster.primary for cluster in state.clusters.values()}
     for server in world.servers.values():
+        if server.key not in state.servers:  # somebody has told the manager to forget it
+            ask(world, "discover", server=str(server.key))
+            helped = True
         if server.is_up and not server.read_only and server.key not in primaries and server.opened_by == CONFIGURATION:
             ask(world, "set-read-only", server=str(server.key))
             helped = True

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator_raft.core.analysis import Confirmed
 from orchestrator_raft.core.candidates import Promise, promised
-from orchestrator_raft.core.instance import Facts
+from orchestrator_raft.core.instance import Channel, Facts
 from orchestrator_raft.core.recovery import losses, rejoin
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.machine import Context
@@ -22,7 +22,7 @@ from orchestrator_raft.core.topology import ClusterRecord
 from orchestrator_raft.engine import watch
 from orchestrator_raft.engine.hands import Hands
 from orchestrator_raft.engine.supervisor import Supervisor
-from orchestrator_raft.flavors import plans
+from orchestrator_raft.flavors import fencing, mariadb_fence, plans
 from orchestrator_raft.mysql import sessions
 from tests.fleetsim import checks
 from tests.seeded import planting
@@ -148,6 +148,19 @@ def _act_while_disabled(patches: Patches) -> None:
     patches.put(claims, "_refuse_automatic", unswitched)
 
 
+def _act_while_paused(patches: Patches) -> None:
+    patches.put(claims, "refuse_paused", lambda state, cluster_id: "")
+
+
+def _lend_delay(patches: Patches) -> None:
+    patches.put(Channel, "options_for_others", property(lambda self: self.options))
+
+
+def _kill_in_any_order(patches: Patches) -> None:
+    """Waiting commits first: whoever has queued up behind them is told that his write is safe."""
+    patches.put(mariadb_fence, "_kill_in_order", fencing.kills)
+
+
 LOSS = (checks.LOST, checks.TWO_WRITERS, checks.ERRANT, checks.STUCK)
 PLANTS = (
     Plant("skip-authority", "statements are sent without asking for authority", _skip_authority,
@@ -172,5 +185,11 @@ PLANTS = (
           theme="lapsed"),
     Plant("act-while-disabled", "the switch of automatic recoveries is not looked at", _act_while_disabled,
           (checks.DISABLED,), theme="disabled"),
+    Plant("act-while-paused", "a pause of writes is not looked at", _act_while_paused, (checks.PAUSED,),
+          theme="paused"),
+    Plant("lend-delay", "a returning server gets the delay of the replica whose options it gets", _lend_delay,
+          (checks.UNDELAYED, checks.STUCK), theme="delays"),
+    Plant("kill-in-any-order", "a MariaDB primary is fenced by killing its sessions as they come",
+          _kill_in_any_order, LOSS, theme="doors", is_rare=True),
 )  # fmt: skip
 BY_NAME = {plant.name: plant for plant in PLANTS}

@@ -46,7 +46,7 @@ def _run(seed: int, plant: Plant | None, trace: bool) -> Outcome[Statistics]:
     outcome = Outcome(seed, world.statistics)
     world.trace = outcome.trace if trace else None
     try:
-        clients = _set_up(world, dice)
+        clients = _set_up(world, dice, theme)
         world.run(dice.choice((3.0, 8.0)))
         Troublemaker(world, dice, dice.choice((0.5, 1.5, 4.0, 8.0)), theme)
         world.run(dice.uniform(15, 40))
@@ -81,7 +81,7 @@ def _world(seed: int, dice: random.Random, theme: str) -> World:
     )  # fmt: skip
 
 
-def _set_up(world: World, dice: random.Random) -> Sequence[Client]:
+def _set_up(world: World, dice: random.Random, theme: str) -> Sequence[Client]:
     """A healthy installation, as its people would have left it."""
     replicas = dice.choice((2, 2, 3, 3, 4))
     has_semi_sync = dice.random() < 0.85
@@ -102,7 +102,7 @@ def _set_up(world: World, dice: random.Random) -> Sequence[Client]:
     for server in servers:
         server.start()
         server.read_only = server.super_read_only = True
-    if dice.random() < 0.2:
+    if dice.random() < 0.2 or theme == "delays":
         servers[-1].configuration.delay_s = servers[-1].replication.delay_s = dice.choice((2, 8, 3600))
     replicate(servers, dice, has_semi_sync=has_semi_sync)
     if replicas > 2 and waits_for == 1 and dice.random() < 0.4:

@@ -238,7 +238,7 @@ class Server:
 
     def _left(self, session: Session) -> None:
         """Its client is gone; a statement that waits goes on, and the lock stays with it."""
-        if session.blocked is not None:
+        if session.blocked is not None or any(each.session is session for each in self.pending):
             session.is_orphan = True
         else:
             self.end(session)
@@ -339,6 +339,8 @@ class Server:
     def finish(self, pending: Pending, how: str) -> None:
         self.executed = self.executed.union(one(pending.transaction))
         pending.done(how)
+        if pending.session is not None and pending.session.is_orphan:
+            self.end(pending.session)
 
     def _watch_semi_sync(self) -> None:
         """In force or not: by the timeout, by who is connected, and by who has caught up."""
