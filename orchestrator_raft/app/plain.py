@@ -9,8 +9,9 @@ from api.settings import ApiSettings, AuthenticationMethod
 from api.tls import TlsFiles
 from orchestrator_raft.config import Settings
 from orchestrator_raft.config.telling import lists_in
+from orchestrator_raft.config.values import parse_address
 from orchestrator_raft.core.errors import StartupError
-from orchestrator_raft.core.instance import Flavor
+from orchestrator_raft.core.instance import Flavor, InstanceKey
 from orchestrator_raft.core.policy import (
     ClusterFilters,
     EventSchedulerPolicy,
@@ -30,6 +31,7 @@ from orchestrator_raft.mysql import MysqlSettings, SalvageSettings, TlsMode
 from orchestrator_raft.raft.settings import RaftSettings
 from orchestrator_raft.raft.settings import TlsFiles as RaftTlsFiles
 
+PROXYSQL_PORT = 6032
 HOOK_LISTS = {
     "OnFailureDetectionProcesses": "on_failure_detection_processes",
     "PreGracefulTakeoverProcesses": "pre_graceful_takeover_processes",
@@ -216,6 +218,21 @@ def consul_of(settings: Settings) -> ConsulSettings | None:
         every_data_center=settings.consul_cross_data_center_distribution,
         prefix=settings.kv_cluster_master_prefix,
     )
+
+
+def proxysql_settings_of(settings: Settings) -> MysqlSettings:
+    """How the admin ports of ProxySQL are reached: they hardly ever have TLS."""
+    return MysqlSettings(
+        user=settings.proxysql_admin_user,
+        password=settings.proxysql_admin_password.get_secret_value(),
+        tls=TlsMode.NONE,
+    )
+
+
+def proxysql_keys_of(settings: Settings) -> tuple[InstanceKey, ...]:
+    """Where they are."""
+    addresses = (parse_address(text, PROXYSQL_PORT) for text in settings.proxysql_addresses)
+    return tuple(InstanceKey(each.host or "", each.port) for each in addresses)
 
 
 def mysql_of(settings: Settings) -> MysqlSettings:

@@ -30,6 +30,8 @@ from orchestrator_raft.app.plain import (
     hooks_of,
     https_of,
     mysql_of,
+    proxysql_keys_of,
+    proxysql_settings_of,
     raft_of,
     salvage_of,
     webhooks_of,
@@ -51,7 +53,7 @@ from orchestrator_raft.hooks.every import EveryHook
 from orchestrator_raft.hooks.webhooks import Webhooks
 from orchestrator_raft.kv.addresses import HostAddresses
 from orchestrator_raft.kv.consul import ConsulTarget
-from orchestrator_raft.mysql import BinlogSalvager, Connector, MysqlProber, MysqlSessions, MysqlWriter
+from orchestrator_raft.mysql import BinlogSalvager, Connector, MysqlProber, MysqlSessions, MysqlWriter, ProxySqlTarget
 from orchestrator_raft.ports import Target
 from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.tasks import Tasks
@@ -145,7 +147,12 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
 def _outlet(settings: Settings, stack: AsyncExitStack) -> Outlet:
     """Every target of the configuration, closed with the node."""
     consul = consul_of(settings)
-    targets: tuple[Target, ...] = (ConsulTarget(consul),) if consul is not None else ()
+    admins = Connector(proxysql_settings_of(settings))
+    hostgroups = {alias: int(number) for alias, number in settings.proxysql_writer_hostgroups}
+    targets: tuple[Target, ...] = (
+        *((ConsulTarget(consul),) if consul is not None else ()),
+        *(ProxySqlTarget(admins, key, hostgroups) for key in proxysql_keys_of(settings)),
+    )
     for target in targets:
         stack.push_async_callback(target.close)
     return Outlet(targets=targets, addresses=HostAddresses(), prefix=settings.kv_cluster_master_prefix)

@@ -73,6 +73,11 @@ RULES = (
         "name a webhook that is not in Webhooks: write its name and URL there, or take it out here",
     ),
     Rule(
+        ("ProxySQLAddresses", "ProxySQLWriterHostgroups"),
+        lambda s: bool(s.proxysql_addresses) and not s.proxysql_writer_hostgroups,
+        "no cluster is published there: write the writer hostgroup of each alias into ProxySQLWriterHostgroups",
+    ),
+    Rule(
         ("WebhookSecret", "WebhookSecretFile"),
         lambda s: bool(s.webhook_secret.get_secret_value()) and bool(s.webhook_secret_file),
         "are two secrets for one thing: set one of them",

@@ -1,4 +1,4 @@
-"""Keys about what the outside is told beyond orchestrator's own: exit policies of hooks, webhooks."""
+"""Keys about what the outside is told beyond orchestrator's own: exit policies of hooks, webhooks, ProxySQL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import AfterValidator, SecretStr
 
 from orchestrator_raft.config.findings import shown
-from orchestrator_raft.config.keys import key
+from orchestrator_raft.config.keys import COUNT_MAX, key
 from orchestrator_raft.config.service import Group
+from orchestrator_raft.config.values import DialTexts
 from orchestrator_raft.core.policy import STOPPING_LISTS, ExitPolicy
 
 LISTS = (
@@ -60,8 +61,15 @@ def _urls(pairs: Pairs) -> Pairs:
     return pairs
 
 
+def _hostgroups(pairs: Pairs) -> Pairs:
+    for name, text in pairs:
+        if not text.isascii() or not text.isdigit() or int(text) > COUNT_MAX:
+            raise ValueError(f"has {shown(text)} for {shown(name)}: write the number of a hostgroup, in quotes")
+    return pairs
+
+
 class Telling(Group):
-    """New in orchestrator_raft: exit policies of hooks, webhooks"""
+    """New in orchestrator_raft: exit policies of hooks, webhooks, ProxySQL"""
 
     hook_exit_policies: Annotated[Pairs, AfterValidator(_list_exits)] = key(
         "HookExitPolicies",
@@ -88,4 +96,12 @@ class Telling(Group):
     webhook_timeout_seconds: int = key("WebhookTimeoutSeconds", 5, "Seconds for one attempt at a webhook.", least=1)
     webhook_attempts: int = key(
         "WebhookAttempts", 3, "How often a webhook is tried before it is given up.", least=1, most=10
+    )
+    proxysql_addresses: DialTexts = key(
+        "ProxySQLAddresses", (), "Admin addresses of the ProxySQL servers, host[:port]; the port is 6032.", expands=True
+    )
+    proxysql_admin_user: str = key("ProxySQLAdminUser", "admin", "User of the admin port of ProxySQL.", expands=True)
+    proxysql_admin_password: SecretStr = key("ProxySQLAdminPassword", SecretStr(""), "Its password.", expands=True)
+    proxysql_writer_hostgroups: Annotated[Pairs, AfterValidator(_hostgroups)] = key(
+        "ProxySQLWriterHostgroups", (), "Hostgroup whose only server is the primary, by the alias of the cluster."
     )

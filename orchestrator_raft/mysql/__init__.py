@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from orchestrator_raft.mysql.connector import Connector
 from orchestrator_raft.mysql.prober import MysqlProber
+from orchestrator_raft.mysql.proxysql import ProxySqlTarget
 from orchestrator_raft.mysql.salvager import BinlogSalvager, SalvageSettings
 from orchestrator_raft.mysql.sessions import MysqlSessions, SqlFailure
 from orchestrator_raft.mysql.settings import MysqlSettings, TlsMode
@@ -20,6 +21,7 @@ __all__ = [
     "MysqlSessions",
     "MysqlSettings",
     "MysqlWriter",
+    "ProxySqlTarget",
     "SalvageSettings",
     "SqlFailure",
     "TlsMode",

@@ -34,7 +34,7 @@ def everything(tmp_path: Path) -> dict[str, Any]:
 def test_passwords_tokens_and_hooks_are_marked() -> None:
     assert {
         "MySQLTopologyPassword", "MySQLOrchestratorPassword", "HTTPAuthPassword", "ConsulAclToken", "OAuthClientSecret",
-        "ReplicationCredentialsQuery", "WebhookSecret",
+        "ReplicationCredentialsQuery", "WebhookSecret", "ProxySQLAdminPassword",
     } == set(TEXT_SECRETS)  # fmt: skip
     assert 9 == len(HOOKS)
     assert all(KEYS[name].secret for name in HOOKS)

@@ -29,6 +29,8 @@ CHAT = {"chat": "https://chat.example.com/${TOKEN}"}
         ({"Webhooks": {"chat": "http://h"}, "WebhookEvents": {"chat": "Post"}}, "write some of"),
         ({"Webhooks": {"chat": "http://h"}, "WebhookExitPolicies": {"chat": "no"}}, "write abort, warn or fail"),
         ({"WebhookEvents": {"chat": "PostFailoverProcesses"}}, "name a webhook that is not in Webhooks"),
+        ({"ProxySQLWriterHostgroups": {"shop": "ten"}}, "write the number of a hostgroup"),
+        ({"ProxySQLAddresses": ["p1"]}, "no cluster is published there"),
         ({"WebhookSecret": "a", "WebhookSecretFile": "b"}, "two secrets for one thing"),
     ],
 )
