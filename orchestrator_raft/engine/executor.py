@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 
 from orchestrator_raft.core.errors import AuthorityLost, OrchestratorError, ServerError
-from orchestrator_raft.core.instance import Facts, InstanceKey, Unreachable
+from orchestrator_raft.core.instance import Coordinates, Facts, InstanceKey, Unreachable
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.recovery.steps import (
     FireHook,
@@ -20,6 +21,7 @@ from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     Pause,
     PointTo,
+    ReadPlace,
     Reprobe,
     ResetReplication,
     ServerStep,
@@ -30,6 +32,7 @@ from orchestrator_raft.engine.discovery import Discovery
 from orchestrator_raft.engine.hands import Hands
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.flavors.base import Account
+from orchestrator_raft.flavors.places import ask_place, place_of
 from orchestrator_raft.ports import Clock, Hooks
 from orchestrator_raft.tasks import Tasks
 
@@ -86,11 +89,14 @@ class Executor:
 
     async def _perform_one(self, step: Step, recovery: Recovery) -> Outcome:
         facts: Facts | None = None
+        place: Coordinates | None = None
         try:
             if isinstance(step, FireHook):
                 await self._fire(step, recovery)
             elif isinstance(step, Reprobe):
                 facts = await self._reprobe(step)
+            elif isinstance(step, ReadPlace):
+                place = await self._read_place(step, recovery)
             elif isinstance(step, ServerStep):
                 async with asyncio.timeout(step.deadline_s):
                     await self._act(step, recovery)
@@ -100,10 +106,10 @@ class Executor:
             return self._outcome(step, ok=False, detail=f"not done within {step.deadline_s:g} s")
         except OrchestratorError as error:
             return self._outcome(step, ok=False, detail=str(error))
-        return self._outcome(step, ok=True, facts=facts)
+        return replace(self._outcome(step, ok=True), facts=facts, place=place)
 
-    def _outcome(self, step: Step, *, ok: bool, detail: str = "", facts: Facts | None = None) -> Outcome:
-        return Outcome(step=step, ok=ok, detail=detail, at_ms=self._clock.wall_ms(), facts=facts)
+    def _outcome(self, step: Step, *, ok: bool, detail: str = "") -> Outcome:
+        return Outcome(step=step, ok=ok, detail=detail, at_ms=self._clock.wall_ms())
 
     async def _fire(self, step: FireHook, recovery: Recovery) -> None:
         self._hands.require_authority(recovery.term)
@@ -116,6 +122,10 @@ class Executor:
         if isinstance(observation.result, Unreachable):
             raise ServerError(f"{step.key}: {observation.result.kind.value}: {observation.result.detail}")
         return observation.result.facts
+
+    async def _read_place(self, step: ReadPlace, recovery: Recovery) -> Coordinates:
+        sql = ask_place(self._facts(step.key))
+        return place_of(await self._hands.ask(step.key, sql, term=recovery.term, timeout_s=step.deadline_s))
 
     async def _act(self, step: ServerStep, recovery: Recovery) -> None:
         facts = self._facts(step.key)

@@ -29,6 +29,7 @@ GRAMMAR = Grammar(
     change="CHANGE REPLICATION SOURCE TO",
     prefix="SOURCE",
     by_gtid="SOURCE_AUTO_POSITION = 1",
+    by_place="SOURCE_AUTO_POSITION = 0",
     options=mysql_rows.OPTIONS,
     needed_options=_needed_options,
     demote="",

@@ -9,6 +9,7 @@ from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.core.instance import Facts
 from orchestrator_raft.core.recovery.steps import (
     Fence,
+    PointAt,
     PointTo,
     Reprobe,
     ResetReplication,
@@ -18,11 +19,12 @@ from orchestrator_raft.core.recovery.steps import (
     SetSemiSync,
     SetWritable,
     StartReplication,
+    StartUntil,
     StopReceiver,
     StopReplication,
     WaitApplied,
 )
-from orchestrator_raft.flavors import events, replication, semi_sync
+from orchestrator_raft.flavors import events, places, replication, semi_sync
 from orchestrator_raft.flavors.base import Account, Statement
 from orchestrator_raft.flavors.replication import Grammar
 
@@ -64,6 +66,10 @@ def _plan(speech: Speech, step: ServerStep, facts: Facts, account: Account | Non
             return semi_sync.plan(speech.grammar, step)
         case PointTo():
             return replication.point_to(speech.grammar, step, facts, account)
+        case PointAt():
+            return places.point_at(speech.grammar, step, facts)
+        case StartUntil():
+            return places.start_until(speech.grammar, step)
         case _:
             return _on_threads(speech.grammar, step)
 

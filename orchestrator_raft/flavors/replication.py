@@ -39,6 +39,8 @@ class Grammar:
     """SOURCE or MASTER, in the names of options."""
     by_gtid: str
     """The term that makes a channel replicate by GTID."""
+    by_place: str
+    """The one that makes it replicate by file and position."""
     options: tuple[Option, ...]
     needed_options: Callable[[Options], tuple[ChannelOption, ...]]
     """Options without which a channel that has these would not come to life on another source."""
@@ -234,7 +236,7 @@ def _change(
     given = None if channel.user else account
     if given is None and _is_pointed(step, options, channel, facts):
         return ()
-    kept = _with_heartbeat(grammar, options, channel, facts)
+    kept = with_heartbeat(grammar, options, channel, facts)
     return Statement(sql=grammar.say(STOP, channel.name)), change_source(grammar, step, kept, channel, given)
 
 
@@ -254,7 +256,7 @@ def _is_pointed(step: PointTo, options: tuple[ChannelOption, ...], channel: Chan
     return channel.source == step.source and channel.uses_gtid and as_wanted
 
 
-def _with_heartbeat(
+def with_heartbeat(
     grammar: Grammar, options: tuple[ChannelOption, ...], channel: Channel, facts: Facts
 ) -> tuple[ChannelOption, ...]:
     """A change of source keeps every option but this one, so it is named."""

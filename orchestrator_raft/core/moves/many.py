@@ -10,7 +10,7 @@ from orchestrator_raft.core.moves.one import move, not_below, target_of
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Server, Topology
 
-MOVERS_MAX = 200
+MOVERS_MAX = 100
 """So many servers in one operation; its record has to fit into one entry of the log."""
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from orchestrator_raft.core.instance import ChannelOption, InstanceKey
+from orchestrator_raft.core.instance import ChannelOption, Coordinates, InstanceKey
 
 TEXT_MAX = 500
 
@@ -43,6 +43,9 @@ class Verb(Enum):
     START = "start replication"
     POINT = "replicate by GTID from"
     WAIT = "wait until it has applied what there is at"
+    READ_PLACE = "say where its binary log ends"
+    UNTIL = "apply exactly as far as"
+    POINT_AT = "replicate by position from"
     RESET = "forget its source"
 
 
@@ -62,6 +65,12 @@ class Act:
     """Options of the channel, where it is made anew."""
     at: tuple[InstanceKey, ...] = ()
     """Servers to look at when the stage begins."""
+    log_of: InstanceKey | None = None
+    """Whose binary log ``left_at`` is a place in: the source before, where there is a new one."""
+    place: Coordinates | None = None
+    """Where to go on in the new source's binary log; known when the stage begins, like the next one."""
+    left_at: Coordinates | None = None
+    """Where the server has to stand, or to get to, in the binary log of ``log_of``."""
     text: str = ""
     number: int = 0
     deadline_s: float = 10.0
@@ -69,6 +78,14 @@ class Act:
     def __str__(self) -> str:
         object_ = self.source if self.source is not None else ", ".join(map(str, self.at))
         return " ".join(filter(None, (f"{self.key}: {self.verb.value}", str(object_ or self.text))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a server's own binary log ended when it stood still."""
+
+    key: InstanceKey
+    log: Coordinates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +124,8 @@ class Plan:
     """Servers that the plan rests on; they are read anew before it begins."""
     movers: tuple[InstanceKey, ...] = ()
     """Servers that the operation is about: they are reported one by one."""
+    places: tuple[Place, ...] = ()
+    """What was read on the way."""
     piecemeal: bool = False
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -148,6 +167,7 @@ def counted(count: int, noun: str) -> str:
 
 Planned = Plan | Refusal
 HOW_GTID = "GTID"
+HOW_PLACE = "the same coordinates"
 
 
 def joined(plans: tuple[Plan, ...], parallel: int) -> tuple[Stage, ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from orchestrator_raft.core.instance import ChannelOption, Facts, InstanceKey
+from orchestrator_raft.core.instance import ChannelOption, Coordinates, Facts, InstanceKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +112,37 @@ class PointTo(ServerStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadPlace(ServerStep):
+    """Ask where the server's own binary log ends; the outcome carries the place."""
+
+    writes: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartUntil(ServerStep):
+    """Apply exactly as far as ``place`` in the source's binary log, and stop. Who is there or further stays so."""
+
+    place: Coordinates
+    deadline_s: float = 10.0
+
+    def __str__(self) -> str:
+        return f"StartUntil {self.key} {self.place.log_file}:{self.place.log_position}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointAt(ServerStep):
+    """Replicate from ``source`` from ``place`` on, by file and position; only from exactly the place that is named."""
+
+    source: InstanceKey
+    place: Coordinates
+    left_source: InstanceKey
+    left_at: Coordinates
+
+    def __str__(self) -> str:
+        return f"PointAt {self.key} -> {self.source} {self.place.log_file}:{self.place.log_position}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetSemiSync(ServerStep):
     """Semi-sync for a role; None leaves a side as it is."""
 
@@ -159,6 +190,7 @@ class Outcome:
     detail: str = ""
     at_ms: int = 0
     facts: Facts | None = None
+    place: Coordinates | None = None
 
     @property
     def key(self) -> InstanceKey | None:
