@@ -12,13 +12,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from orchestrator_raft.core.errors import OrchestratorError, Refused, Unavailable
+from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Refused, Unavailable
 from orchestrator_raft.engine.service import Call, Person, Service, is_bound, typed_arguments
 from orchestrator_raft.operations import LEFT_OUT, Operation, Where
 from orchestrator_raft.ports import Channel
 from orchestrator_raft.tasks import Tasks
 
-from . import access, events, forwarding, health, metrics, openapi, tokens
+from . import access, anonymous, events, forwarding, health, metrics, openapi, tokens
 from .access import Admitted, Forbidden
 from .compat.dialect import CompatibleDialect
 from .dialect import Dialect
@@ -35,6 +35,7 @@ from .settings import ApiSettings
 
 log = logging.getLogger("orchestrator_raft.api")
 AUTHORITY_WAIT_S = 2.0
+VIA = "X-Via-Node-ID"
 LOOK_AGAIN_S = 0.02
 NODE_ANSWERED = frozenset({"routed-leader-check"})
 """Operations of the leader that the node's own status answers."""
@@ -127,6 +128,18 @@ class Front:
         if match is None:
             methods = tuple(sorted({method for each in matches for method in each.route.methods}))
             return self._signed(dialect.not_allowed(methods))
+        answer = await self._attempted(ask, match, admitted, forwarded=forwarded)
+        return await self._anonymized(answer) if anonymous.is_asked(ask, match.route.operation) else answer
+
+    async def _anonymized(self, answer: Answer | Stream) -> Answer | Stream:
+        """With names replaced, unless the leader has done so."""
+        if isinstance(answer, Stream) or any(name == VIA for name, _ in answer.headers):
+            return answer
+        state = self._service.state
+        names = anonymous.names_of(state, self._node.status())
+        return await asyncio.to_thread(anonymous.anonymized, answer, names, anonymous.salt_of(state))
+
+    async def _attempted(self, ask: Ask, match: Match, admitted: Admitted, *, forwarded: bool) -> Answer | Stream:
         dialect = self._native if match.route.is_native else self._compatible
         try:
             return await self._carry_out(ask, match, dialect, admitted, forwarded=forwarded)
@@ -142,7 +155,9 @@ class Front:
         operation = match.route.operation
         if operation.writes and not operation.admits:
             self._check_write(ask, match, admitted, forwarded=forwarded)
-        raw = dialect.arguments(match, ask)
+        if operation.name == "events" and anonymous.is_asked(ask, operation):
+            raise InvalidInput("the stream of events has names (anonymize): read the audit trail instead")
+        raw = dialect.arguments(match, anonymous.without_switch(ask) if not operation.writes else ask)
         own = self._own.get(operation.name)
         if own is not None:
             said = own(ask, raw)
@@ -156,7 +171,7 @@ class Front:
         if not forwarded and operation.where is Where.LEADER:
             elsewhere = await self._elsewhere(ask, admitted.person, operation)
             if elsewhere is not None:
-                return elsewhere.with_headers((("X-Via-Node-ID", self._node.status().node_id),))
+                return elsewhere.with_headers(((VIA, self._node.status().node_id),))
         if operation.name in NODE_ANSWERED:
             return self._signed(dialect.node_answer(operation, raw, self._node.status(), ask))
         return await self._once(ask, match, dialect, admitted.person, raw)

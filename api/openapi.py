@@ -52,6 +52,11 @@ PROBLEMS = {
     502: "A database server did not do what it was asked",
     503: "Nobody can answer now: ask again, or another node",
 }
+NOT_ANONYMISED = ("events", "openapi", "api-page")
+ANONYMIZE = {
+    "name": "anonymize", "in": "query", "required": False, "schema": {"type": "boolean"},
+    "description": "Replace the names of hosts, places, clusters and users, each by the same stand-in everywhere",
+}  # fmt: skip
 WRITE_PROBLEMS = (400, 401, 403, 409, 422, 429, 500, 502, 503)
 READ_PROBLEMS = (400, 401, 429, 500, 503)
 WRITE_HEADERS = (
@@ -125,6 +130,8 @@ def _described(route: Route, method: str, template: str) -> dict[str, Any]:
         described["requestBody"] = _body(rest)
     if operation.writes:
         described["parameters"] += [_header(name, text) for name, text in _write_headers(operation)]
+    if route.is_native and not operation.writes and operation.name not in NOT_ANONYMISED:
+        described["parameters"].append(ANONYMIZE)
     if operation.name == "events":
         described["parameters"].append(_header("Last-Event-ID", "Go on after this event"))
     return described
