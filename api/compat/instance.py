@@ -36,13 +36,24 @@ def instance_json(server: Server, scene: Scene) -> Json:
         **_channel_options(facts.channel),
         "Problems": shown.problems(server, scene, fresh, errant),
         "LastDiscoveryLatency": nanoseconds(fresh.latency_s),
-        "ReplicationGroupName": "",
-        "ReplicationGroupIsSinglePrimary": False,
-        "ReplicationGroupMemberState": "",
-        "ReplicationGroupMemberRole": "",
-        "ReplicationGroupMembers": [],
-        "ReplicationGroupPrimaryInstanceKey": key_json(None),
+        **_group(facts),
         "QSP": {},
+    }
+
+
+def _group(facts: Facts) -> dict[str, Json]:
+    """Its place in a replication group, where it is in one."""
+    group = facts.group if facts.is_group_member else None
+    peers = group.members if group is not None else ()
+    primary = next((InstanceKey(each.hostname, each.port) for each in peers if each.role == "PRIMARY"), None)
+    is_single = group is not None and group.single_primary
+    return {
+        "ReplicationGroupName": group.group_name if group is not None else "",
+        "ReplicationGroupIsSinglePrimary": is_single,
+        "ReplicationGroupMemberState": group.state if group is not None else "",
+        "ReplicationGroupMemberRole": group.role if group is not None else "",
+        "ReplicationGroupMembers": [key_json(InstanceKey(each.hostname, each.port)) for each in peers],
+        "ReplicationGroupPrimaryInstanceKey": key_json(primary if is_single else None),
     }
 
 

@@ -39,6 +39,16 @@ class Load:
         return self.connections is not None and 0 < (self.connections_max or 0) <= self.connections
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPeer:
+    """A member of a replication group, as another member sees it."""
+
+    hostname: str
+    port: int
+    state: str
+    role: str
+
+
 @dataclass(frozen=True, slots=True)
 class GroupMember:
     """Its place in a replication group (MySQL group replication)."""
@@ -48,6 +58,10 @@ class GroupMember:
     """ONLINE, RECOVERING, OFFLINE, ERROR or UNREACHABLE, as the server itself says."""
     role: str
     """PRIMARY or SECONDARY; empty where the group has not said."""
+    single_primary: bool = True
+    """One member takes writes, and the group elects it; else all of them do."""
+    members: tuple[GroupPeer, ...] = ()
+    """Everybody in the group, itself included, as it sees them now."""
 
     @property
     def is_active(self) -> bool:

@@ -134,7 +134,7 @@ class Pacing:
         return (self._neighbours(moment) | self._seeds) - hidden
 
     def _neighbours(self, moment: Moment) -> set[InstanceKey]:
-        """Sources and replicas that a server names and that are not recorded, less those that people exclude."""
+        """Sources, replicas and group members that servers name and nobody recorded, less those that people exclude."""
         known = set(moment.state.servers) | {
             address for record in moment.state.servers.values() for address in record.addresses
         }
@@ -143,4 +143,6 @@ class Pacing:
             facts = server.fresh
             if facts is not None:
                 named |= {*facts.replicas, *((facts.source,) if facts.source is not None else ())}
+                members = facts.group.members if facts.group is not None else ()
+                named |= {InstanceKey(each.hostname, each.port) for each in members}
         return set(moment.policy.discovery_ignore.without(named - known))

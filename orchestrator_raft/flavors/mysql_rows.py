@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator_raft.core.gtid import GtidSet, parse_mysql
-from orchestrator_raft.core.health import GroupMember
+from orchestrator_raft.core.health import GroupMember, GroupPeer
 from orchestrator_raft.core.instance import Binlog, Channel, Facts, Flavor, InstanceKey, SemiSync
 from orchestrator_raft.flavors import rows as read
 from orchestrator_raft.flavors.base import Detection, ProbeQuery, Row, Rows
@@ -60,9 +60,13 @@ _WORKERS = (
     "FROM performance_schema.replication_applier_status_by_worker WHERE LAST_ERROR_NUMBER <> 0"
 )
 _GROUP = (
-    "SELECT MEMBER_STATE, MEMBER_ROLE, (SELECT GROUP_NAME FROM performance_schema.replication_connection_status "
-    "WHERE CHANNEL_NAME = 'group_replication_applier') AS GROUP_NAME "
-    "FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@global.server_uuid"
+    "SELECT @@global.group_replication_group_name AS GROUP_NAME, "
+    "@@global.group_replication_single_primary_mode AS SINGLE_PRIMARY, MEMBER_STATE, MEMBER_ROLE FROM (SELECT 1) AS me "
+    "LEFT JOIN performance_schema.replication_group_members ON MEMBER_ID = @@global.server_uuid"
+)
+_GROUP_MEMBERS = (
+    "SELECT MEMBER_HOST, MEMBER_PORT, MEMBER_STATE, MEMBER_ROLE FROM performance_schema.replication_group_members "
+    "WHERE MEMBER_HOST <> '' AND MEMBER_PORT > 0 ORDER BY MEMBER_ID"
 )
 _SEMI_SYNC_SOURCE = (
     "SELECT @@global.rpl_semi_sync_{source}_enabled AS enabled, @@global.rpl_semi_sync_{source}_timeout AS timeout_ms, "
@@ -123,7 +127,8 @@ def probe_queries(detection: Detection) -> tuple[ProbeQuery, ...]:
         ProbeQuery("connections", _CONNECTIONS, optional=True),
         ProbeQuery("receivers", _RECEIVERS, optional=True),
         ProbeQuery("workers", _WORKERS, optional=True),
-        ProbeQuery("group", _GROUP, optional=True),
+        ProbeQuery("group", _GROUP, True, UNKNOWN_VARIABLE),
+        ProbeQuery("group_members", _GROUP_MEMBERS, optional=True),
         *read.configured_queries(detection),
     )
 
@@ -161,7 +166,7 @@ def facts_of(asked: InstanceKey, rows: Mapping[str, Rows], detection: Detection)
         has_replication_credentials=any(channel.user for channel in found),
         settings=read.settings(variables),
         load=read.load(variables, status),
-        group=_group(read.first_row(rows, "group")),
+        group=_group(read.first_row(rows, "group"), rows.get("group_members", ())),
     )
     return read.with_configured(facts, rows, detection)
 
@@ -219,9 +224,18 @@ def _of_channel(channel: Channel, rows: Rows) -> Row:
     return next((row for row in rows if read.text(row, "CHANNEL_NAME") == channel.name), {})
 
 
-def _group(row: Row) -> GroupMember | None:
+def _group(row: Row, members: Rows) -> GroupMember | None:
+    """Also of a server that has the plugin and is in no group now: it belongs to that group all the same."""
     name = read.text(row, "GROUP_NAME")
-    return GroupMember(name, read.text(row, "MEMBER_STATE"), read.text(row, "MEMBER_ROLE")) if name else None
+    if not name:
+        return None
+    peers = tuple(
+        GroupPeer(hostname=read.text(each, "MEMBER_HOST"), port=read.number(each, "MEMBER_PORT"),
+                  state=read.text(each, "MEMBER_STATE"), role=read.text(each, "MEMBER_ROLE"))
+        for each in members
+    )  # fmt: skip
+    state = read.text(row, "MEMBER_STATE") or "OFFLINE"
+    return GroupMember(name, state, read.text(row, "MEMBER_ROLE"), read.flag(row, "SINGLE_PRIMARY"), peers)
 
 
 def _has_source(row: Row) -> bool:

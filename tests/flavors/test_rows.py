@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator_raft.core.gtid import parse_mariadb, parse_mysql
-from orchestrator_raft.core.health import GroupMember, ServerSettings
+from orchestrator_raft.core.health import GroupMember, GroupPeer, ServerSettings
 from orchestrator_raft.core.instance import (
     Channel,
     ChannelOption,
@@ -287,16 +287,26 @@ def test_what_mysql_says_beside_the_status_of_its_replication() -> None:
     rows = rows_of(Flavor.MYSQL)
     worker = {"CHANNEL_NAME": "", "LAST_ERROR_NUMBER": "1062", "LAST_ERROR_MESSAGE": "Duplicate entry '7'"}
     receiver = {"CHANNEL_NAME": "", "COUNT_RECEIVED_HEARTBEATS": "12", "QUEUEING_TRANSACTION": "", "SILENT_S": "2.5"}
-    group = {"GROUP_NAME": "the-group", "MEMBER_STATE": "ONLINE", "MEMBER_ROLE": "PRIMARY"}
+    group = {"GROUP_NAME": "the-group", "SINGLE_PRIMARY": "1", "MEMBER_STATE": "ONLINE", "MEMBER_ROLE": "PRIMARY"}
+    member = {"MEMBER_HOST": "db1", "MEMBER_PORT": "3306", "MEMBER_STATE": "ONLINE", "MEMBER_ROLE": "PRIMARY"}
     stopped = rows["channels"][0] | {"Last_SQL_Errno": "1062", "Last_SQL_Error": "see the table of workers"}
-    rows |= {"workers": [worker], "receivers": [receiver], "group": [group], "channels": [stopped]}
+    rows |= {"workers": [worker], "receivers": [receiver], "channels": [stopped]}
+    rows |= {"group": [group], "group_members": [member]}
     facts = DIALECTS[Flavor.MYSQL].parse(ASKED, rows, DETECTION)
     channel = facts.channel
     assert channel is not None
     assert (channel.applier_error_number, channel.applier_error) == (1062, "Duplicate entry '7'")
     assert (channel.heartbeats, channel.silent_s) == (12, 2.5)
-    assert facts.group == GroupMember("the-group", "ONLINE", "PRIMARY")
+    peer = GroupPeer(hostname="db1", port=3306, state="ONLINE", role="PRIMARY")
+    assert facts.group == GroupMember("the-group", "ONLINE", "PRIMARY", single_primary=True, members=(peer,))
     assert facts.is_group_member
+
+
+def test_a_server_that_is_out_of_its_group_belongs_to_it_all_the_same() -> None:
+    group = {"GROUP_NAME": "the-group", "SINGLE_PRIMARY": "1", "MEMBER_STATE": None, "MEMBER_ROLE": None}
+    facts = DIALECTS[Flavor.MYSQL].parse(ASKED, rows_of(Flavor.MYSQL) | {"group": [group]}, DETECTION)
+    assert facts.group == GroupMember("the-group", "OFFLINE", "")
+    assert not facts.is_group_member
 
 
 @pytest.mark.parametrize(

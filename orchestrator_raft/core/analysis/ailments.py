@@ -79,7 +79,7 @@ def cannot_write(s: Situation) -> Evidence | None:
 
 def restarted_read_only(s: Situation) -> Evidence | None:
     before = s.observation.history.before_restart if s.observation is not None else None
-    holds = before is not None and before.is_writable and s.is_primary and not s.is_group_member
+    holds = before is not None and before.is_writable and s.is_primary and not s.belongs_to_group
     holds = holds and s.facts is not None and not s.facts.is_writable
     return (f"{s.key} was restarted and is read-only since: nobody writes to this cluster",) if holds else None
 

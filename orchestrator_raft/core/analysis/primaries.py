@@ -78,7 +78,7 @@ def too_many_ackers(s: Situation) -> Evidence | None:
 
 def no_writable_primary(s: Situation) -> Evidence | None:
     """Only where people want it repaired; otherwise it is a structure warning."""
-    holds = s.policy.recover_read_only_primary and _is_up(s) and bool(s.replicating)
+    holds = s.policy.recover_read_only_primary and _is_up(s) and bool(s.replicating) and not s.belongs_to_group
     holds = holds and s.facts is not None and s.facts.read_only
     return (f"{s.key} is read-only", f"replicating from it: {names(s.replicating)}") if holds else None
 

@@ -254,6 +254,7 @@ RULES: tuple[Rule, ...] = (
         code="DeadReplicationGroupMemberWithReplicas",
         text="A member of a replication group is dead, and so do its replicas outside the group not replicate",
         about=About.UNREACHED, predicate=intermediates.dead_group_member,
+        confirmation=Confirmation.EYES, recovery="dead_intermediate", notifies=True,
     ),
     Rule(
         code="InstanceRefusesManager", text="A server answers, and does not let this manager look at it",

@@ -99,6 +99,11 @@ class Situation:
         return self.facts is not None and self.facts.is_group_member
 
     @lazy
+    def belongs_to_group(self) -> bool:
+        """A member, or one that is out of its group for the moment: nobody else makes a primary of it."""
+        return self.facts is not None and self.facts.group is not None
+
+    @lazy
     def is_recorded_primary(self) -> bool:
         """It holds the primary role of its cluster, as committed."""
         return self.cluster is not None and self.cluster.primary == self.key

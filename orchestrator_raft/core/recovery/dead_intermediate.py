@@ -24,7 +24,7 @@ from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Move, Recovery, RefusedServer
 from orchestrator_raft.core.recovery.promotion import REPOINT_DEADLINE_S, RETRY_PAUSE_S, hooks
-from orchestrator_raft.core.recovery.relocation import relocate
+from orchestrator_raft.core.recovery.relocation import group_mates, relocate
 from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     Pause,
@@ -152,7 +152,8 @@ def enter_look(context: Context) -> tuple[Step, ...]:
     siblings = topology.replicas_of(failed.source) if failed.source is not None else ()
     above = (topology.server(key) for key in topology.ancestors(failed.key))
     named = {failed.key, *recovery.subject.replicas}
-    targets = [each.key for each in (*siblings, *above) if each.reached and each.key not in named]
+    near = (*siblings, *group_mates(topology, failed), *above)
+    targets = [each.key for each in near if each.reached and each.key not in named]
     return (*_pause(recovery), *steps, *(Reprobe(key=key, deadline_s=REPROBE_S) for key in dict.fromkeys(targets)))
 
 

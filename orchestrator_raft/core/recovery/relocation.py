@@ -4,9 +4,9 @@ Rules
 - Nothing is lost: a replica goes only below a server that has, or is about to apply, all that the replica has received.
   What is in its relay log alone and is dropped with the change of source is then fetched again. One that has more than
   anybody else (errant transactions, on itself or on the failed server) stays where it is, and its extra is named.
-- Siblings of the failed server go first: in the same place, then in the same data centre, then elsewhere; after them
-  the failed server's own sources, nearest first. Among equals the one that takes most of the replicas, by its promotion
-  rule, and the one that lags least.
+- Siblings of the failed server, or the other members of its replication group, go first: in the same place, then in the
+  same data centre, then elsewhere; after them the failed server's own sources, nearest first. Among equals the one that
+  takes most of the replicas, by its promotion rule, and the one that lags least.
 - By GTID only, and within one dialect, as far as version and binary log format allow.
 """
 
@@ -63,12 +63,14 @@ def _ranked(topology: Topology, failed: Server, orphans: Sequence[Server], polic
     """Possible sources, best first."""
     taken = {failed.key, *(orphan.key for orphan in orphans)}
     above = [topology.servers[key] for key in topology.ancestors(failed.key) if key not in taken]
+    mates = [each for each in group_mates(topology, failed) if each.key not in taken and _can_serve(each)]
     siblings = topology.replicas_of(failed.source) if failed.source is not None else ()
     tiers: list[tuple[int, Server]] = [
         (_distance(failed, server), server)
         for server in siblings
         if server.key not in taken and not _unfit_sibling(server, failed, policy)
     ]
+    tiers += [(_distance(failed, server), server) for server in mates if not server.set_aside]
     tiers += [(10 + number, server) for number, server in enumerate(above) if _can_serve(server)]
 
     def rank(entry: tuple[int, Server]) -> tuple[object, ...]:
@@ -80,6 +82,19 @@ def _ranked(topology: Topology, failed: Server, orphans: Sequence[Server], polic
         return tier, -takes, rule, lag_s, server.key
 
     return [server for _, server in sorted(tiers, key=rank)]
+
+
+def group_mates(topology: Topology, failed: Server) -> tuple[Server, ...]:
+    """Members of the failed server's replication group that are online: each has all that the group committed."""
+    group = failed.facts.group if failed.facts is not None else None
+    if group is None:
+        return ()
+    return tuple(each for each in topology.members(failed.cluster_id) if _is_online_in(each, group.group_name))
+
+
+def _is_online_in(server: Server, group_name: str) -> bool:
+    group = server.fresh.group if server.fresh is not None else None
+    return group is not None and (group.group_name, group.state) == (group_name, "ONLINE")
 
 
 def _distance(failed: Server, server: Server) -> int:

@@ -1,4 +1,4 @@
-"""What hangs together in a fleet: everything that has an address, a server_uuid or a cluster in common.
+"""What hangs together in a fleet: everything that has an address, a server_uuid, a cluster or a group in common.
 
 These are a part's *marks*. A *region* is all that hangs together by marks, as a rule one replication topology. Where a
 function looks from one server at others only along what the marks name, its result for a region is the same whether it
@@ -13,7 +13,7 @@ from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.topology.model import ClusterRecord, ServerRecord
 
 Mark = Hashable
-"""An address, a server_uuid or a cluster id."""
+"""An address, a server_uuid, a cluster id or the name of a replication group."""
 Part = InstanceKey | str
 """A server, or a cluster by its id."""
 REGION_SHARE = 4
@@ -61,7 +61,8 @@ class Bonds:
 def marks_of_server(record: ServerRecord) -> frozenset[Mark]:
     facts = record.facts
     channel = facts.channel if facts is not None else None
-    texts = (record.cluster_id, facts.server_uuid if facts else "", channel.source_uuid if channel else "")
+    group = facts.group.group_name if facts is not None and facts.group is not None else ""
+    texts = (record.cluster_id, facts.server_uuid if facts else "", channel.source_uuid if channel else "", group)
     sources = (channel.source,) if channel is not None else ()
     return frozenset((record.key, *record.addresses, *sources, *filter(None, texts)))
 

@@ -1,9 +1,10 @@
 """Which server belongs to which cluster, and which servers may have acknowledged a semi-sync commit.
 
-Theory. Replication links join servers into components. A cluster keeps its identity while its servers are re-linked:
-a component takes over the cluster whose recorded primary is in it, else the one most of its servers came from, and each
-cluster goes to one component only. During a recovery links change step by step, so a cluster under recovery
-(``frozen``) keeps its members and takes none from other clusters until it has ended; servers that are new may join it.
+Theory. Replication links join servers into components, and so does being in one replication group, whose own choice of
+a primary then counts. A cluster keeps its identity while its servers are re-linked: a component takes over the cluster
+whose recorded primary is in it, else the one most of its servers came from; each cluster goes to one component only.
+During a recovery links change step by step, so a cluster under recovery (``frozen``) keeps its members and takes none
+from other clusters until it has ended; servers that are new may join it.
 A stale primary stays with the cluster that demoted it, and a replica that was left behind with the one it belongs to.
 
 Both functions are called inside the replicated ``apply``: deterministic, total, no surprise for any input.
@@ -12,7 +13,7 @@ Both functions are called inside the replicated ``apply``: deterministic, total,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator_raft.core.instance import InstanceKey
@@ -151,14 +152,33 @@ def _components(links: Links, records: Records, frozen: frozenset[str]) -> list[
     for key in parent:
         if records[key].cluster_id in frozen:
             join(key, first_of_frozen.setdefault(records[key].cluster_id, key))
-    for key in sorted(parent, key=lambda key: (bool(records[key].cluster_id), key)):
-        source = links[key]
-        if source is not None:
-            join(key, source)
+    for key, other in (*_linked(parent, links, records), *_grouped(parent, records)):
+        join(key, other)
     groups: dict[InstanceKey, list[InstanceKey]] = {}
     for key in parent:
         groups.setdefault(root(key), []).append(key)
     return list(groups.values())
+
+
+def _linked(keys: Iterable[InstanceKey], links: Links, records: Records) -> Iterator[tuple[InstanceKey, InstanceKey]]:
+    """Replicas with their sources, new servers first."""
+    for key in sorted(keys, key=lambda key: (bool(records[key].cluster_id), key)):
+        source = links[key]
+        if source is not None:
+            yield key, source
+
+
+def _grouped(keys: Iterable[InstanceKey], records: Records) -> Iterator[tuple[InstanceKey, InstanceKey]]:
+    """Each member of a replication group with the first of it."""
+    first: dict[str, InstanceKey] = {}
+    for key in keys:
+        group = _group_name(records[key])
+        if group:
+            yield first.setdefault(group, key), key
+
+
+def _group_name(record: ServerRecord) -> str:
+    return record.facts.group.group_name if record.facts is not None and record.facts.group is not None else ""
 
 
 Named = list[tuple[list[InstanceKey], str]]
@@ -239,6 +259,9 @@ def _primary(
     """
     if not members:
         return cluster.primary if cluster.primary in records else None
+    elected = [key for key in members if _is_elected(records[key])]
+    if elected:
+        return min(elected, key=lambda key: (not records[key].reachable, key != cluster.primary, key))
     inside = set(members)
     roots = [key for key in members if links[key] not in inside]
     if cluster.primary in roots:
@@ -248,6 +271,12 @@ def _primary(
     if circle and not ahead:
         return min(circle, key=lambda key: (_is_read_only(records[key]), key != cluster.primary, key))
     return min(ahead or roots, key=lambda key: (links[key] is not None, _is_read_only(records[key]), key))
+
+
+def _is_elected(record: ServerRecord) -> bool:
+    """A group said that it takes the writes; of one that died since, another member that says so is the newer word."""
+    facts = record.facts
+    return facts is not None and facts.is_group_member and facts.group is not None and facts.group.role == "PRIMARY"
 
 
 def _is_read_only(record: ServerRecord) -> bool:

@@ -95,6 +95,12 @@ def _primary(moment: Moment, hint: str) -> Server:
     primary = moment.topology.primary_of(cluster.id)
     if primary is None:
         raise InvalidInput(f"Cannot deduce cluster master for {hint}")
+    group = primary.facts.group if primary.facts is not None else None
+    if group is not None:
+        raise Refused(
+            f"{primary.key} is a member of the replication group {group.group_name}, which elects its primary itself: "
+            "use group_replication_set_as_primary() there"
+        )
     return primary
 
 
