@@ -7,8 +7,10 @@ Theory, found on 10.11 with semi-sync and every acker stopped
   that they succeeded, and so are those that have queued up behind a killed one. So a session that hangs may be killed
   only when every other has been cut off before, and nobody new can come.
 - So: try read-only for a second, without killing anybody. If that comes through, nothing hangs: kill everybody. If
-  not: shut the doors, kill the sessions that do not wait for an acknowledgement, then those that do, set read-only,
-  open the doors. Semi-sync stays on all the time.
+  not: shut the doors, kill the sessions that do not wait for an acknowledgement, then those that do, then an applier
+  that does, set read-only, open the doors. Semi-sync stays on all the time.
+- The applier of a server that has a source, such as a co-primary, waits for acknowledgements like a client, and would
+  keep read-only out for ever. Nobody was told of what it commits.
 - The doors: an init_connect that fails turns away every new session without CONNECTION ADMIN. What it held before is
   kept behind our mark, so whoever finds the mark, left by a manager that died half-way, can put it back.
 - Not covered: an account *with* CONNECTION ADMIN that connects and commits in the millisecond in between; and one with
@@ -22,7 +24,7 @@ from functools import partial
 from orchestrator_raft.flavors import fencing
 from orchestrator_raft.flavors.base import Row, Rows, Statement
 from orchestrator_raft.flavors.options import quoted
-from orchestrator_raft.flavors.rows import flag, text
+from orchestrator_raft.flavors.rows import flag, number, text
 
 READ_ONLY = "SET GLOBAL read_only = ON"
 ASK_READ_ONLY = "SELECT @@global.read_only AS read_only"
@@ -31,6 +33,8 @@ MARK = "orchestrator_raft fences this server; "
 _ASK_DOORS = "SELECT @@global.init_connect AS init_connect"
 _SHORT_LOCK_WAIT = "SET SESSION lock_wait_timeout = 1"
 _TIMED_OUT = frozenset({fencing.LOCK_WAIT_TIMEOUT})
+_SERVER = "system user"
+"""Who the server's own threads are."""
 _WAITS_FOR_ACKNOWLEDGEMENT = "Waiting for semi-sync ACK"
 
 
@@ -74,7 +78,13 @@ def _shut_doors(rows: Rows) -> tuple[Statement, ...]:
 def _kill_in_order(own_user: str, rows: Rows) -> tuple[Statement, ...]:
     waiting = tuple(row for row in rows if _waits(row))
     others = tuple(row for row in rows if not _waits(row))
-    return *fencing.kills(own_user, others), *fencing.kills(own_user, waiting)
+    return *fencing.kills(own_user, others), *fencing.kills(own_user, waiting), *_end_appliers(waiting)
+
+
+def _end_appliers(waiting: tuple[Row, ...]) -> tuple[Statement, ...]:
+    appliers = [number(row, "Id") for row in waiting if text(row, "User") == _SERVER]
+    ignored = frozenset({fencing.NO_SUCH_SESSION, fencing.NOT_ALLOWED})
+    return tuple(Statement(sql=f"KILL {each}", ignored_errors=ignored) for each in appliers)
 
 
 def _waits(row: Row) -> bool:

@@ -200,3 +200,33 @@ async def test_a_fenced_server_can_be_opened_again(topology: Topology) -> None:
     await perform(Fence(key=key_of(primary), deadline_s=3.0), primary)
     await perform(SetWritable(key=key_of(primary)), primary)
     assert Client(primary).say(insert(401)) == 0
+
+
+async def test_an_applier_that_hangs_in_a_commit_does_not_keep_a_fence_out(topology: Topology) -> None:
+    """Of two co-primaries, where nobody acknowledges: nobody waits for that commit, and read_only does."""
+    primary = without_ackers(topology)
+    other = topology.servers[2]
+    other.execute("SET GLOBAL read_only = OFF")
+    topology.point(primary, other)
+    try:
+        for number in range(701, 704):
+            other.execute(insert(number))
+        wait_for_hanging_applier(primary)
+        await perform(Fence(key=key_of(primary), deadline_s=8.0), primary)
+        assert (await facts_of(primary)).read_only
+    finally:
+        for replica in topology.servers[1:]:
+            replica.execute("START REPLICA")
+        primary.execute("STOP REPLICA")
+        primary.execute("RESET REPLICA ALL")
+        other.execute(f"SET GLOBAL {'super_' if topology.flavor is Flavor.MYSQL else ''}read_only = ON")
+
+
+def wait_for_hanging_applier(server: Server) -> None:
+    deadline = threading.Event()
+    for _ in range(500):
+        rows = server.execute("SHOW PROCESSLIST")
+        if any(row["User"] == "system user" and str(row["State"]).startswith(WAITING[:-1]) for row in rows):
+            return
+        deadline.wait(0.01)
+    raise AssertionError(f"the applier of {server} should hang: {rows}")

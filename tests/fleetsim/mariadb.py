@@ -14,13 +14,13 @@ from typing import ClassVar
 from orchestrator_raft.core.gtid import EMPTY_MARIADB, GtidSet, parse_mariadb
 from orchestrator_raft.core.instance import Binlog, Channel, ChannelOption, Facts, Flavor
 from tests.fleetsim.replica import RUNNING, STOPPED, WORDS, Replication
-from tests.fleetsim.server import MANAGER, Server, Session
+from tests.fleetsim.server import MANAGER, WAITING, Server, Session
 from tests.fleetsim.sql import COMMON, Call, Row, change_source, show_channel, words
 from tests.fleetsim.transactions import DOMAIN, Transaction, one
 
 OPTIONS = (ChannelOption("MASTER_CONNECT_RETRY", 1), ChannelOption("MASTER_SSL", 1))
 MARK = "orchestrator_raft fences"
-RECEIVER_ID = 5
+RECEIVER_ID, APPLIER_ID = 5, 6
 
 
 class MariadbReplication(Replication):
@@ -107,16 +107,28 @@ class MariadbServer(Server):
         if self.replication.receiver is RUNNING:
             state = "Waiting for master to send event"
             shown.append({"Id": str(RECEIVER_ID), "User": "system user", "Command": "Slave_IO", "State": state})
+        if self.pending and self.pending[0].session is None:
+            shown.append({"Id": str(APPLIER_ID), "User": "system user", "Command": "Slave_SQL", "State": WAITING})
         return shown
+
+    def kill_applier(self) -> None:
+        """It ends, and so does its wait."""
+        self.replication.stop(receiver=False, applier=True)
+        if self.pending and self.pending[0].session is None:
+            self._release()
 
     def kill_session(self, session: Session) -> None:
         waited = bool(self.pending) and self.pending[0].session is session
         self.end(session)
         if waited:
-            released, self.pending = self.pending, []
-            for each in released:
-                self.finish(each, "alone")
-            self.settle()
+            self._release()
+
+    def _release(self) -> None:
+        """The commit that waited is over, and so are those behind it."""
+        released, self.pending = self.pending, []
+        for each in released:
+            self.finish(each, "alone")
+        self.settle()
 
     def facts(self) -> Facts:
         """What it has executed is what its binary log has."""
@@ -163,10 +175,17 @@ def _kill_receiver(call: Call, _match: re.Match[str]) -> list[Row]:
     return []
 
 
+def _kill_applier(call: Call, _match: re.Match[str]) -> list[Row]:
+    assert isinstance(call.server, MariadbServer)
+    call.server.kill_applier()
+    return []
+
+
 MariadbServer.statements = (
     words(
         (r"SET GLOBAL init_connect = '(?P<text>[^']*)'", _set_doors),
         (rf"KILL {RECEIVER_ID}", _kill_receiver),
+        (rf"KILL {APPLIER_ID}", _kill_applier),
         (r"SHOW ALL SLAVES STATUS", show_channel),
         (r"CHANGE MASTER TO .*MASTER_HOST = '(?P<host>[^']*)', MASTER_PORT = (?P<port>\d+).*", _change),
         (

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MANAGER, CLIENT, REPLICATION = "orc", "app", "repl"
 NEVER_MS = 600_000
+WAITING = "Waiting for semi-sync ACK from slave"
 
 
 @dataclass(slots=True)
@@ -272,7 +273,7 @@ class Server:
     def _state_of(self, session: Session) -> str:
         """Commits go in groups: the first one waits, and the others for it."""
         if self.pending and self.pending[0].session is session:
-            return "Waiting for semi-sync ACK from slave"
+            return WAITING
         return "Commit" if any(each.session is session for each in self.pending) else ""
 
     # commits
