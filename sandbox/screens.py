@@ -26,7 +26,7 @@ from sandbox.servers import Server
 
 SHOP, BILLING = ("shop", "shop.example"), ("billing", "billing.example")
 SHOP_SERVERS, BILLING_SERVERS = 6, 3
-SIZE = {"width": 1280, "height": 800}
+SIZE = {"width": 1200, "height": 660}
 SCHEMES = ("light", "dark")
 TIMEOUT_S = 60.0
 

@@ -24,7 +24,7 @@ export function serverActions(row, cluster, rows) {
   const groups = [
     ["Primary", ofPrimary(row, cluster, rows)],
     ["Move", MOVES.filter((each) => each.when(row, rows)).map((each) => [`${each.label} …`, () => move(row, null, cluster, rows, each), each.level || ""])],
-    ["Replication and writes", ofReplication(row, cluster)],
+    ["Replication and writes", STAYS.filter((each) => each.when(row, rows)).map((each) => [`${each.label} …`, () => move(row, null, cluster, rows, each), each.level || ""])],
     ["Marks", ofMarks(row)],
     ["Watching", ofWatching(row)],
   ];
@@ -37,17 +37,6 @@ function ofPrimary(row, cluster, rows) {
     row.source && !row.is_primary && row.reached && ["Make it the primary …", () => takeover(cluster, rows, row.server)],
     row.is_primary && ["Fail over …", () => failover(cluster), "danger"],
     repair && simple("Recover …", `Recover ${name(row.server)}`, repair, () => change("POST", at(row.server, "/recover")), { typeThis: clusterName(cluster), level: "danger" }),
-  ].filter(Boolean);
-}
-
-function ofReplication(row, cluster) {
-  const [server, shown] = [row.server, name(row.server)];
-  if (!row.reached) return [];
-  return [
-    row.receiver === "running" && simple("Stop replication …", `Stop replication on ${shown}`, "It lags until it is started again.", () => change("POST", at(server, "/stop-replica"))),
-    row.source && row.receiver !== "running" && simple("Start replication …", `Start replication on ${shown}`, "", () => change("POST", at(server, "/start-replica"))),
-    row.read_only === false && simple("Set read-only …", `Set ${shown} read-only`, row.is_primary ? "It is the primary: clients' writes fail from then on." : "It takes no writes from then on.", () => change("POST", at(server, "/set-read-only")), row.is_primary ? { typeThis: clusterName(cluster), level: "danger" } : {}),
-    row.read_only === true && simple("Set writable …", `Set ${shown} writable`, "It is refused where that would make a second primary.", () => change("POST", at(server, "/set-writable"))),
   ].filter(Boolean);
 }
 
@@ -92,7 +81,7 @@ function takeover(cluster, rows, target) {
   open({
     title: `Take over ${clusterName(cluster)}`, label: "Take over", typeThis: clusterName(cluster), text: "A replica becomes the primary in an orderly way; writes wait for a moment, and nothing is lost.",
     fields: [{ name: "target", label: "New primary", value: target, plans: true, options: [["", "the best replica"], ...fit.map((each) => [each.server, name(each.server, each.alias)])] }],
-    run: (values) => change("POST", where, body(values)),
+    run: (values) => change("POST", where, body(values)), ...planner(where, body),
   });
 }
 
@@ -103,7 +92,7 @@ function failover(cluster) {
     title: `Fail over ${clusterName(cluster)}`, label: "Fail over", level: "danger", typeThis: clusterName(cluster),
     text: `The primary ${name(cluster.primary)} is treated as dead: it is fenced if it can be reached, and the best replica is promoted. For a primary that is well use Take over.`,
     fields: [{ name: "accept_loss", check: true, plans: true, label: "Promote even if acknowledged writes may be lost" }],
-    run: (values) => change("POST", where, body(values)),
+    run: (values) => change("POST", where, body(values)), ...planner(where, body),
   });
 }
 
@@ -127,14 +116,26 @@ export const MOVES = [
   { label: "Move its replicas up", operation: "move-up-replicas", when: (row, rows) => follows(row) && isFollowed(row, rows), text: "Its replicas then replicate from its own source." },
 ];
 
+const isWritable = (row) => row.reached && row.read_only === false;
+/** Operations after which a server stays where it is; planned before they are confirmed, too. */
+export const STAYS = [
+  { label: "Stop replication", operation: "stop-replica", when: (row) => follows(row) && row.receiver === "running", text: "It lags until it is started again." },
+  { label: "Start replication", operation: "start-replica", when: (row) => follows(row) && (row.receiver !== "running" || row.applier !== "running"), text: "" },
+  { label: "Set read-only", operation: "set-read-only", when: isWritable, level: "danger", isTyped: true, text: "It takes no writes from then on." },
+  { label: "Set writable", operation: "set-writable", when: (row) => row.reached && row.read_only === true, text: "It is refused where that would make a second primary." },
+];
+
+/** Ask for the plan of one operation on a server, and offer to carry it out. */
 function move(row, target, cluster, rows, row_ = BELOW) {
   const others = rows.filter((each) => each.server !== row.server && each.reached && !each.stale);
   const where = at(row.server, `/${row_.operation}`);
-  const body = (values) => (row_.target ? { target: values.target } : {});
+  const below = (target || others.find((each) => each.server !== row.source) || others[0])?.server || "";
+  const fields = row_.target ? [{ name: "target", label: "Below", value: below, plans: true, required: true, options: others.map((each) => [each.server, name(each.server, each.alias)]) }] : row_.fields || [];
+  const body = (values) => Object.fromEntries(fields.map((each) => [each.name, each.pattern === "[0-9]+" ? Number(values[each.name]) : values[each.name]]));
   open({
-    level: row_.level, title: `${row_.label}: ${name(row.server, row.alias)}`, label: row_.label, text: `${row_.text}${row.source ? ` It replicates from ${name(row.source)} now.` : ""}`,
-    fields: row_.target ? [{ name: "target", label: "Below", value: (target || others.find((each) => each.server !== row.source) || others[0])?.server || "", plans: true, required: true, options: others.map((each) => [each.server, name(each.server, each.alias)]) }] : [],
-    run: (values) => change("POST", where, body(values)), ...planner(where, body),
+    level: row_.level, title: `${row_.label}: ${name(row.server, row.alias)}`, label: row_.label, typeThis: row_.isTyped ? clusterName(cluster) : "",
+    text: `${row_.text}${row.source ? ` It replicates from ${name(row.source)} now.` : ""}`,
+    fields, run: (values) => change("POST", where, body(values)), ...planner(where, body),
   });
 }
 

@@ -45,8 +45,9 @@ async function loadPlan() {
     const planned = await mine.planOf(mine.values);
     mine.plan = planned;
   } catch (error) {
+    const unplannable = error.status === 400 && error.message.includes("dry_run"); /* a leader of an older version */
     mine.plan = null;
-    mine.refused = error;
+    mine.refused = unplannable ? null : error;
   }
   live.changed();
 }
@@ -136,12 +137,13 @@ function input(each, given) {
 function planned(given) {
   if (given.refused) return h("p", { class: "banner critical", role: "alert" }, h("strong", {}, sign("critical", given.refused.title || "Refused")), ` ${given.refused.message}`);
   if (given.plan === undefined) return h("p", { class: "quiet" }, "Asking for the plan …");
+  if (!given.plan) return h("p", {}, "The leader cannot tell the steps of this beforehand.");
   const { text, how, stages = [], warnings = [], left_out = [], expected_block_s } = given.plan;
   return h("div", { class: "plan" }, h("h3", {}, "What will be done"), h("p", {}, text, how ? `, by ${how}` : "", "."),
-    h("ol", {}, stages.map((each, i) => h("li", { key: i }, stages.length > 1 || each.text !== text ? each.text : "In one step:", h("ul", { class: "quiet" }, each.steps.map((step, j) => h("li", { key: j }, step)))))),
-    h("p", {}, expected_block_s ? `Writes are expected to wait at most ${seconds(expected_block_s)}.` : "Writes do not wait.", " What fails is put back."),
+    h("ol", {}, stages.map((each, i) => h("li", { key: i }, stages.length > 1 || each.text !== text ? each.text : "In one step:", each.steps.length ? h("ul", { class: "quiet" }, each.steps.map((step, j) => h("li", { key: j }, step))) : ""))),
+    h("p", {}, expected_block_s ? `Writes are expected to wait at most ${seconds(expected_block_s)}.` : "Writes do not wait.", how ? " What fails is put back." : ""),
     warnings.map((each, i) => h("p", { key: `w${i}` }, sign("warning", "Mind:"), ` ${each}`)),
-    left_out.map((each, i) => h("p", { key: `l${i}`, class: "quiet" }, `Left as it is: ${each.key}: ${each.reason}`)));
+    left_out.map((each, i) => h("p", { key: `l${i}`, class: "quiet" }, `Not ${each.key}: ${each.reason}`)));
 }
 
 /** A recovery's steps so far. */

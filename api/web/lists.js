@@ -102,13 +102,15 @@ export function blockedView() {
 export function downtimeView() {
   return {
     name: "downtime",
-    resources: { downtimes: { path: "/downtimes" }, pauses: { path: "/pauses" } },
-    title: () => "Downtime, pauses, kept out",
-    draw: ({ downtimes = [], pauses = [] }) => {
+    resources: { downtimes: { path: "/downtimes" }, maintenances: { path: "/maintenances" }, pauses: { path: "/pauses" } },
+    title: () => "Downtime, maintenance, pauses, kept out",
+    draw: ({ downtimes = [], maintenances = [], pauses = [] }) => {
       const [down, stale] = [downtimes.filter((each) => each.downtime), downtimes.filter((each) => each.stale)];
       return [
         h("h2", {}, `Downtime: ${plural(down.length, "server")}`),
         table(["Server", "Who", "Why", "Since", "Until"], down.map((each) => ({ key: each.server, cells: [onServer(each.server), each.downtime.owner, each.downtime.reason, time(each.downtime.begun_ms), [time(each.downtime.ends_ms, { ago: false }), h("span", { class: "quiet under" }, `${seconds((each.downtime.ends_ms - Date.now()) / 1000)} left`)]] })), "No server is in downtime."),
+        h("h2", {}, `Maintenance: ${plural(maintenances.length, "server")}`),
+        table(["Server", "Who", "Why", "Since", "Until"], maintenances.map((each) => ({ key: each.number, cells: [onServer(each.key), each.owner, each.reason, time(each.begun_ms), time(each.ends_ms, { ago: false })] })), "No server is in maintenance."),
         h("h2", {}, `Writes paused: ${plural(pauses.length, "pause")}`),
         table(["Cluster", "Who", "Why", "Since"], pauses.map((each) => ({ key: each.cluster, cells: [each.cluster || "all", each.by || "somebody", each.reason, time(each.since_ms)] })), "Nothing is paused."),
         h("h2", {}, `Kept out: ${plural(stale.length, "server")}`),

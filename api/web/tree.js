@@ -2,7 +2,7 @@
  * Sources are left of their replicas. Of many healthy replicas that nobody follows, a few are drawn and the rest is one
  * box. Rings of replication and servers without a known source begin at the left, so nobody is ever left out. */
 
-export const BOX = { width: 252, height: 74, gapX: 56, gapY: 12 };
+export const BOX = { width: 236, height: 74, gapX: 44, gapY: 12 };
 const HEALTHY_SHOWN = 6;
 const LAG_NOTED_S = 10;
 

@@ -24,6 +24,10 @@ class Scene:
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
 
+    def begin(self, work: Coroutine[Any, Any, object]) -> None:
+        """Have it run there, and go on."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def url(self, node: str = "n1") -> str:
         return self.rig[node].url
 

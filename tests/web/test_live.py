@@ -95,6 +95,7 @@ def test_a_takeover_wants_the_clusters_name_and_is_followed_to_its_end(stage: St
     dialog = page.get_by_role("dialog")
     go = dialog.get_by_role("button", name="Take over")
     expect(go).to_be_disabled()
+    expect(dialog.get_by_text("Writes are expected to wait at most")).to_be_visible()
     dialog.locator("input[name=typed]").fill("dem")
     expect(go).to_be_disabled()
     dialog.locator("input[name=typed]").fill("demo")

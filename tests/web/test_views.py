@@ -120,11 +120,11 @@ def test_many_healthy_replicas_are_one_box_until_they_are_wanted(scene: Scene, n
 
 
 def test_what_the_server_says_no_to_is_shown(scene: Scene, new_page: NewPage) -> None:
-    page = show(new_page, scene, "cluster/c1?server=127.0.0.1:24001")
-    page.locator(".panel summary", has_text="Replication").click()
-    page.get_by_role("button", name="Stop replication …").click()
-    page.get_by_role("dialog").get_by_role("button", name="Stop replication").click()
-    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("paused")
+    page = show(new_page, scene, "cluster/c1?server=127.0.0.1:24003")
+    page.locator(".panel summary", has_text="Watching").click()
+    page.get_by_role("button", name="Probe now …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Probe now").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("127.0.0.1:24003: refused")
 
 
 def test_who_may_only_read_sees_no_buttons(new_page: NewPage) -> None:
