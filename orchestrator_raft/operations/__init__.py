@@ -12,6 +12,7 @@ have.
 
 from __future__ import annotations
 
+from orchestrator_raft.operations.hooks import HOOK_ROWS
 from orchestrator_raft.operations.left_out import LEFT_OUT
 from orchestrator_raft.operations.model import Kind, Operation, Parameter, Where
 from orchestrator_raft.operations.moves import MOVE_ROWS
@@ -24,6 +25,7 @@ from orchestrator_raft.operations.returns import RETURN_ROWS
 from orchestrator_raft.operations.servers import SERVER_ROWS
 
 OPERATIONS: tuple[Operation, ...] = (
+    *HOOK_ROWS,
     *MOVE_ROWS,
     *NODE_ROWS,
     *OWN_ROWS,

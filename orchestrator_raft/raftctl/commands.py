@@ -22,7 +22,7 @@ from orchestrator_raft.operations import OPERATION_BY_NAME, Kind, Operation, Par
 from orchestrator_raft.raftctl import views
 from orchestrator_raft.raftctl.client import Answer, Client
 from orchestrator_raft.raftctl.output import show
-from orchestrator_raft.raftctl.publishing import publications
+from orchestrator_raft.raftctl.publishing import hooks_shown, publications
 from orchestrator_raft.raftctl.requests import request
 
 DEFAULT_PORT = 3306
@@ -144,6 +144,11 @@ DOWNTIME_ROWS = (
     Row(name="end", operation="end-downtime"),
     Row(name="list", operation="downtimed", view=views.servers),
 )
+HOOK_ROWS = (
+    Row(name="test", operation="hooks-preview", view=hooks_shown),
+    Row(name="run", operation="hooks-drill",
+        question="The hooks of {list} will run for real, for a failover of {cluster} that has not happened."),
+)  # fmt: skip
 RECOVERY_ROWS = (
     Row(name="enable", operation="enable-global-recoveries"),
     Row(name="disable", operation="disable-global-recoveries"),
@@ -361,6 +366,11 @@ def downtime(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
+@click.group()
+def hooks() -> None:
+    """Try the hooks of the configuration before they are needed."""
+
+
 def add_commands(group: click.Group) -> None:
     """Every sub-command, in the order of the reference page."""
     group.add_command(status)
@@ -371,5 +381,7 @@ def add_commands(group: click.Group) -> None:
         recoveries.add_command(command_of(row))
     for row in DOWNTIME_ROWS:
         downtime.add_command(command_of(row))
-    for command in (recoveries, ack, downtime):
+    for row in HOOK_ROWS:
+        hooks.add_command(command_of(row))
+    for command in (recoveries, ack, downtime, hooks):
         group.add_command(command)

@@ -1,4 +1,4 @@
-"""What raftctl shows of publications: a table, and in ``status`` what targets have not got. Pure."""
+"""What raftctl shows of what the outside is told: publications, targets that are behind, hooks to be tried. Pure."""
 
 from __future__ import annotations
 
@@ -42,6 +42,18 @@ def complaints(value: Any) -> list[str]:
                 text = f"{target.get('target')} has not the newest primary: {target.get('detail')}"
                 found.setdefault(text, []).append(str(record.get("alias")))
     return [f"{', '.join(aliases)}: {text}" for text, aliases in found.items()]
+
+
+def hooks_shown(value: Any) -> views.View:
+    """Each hook with its text, and then what commands have in their environment."""
+    shown = _objects(value.get("result")) if isinstance(value, dict) else []
+    lines: list[str] = []
+    for hook in shown:
+        lines += [f"{hook.get('label')}:", *(f"  {line}" for line in str(hook.get("text", "")).splitlines())]
+    environment: dict[str, str] = next((each["environment"] for each in shown if each.get("environment")), {})
+    if environment:
+        lines += ["", "environment:", *(f"  {name}={text}" for name, text in environment.items())]
+    return (views.Lines(tuple(lines) or ("the list is empty",)),)
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from orchestrator_raft.core.errors import Refused, ServerError, Unavailable
 from orchestrator_raft.core.instance import InstanceKey, ProbeResult, Reached, Unreachable, UnreachableKind
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.replicated import Command, Result, State, apply
-from orchestrator_raft.ports import Authority, Handler, HookReport, Peer
+from orchestrator_raft.ports import Authority, Handler, HookPreview, HookReport, Peer
 from tests.engine.fleet import Fleet
 
 FOR_EVER = float("inf")
@@ -279,7 +279,17 @@ class RecordingHooks:
 
     def __init__(self) -> None:
         self.ran: list[tuple[str, str]] = []
+        self.drills: list[tuple[str, Recovery]] = []
+        self.fails = ""
 
-    async def run(self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float) -> HookReport:
-        self.ran.append((name, recovery.id))
-        return HookReport(ok=True, detail="", commands=1)
+    async def run(
+        self, name: str, recovery: Recovery, *, fail_stop: bool, timeout_s: float, is_drill: bool = False
+    ) -> HookReport:
+        if is_drill:
+            self.drills.append((name, recovery))
+        else:
+            self.ran.append((name, recovery.id))
+        return HookReport(ok=not self.fails, detail=self.fails, commands=1)
+
+    def preview(self, name: str, recovery: Recovery) -> tuple[HookPreview, ...]:
+        return (HookPreview(f"{name} 1 of 1", f"echo {recovery.subject.key.hostname}", {"ORC_IS_DRILL": "true"}),)

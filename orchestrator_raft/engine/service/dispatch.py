@@ -18,6 +18,7 @@ from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.leadership import Engine, EngineSettings, Leader, Outside
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.service import (
+    hooks,
     moves,
     node_reads,
     overview,
@@ -143,6 +144,7 @@ class Service:
 
 
 HANDLERS: dict[str, Handler] = {
+    **hooks.HANDLERS,
     **moves.HANDLERS,
     **node_reads.HANDLERS,
     **overview.HANDLERS,
