@@ -4,6 +4,9 @@
 export const HOME = new URL(document.baseURI).pathname; /* ".../web/" */
 const ROOT = HOME.replace(/web\/$/, "");
 
+/** Names are replaced by the server, on every read; nothing that has names is asked for, and nothing can be done. */
+export const ANONYMOUS = new URLSearchParams(location.search).get("anonymize") === "true";
+
 export class Failed extends Error {
   constructor(title, detail, status) {
     super(detail);
@@ -22,7 +25,8 @@ export function path(words, ...values) {
 }
 
 export async function get(where, { accepts = [] } = {}) {
-  return (await ask("GET", where, undefined, accepts)).value;
+  const asked = ANONYMOUS ? `${where}${where.includes("?") ? "&" : "?"}anonymize=true` : where;
+  return (await ask("GET", asked, undefined, accepts)).value;
 }
 
 /** Change something. Answers {value, follow}: `follow` is the id of a recovery that goes on. */

@@ -1,5 +1,5 @@
 /* The frame around every view: which address is which view, what is read for it, the banners, the keys. */
-import { HOME } from "./api.js";
+import { ANONYMOUS, HOME } from "./api.js";
 import { h, render } from "./dom.js";
 import { Resource, follow, live } from "./live.js";
 import { openDiscover } from "./act.js";
@@ -69,7 +69,9 @@ function sameResources(one, other) {
 
 /** Show another address without loading a page. */
 function navigate(where, { replace = false } = {}) {
-  history[replace ? "replaceState" : "pushState"](null, "", new URL(where, document.baseURI));
+  const to = new URL(where, document.baseURI);
+  if (ANONYMOUS) to.searchParams.set("anonymize", "true");
+  history[replace ? "replaceState" : "pushState"](null, "", to);
   go();
 }
 
@@ -102,13 +104,13 @@ function draw() {
   const title = shown.view.title(values);
   const alarms = alarmCount();
   document.title = `${alarms ? `(${alarms}) ` : ""}${title} · orchestrator_raft`;
-  setWriter(shared.me.value?.may_write === true);
+  setWriter(!ANONYMOUS && shared.me.value?.may_write === true);
   render(app,
     h("a", { class: "skip", href: `${location.pathname}${location.search}#main` }, "Skip to content"),
     header(), banners(),
     h("main", { id: "main", tabindex: "-1" }, errors(shown.resources), h("h1", { tabindex: "-1" }, title),
       drawn(values)),
-    dialog());
+    footer(), dialog());
   if (focusHeading) {
     focusHeading = false;
     document.querySelector("h1")?.focus({ preventScroll: true });
@@ -146,6 +148,14 @@ function header() {
       shared.me.value && h("span", { class: "person" }, shared.me.value.name || "", shared.me.value.may_write ? "" : h("span", { class: "chip" }, "read-only"))));
 }
 
+function footer() {
+  const other = new URL(location.href);
+  if (ANONYMOUS) other.searchParams.delete("anonymize");
+  else other.searchParams.set("anonymize", "true");
+  return h("footer", {}, shared.health.value && h("span", {}, `orchestrator_raft ${shared.health.value.version}`), link("about", {}, "Keys and help"), h("a", { href: "../api/v2/docs" }, "API"),
+    h("a", { href: ANONYMOUS ? new URL("clusters", document.baseURI).href : other.href, target: "_self" }, ANONYMOUS ? "Show names" : "Anonymise, to show it to others"));
+}
+
 function isCurrent(to, current) {
   const family = { cluster: "clusters", search: "clusters", home: "clusters", "clusters-analysis": "clusters", discover: "clusters",
     recovery: "audit-recovery", "audit-recovery-steps": "audit-recovery", "audit-failure-detection": "audit-recovery", status: "raft" };
@@ -158,7 +168,7 @@ function badge(to, fleet) {
 }
 
 function liveness() {
-  const words = { live: ["good", "live"], connecting: ["unknown", "connecting"], lost: ["critical", "no connection"] }[live.status];
+  const words = { live: ["good", "live"], polling: ["note", "anonymised, every 5 s"], connecting: ["unknown", "connecting"], lost: ["critical", "no connection"] }[live.status];
   const title = live.status === "lost" ? `No connection for ${seconds((Date.now() - live.since) / 1000)}` : "Shown as it happens";
   return h("span", { class: "live", title, role: "status" }, sign(...words));
 }
@@ -197,7 +207,7 @@ function banners() {
 
 function otherNodes(node) {
   const others = (node?.http_uris || []).filter((each) => each && new URL(each).host !== location.host);
-  if (!others.length) return "";
+  if (!others.length || ANONYMOUS) return "";
   return ["Other nodes: ", others.map((each, i) => [i ? ", " : "", h("a", { href: new URL(location.pathname, each).href, rel: "noreferrer" }, new URL(each).host)])];
 }
 

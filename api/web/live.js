@@ -1,6 +1,6 @@
 /* What the server tells as it happens, and resources that are read again when something did.
  * The stream resumes by itself (EventSource); what was missed meanwhile is read anew. */
-import { get, url } from "./api.js";
+import { ANONYMOUS, get, url } from "./api.js";
 
 const LEAST_PAUSE_MS = 300;
 const POLL_MS = 5000;
@@ -45,7 +45,6 @@ export const live = {
   status: "connecting",
   since: Date.now(),
   lags: new Map() /* server -> {reached, replicates, lag_s}, as the leader saw it last */,
-  events: [] /* the last few, newest first */,
   changed: () => {},
   onnews: () => {},
 };
@@ -53,6 +52,7 @@ export const live = {
 let source = null;
 
 export function follow() {
+  if (ANONYMOUS) return setStatus("polling"); /* the stream has names */
   source?.close();
   source = new EventSource(url("/events?servers=true"));
   source.onopen = () => {
@@ -76,12 +76,7 @@ export function follow() {
   });
   source.addEventListener("problems", () => live.onnews({ type: "problems" }));
   source.addEventListener("reset", () => live.onnews({ type: "reset" }));
-  for (const type of TYPES) source.addEventListener(type, (event) => heard(JSON.parse(event.data)));
-}
-
-function heard(event) {
-  live.events = [event, ...live.events].slice(0, 50);
-  live.onnews(event);
+  for (const type of TYPES) source.addEventListener(type, (event) => live.onnews(JSON.parse(event.data)));
 }
 
 function setStatus(status) {

@@ -86,7 +86,7 @@ function page(recovery, kind) {
       h("div", { class: "actions" }, h("a", { class: "button", href: url(path`/recoveries/${recovery.id}`), download: `recovery-${recovery.number}.json` }, "Export JSON"),
         !recovery.acknowledged && recovery.end !== "running" && actions([acknowledge(recovery)]))),
     h("div", { class: "columns" },
-      h("section", { class: "card" }, h("h2", {}, "What happened"), timeline(recovery, kind?.phases || {})),
+      h("div", {}, h("section", { class: "card" }, h("h2", {}, "What happened"), timeline(recovery, kind?.phases || {})), list("Evidence", subject.evidence)),
       h("div", {},
         facts(recovery),
         recovery.lost_gtids && section("Transactions that only the old primary has", h("pre", { class: "gtids" }, recovery.lost_gtids)),
@@ -110,7 +110,7 @@ function facts(recovery) {
   const { subject } = recovery;
   const lines = [
     ["Cluster", link(`cluster/${recovery.cluster_id}`, {}, subject.cluster_alias || subject.cluster_name)],
-    ["Found", [subject.text || subject.code, subject.evidence.length ? h("span", { class: "quiet under" }, subject.evidence.join(" · ")) : ""]],
+    ["Found", subject.text || subject.code],
     ["Began", time(recovery.started_ms, { ago: false })],
     recovery.finished_ms && ["Ended", time(recovery.finished_ms, { ago: false })],
     ["Loss", recovery.lost_gtids ? "see below" : recovery.promised ? "none: semi-sync promised it" : recovery.unpromised_because ? `not promised: ${recovery.unpromised_because}` : "nothing was promised"],

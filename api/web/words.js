@@ -1,4 +1,5 @@
 /* How values are told to people: names, times, durations, signs. A sign never stands without its word. */
+import { ANONYMOUS } from "./api.js";
 import { h } from "./dom.js";
 
 const HIDDEN = document.querySelector("meta[name=hidden-in-host-names]")?.content || "";
@@ -16,7 +17,7 @@ export function clusterName(cluster) {
 
 /** What an address says of a cluster: its alias where that is plain, else its id, which never changes. */
 export function clusterPath(cluster) {
-  return `cluster/${/^[\w.-]+$/.test(cluster.alias) ? cluster.alias : cluster.id}`;
+  return `cluster/${!ANONYMOUS && /^[\w.-]+$/.test(cluster.alias) ? cluster.alias : cluster.id}`;
 }
 
 export function seconds(value) {

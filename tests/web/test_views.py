@@ -127,6 +127,25 @@ def test_what_the_server_says_no_to_is_shown(scene: Scene, new_page: NewPage) ->
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("127.0.0.1:24003: refused")
 
 
+def test_anonymised_views_have_no_names_and_no_buttons(scene: Scene, new_page: NewPage) -> None:
+    page = new_page(f"{scene.url('n2')}/web/cluster/large?anonymize=true")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    expect(page.locator("h1")).to_contain_text("cluster-")
+    expect(page.locator(".box").first).to_be_visible()
+    expect(page.get_by_text("large")).to_have_count(0)
+    expect(page.get_by_role("button", name="Take over")).to_have_count(0)
+    page.get_by_role("link", name="Fleet").first.click()
+    page.locator("tbody.cluster a", has_text="cluster-").first.click()
+    expect(page.locator(".box").first).to_be_visible()
+    assert "anonymize=true" in page.url
+    api = [each for each in asked if "/api/" in each]
+    assert api
+    assert all("anonymize=true" in each for each in api)
+    page.get_by_role("link", name="Show names").click()
+    expect(page.locator("tbody.cluster a", has_text="large")).to_be_visible()
+
+
 def test_who_may_only_read_sees_no_buttons(new_page: NewPage) -> None:
     settings = ApiSettings(authentication=AuthenticationMethod.MULTI, user="ann", password="secret")
     with running(lambda: Rig(1, fleet=Fleet(()), settings=settings)) as scene:
