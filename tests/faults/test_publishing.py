@@ -1,27 +1,34 @@
-"""After a failover, everybody outside has the new primary: real servers, nodes and processes, and a Consul of our own.
+"""After a failover, everybody outside has the new primary: real servers, nodes and processes.
 
-The Consul is ``tests/kv/consul_speaker``, no real one; it is shut down and started anew around the second failover.
+Consul and ProxySQL are the small speakers of ``tests/kv``, no real ones. Consul is away during the second change.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import hashlib
+import hmac
 import json
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from sandbox import ports
 from tests.faults.stage import Stage, until
+from tests.kv.proxysql_speaker import ProxySql
 
 NewStage = Callable[..., Stage]
 PREFIX = "mysql/master/demo"
+SECRET = "a secret of this test"
 
 
 class ConsulProcess:
@@ -60,17 +67,108 @@ class ConsulProcess:
         return found
 
 
+class ProxyThread:
+    """The ProxySQL speaker, on a loop of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._proxy, self._server = self._do(self._start())
+
+    def _do(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30.0)
+
+    async def _start(self) -> tuple[ProxySql, asyncio.Server]:
+        proxy = ProxySql()
+        return proxy, await asyncio.start_server(proxy.serve, "127.0.0.1", self.port)
+
+    def writers(self) -> list[str]:
+        """What is in force in the writer hostgroup."""
+
+        async def read() -> list[str]:
+            return [f"{row[0]}:{row[1]}" for row in self._proxy.rows()]
+
+        found: list[str] = self._do(read())
+        return found
+
+    def close(self) -> None:
+        async def end() -> None:
+            self._server.close()
+            await self._server.wait_closed()
+            others = [each for each in asyncio.all_tasks() if each is not asyncio.current_task()]
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            self._proxy.tables.close()
+
+        self._do(end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30.0)
+        self._loop.close()
+
+
+class Receiver:
+    """An HTTP server for webhooks that checks signatures."""
+
+    def __init__(self, port: int) -> None:
+        self.told: list[dict[str, Any]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                signed = self.headers["X-Orchestrator-Raft-Timestamp"].encode() + b"." + body
+                expected = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
+                good = self.headers["X-Orchestrator-Raft-Signature"] == f"sha256={expected}"
+                if good:
+                    receiver.told.append(json.loads(body))
+                self.send_response(204 if good else 403)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(30.0)
+
+
+class Outside:
+    """Everybody who wants to know."""
+
+    def __init__(self, first_port: int, stack: ExitStack) -> None:
+        self.consul = stack.enter_context(closing(ConsulProcess(first_port)))
+        self.consul.start()
+        self.proxy = stack.enter_context(closing(ProxyThread(first_port + 1)))
+        self.receiver = stack.enter_context(closing(Receiver(first_port + 2)))
+        self.settings = {
+            "ConsulAddress": f"127.0.0.1:{first_port}",
+            "ProxySQLAddresses": [f"127.0.0.1:{first_port + 1}"],
+            "ProxySQLAdminUser": "radmin",
+            "ProxySQLAdminPassword": "a password",
+            "ProxySQLWriterHostgroups": {"demo": "10"},
+            "Webhooks": {"chat": f"http://127.0.0.1:{first_port + 2}/"},
+            "WebhookEvents": {"chat": "PostMasterFailoverProcesses"},
+            "WebhookSecret": SECRET,
+        }
+
+
 @pytest.fixture
-def consul() -> Iterator[ConsulProcess]:
+def outside() -> Iterator[Outside]:
     with ExitStack() as stack:
         block = stack.enter_context(ports.reserved())
-        made = stack.enter_context(closing(ConsulProcess(block[0])))
-        made.start()
-        yield made
+        yield Outside(block[0], stack)
 
 
-def test_consul_has_every_new_primary_also_after_it_was_away(new_stage: NewStage, consul: ConsulProcess) -> None:
-    stage = new_stage(settings={"ConsulAddress": f"127.0.0.1:{consul.port}"}, count=3)
+def test_everybody_has_every_new_primary_also_who_was_away(new_stage: NewStage, outside: Outside) -> None:
+    stage, consul = new_stage(settings=outside.settings, count=3), outside.consul
     first = stage.servers.primary()
     until("the primary is published", lambda: consul.values().get(PREFIX) == f"{first.host}:{first.port}")
     generation = consul.record()["generation"]
@@ -83,6 +181,11 @@ def test_consul_has_every_new_primary_also_after_it_was_away(new_stage: NewStage
     assert (values[f"{PREFIX}/hostname"], values[f"{PREFIX}/port"], values[f"{PREFIX}/ipv4"]) == (host, port, host)
     assert (record["hostname"], record["port"]) == (host, int(port))
     assert record["generation"] > generation
+    until("ProxySQL has it as the only writer", lambda: outside.proxy.writers() == [second])
+    until("the webhook was told", lambda: bool(outside.receiver.told))
+    told = outside.receiver.told[0]
+    assert (told["event"], told["cluster"]) == ("PostMasterFailoverProcesses", "demo")
+    assert told["values"]["successorPort"] == port
 
     consul.close()
     assert stage.nodes.get("/api/graceful-master-takeover-auto/demo", 60.0)["Code"] == "OK"
@@ -90,6 +193,7 @@ def test_consul_has_every_new_primary_also_after_it_was_away(new_stage: NewStage
     assert recovery["end"] == "succeeded", "a target that is down keeps nobody from anything"
     [shown] = stage.nodes.get("/api/v2/publications")
     assert shown["primary"] == recovery["successor"]
+    until("ProxySQL has it all the same", lambda: outside.proxy.writers() == [recovery["successor"]])
     until("it is known that Consul is away", lambda: standing(stage) == "failed")
     consul.start()  # and it has forgotten everything
     until("it is published when Consul is back", lambda: consul.values().get(PREFIX) == recovery["successor"])
