@@ -25,6 +25,7 @@ export function serverActions(row, cluster, rows) {
     ["Primary", ofPrimary(row, cluster, rows)],
     ["Move", MOVES.filter((each) => each.when(row, rows)).map((each) => [`${each.label} …`, () => move(row, null, cluster, rows, each), each.level || ""])],
     ["Replication and writes", STAYS.filter((each) => each.when(row, rows)).map((each) => [`${each.label} …`, () => move(row, null, cluster, rows, each), each.level || ""])],
+    ["Kept out", ofQuarantine(row)],
     ["Marks", ofMarks(row)],
     ["Watching", ofWatching(row)],
   ];
@@ -38,6 +39,14 @@ function ofPrimary(row, cluster, rows) {
     row.is_primary && ["Fail over …", () => failover(cluster), "danger"],
     repair && simple("Recover …", `Recover ${name(row.server)}`, repair, () => change("POST", at(row.server, "/recover")), { typeThis: clusterName(cluster), level: "danger" }),
   ].filter(Boolean);
+}
+
+/** What a server that is kept out holds alone, and how it comes back. */
+function ofQuarantine(row) {
+  if (row.stale?.status !== "quarantined") return [];
+  return [
+    simple("Save its transactions …", `Save the transactions that only ${name(row.server)} has`, "They are read from its binary logs and saved as SQL on the leader.", () => change("POST", at(row.server, "/save-lost-transactions"))),
+  ];
 }
 
 function ofMarks(row) {

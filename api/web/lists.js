@@ -34,7 +34,7 @@ export function auditView(words, query) {
   const [kind, host, port] = words;
   const server = query.get("server") || (kind === "instance" && host ? `${host}:${port}` : "");
   const number = kind === "instance" ? Number(words[3] || query.get("page") || 0) : pageOf(words, query);
-  const text = (query.get("text") || "").toLowerCase();
+  const text = query.get("text") || "";
   const here = (more) => {
     const found = new URLSearchParams({ ...(server ? { server } : {}), ...(text ? { text } : {}), ...more });
     for (const [key, each] of [...found]) if (!each || (key === "page" && each === "0")) found.delete(key);
@@ -42,11 +42,11 @@ export function auditView(words, query) {
   };
   return {
     name: "audit",
-    resources: { audit: { path: `/audit?${new URLSearchParams({ page: number, ...(server ? { server } : {}) })}` } },
+    resources: { audit: { path: `/audit?${new URLSearchParams({ page: number, ...(server ? { server } : {}), ...(text ? { text } : {}) })}` } },
     title: () => (server ? `Audit of ${name(server)}` : "Audit"),
     draw: ({ audit }) => [
       filter(here, server, text),
-      audit && table(["When", "Type", "Server", "What", "By", "Request"], audit.filter((each) => !text || JSON.stringify(each).toLowerCase().includes(text)).map((each) => ({
+      audit && table(["When", "Type", "Server", "What", "By", "Request"], audit.map((each) => ({
         key: each.number, cells: [time(each.at_ms), each.type, each.key ? onServer(each.key) : "–", each.message, each.by || "–", short(each.request_id)],
       })), "Nothing was written down here."),
       audit && pager(number, audit.length, (page) => here({ page })),
@@ -62,7 +62,7 @@ function filter(here, server, text) {
   };
   return h("form", { class: "filters", onsubmit: submit },
     h("label", {}, "Server ", h("input", { name: "server", value: server, placeholder: "host:port", key: server })),
-    h("label", {}, "On this page ", h("input", { name: "text", value: text, placeholder: "any text", key: text })),
+    h("label", {}, "Text ", h("input", { name: "text", value: text, placeholder: "type, person, request, anything", key: text })),
     h("button", { type: "submit" }, "Filter"), server || text ? link("audit", {}, "All") : "");
 }
 

@@ -118,6 +118,7 @@ function facts(recovery) {
     ["Carried out by", `${recovery.holder}, term ${recovery.term}`],
     recovery.request.request_id && ["Request", h("code", {}, recovery.request.request_id)],
     ["Id", h("code", {}, recovery.id)],
+    ["Audit", link(`audit?text=${recovery.id}`, {}, "entries about it, hooks among them")],
     ["Acknowledged", recovery.acknowledged ? [`${recovery.acknowledged.by || "somebody"}: ${recovery.acknowledged.comment}, `, time(recovery.acknowledged.at_ms)] : "no"],
   ];
   return section("In short", h("dl", {}, lines.filter(Boolean).map(([term, value]) => h("div", { key: term }, h("dt", {}, term), h("dd", {}, value)))));

@@ -97,3 +97,15 @@ async def test_the_phases_of_each_kind_of_recovery_are_told(reading: Rig) -> Non
     kinds = {each["name"]: each for each in (await reading["n2"].get("/api/v2/recovery-kinds")).json}
     assert kinds["dead_primary"]["text"]
     assert all(kinds["dead_primary"]["phases"].values())
+
+
+async def test_the_audit_trail_is_searched_by_any_text() -> None:
+    async with Rig() as rig:
+        await rig.discovered()
+        for number in range(25):
+            body = {"owner": f"Ann{number % 5}", "reason": "disk"}
+            assert (await rig.first.ask("POST", "/api/v2/servers/127.0.0.1:24002/downtime", json=body)).status == 200
+        found = (await rig.first.get("/api/v2/audit?text=ann3")).json
+        assert [each["message"] for each in found] == ["owner: Ann3, reason: disk"] * 5
+        assert len((await rig.first.get("/api/v2/audit?text=disk&page=1")).json) == 5
+        assert (await rig.first.get("/api/v2/audit?text=nonesuch")).json == []

@@ -10,6 +10,7 @@ from orchestrator_raft.core.analysis import Diagnosis, analyze, diagnose, is_lag
 from orchestrator_raft.core.errors import InvalidInput, Unavailable
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import Recovery
+from orchestrator_raft.core.replicated.state import AuditEntry
 from orchestrator_raft.core.topology import Cluster, Server
 from orchestrator_raft.engine.service import policy_reads
 from orchestrator_raft.engine.service.calls import Call, Reply
@@ -191,7 +192,13 @@ def audit(call: Call, moment: Moment) -> Reply:
     entries = list(reversed(moment.state.audit))
     if "server" in call.arguments:
         entries = [entry for entry in entries if entry.key == call.arguments["server"]]
+    if "text" in call.arguments:
+        entries = [entry for entry in entries if call.text("text").lower() in _audit_text(entry)]
     return Reply(value=_page([*entries], call), moment=moment)
+
+
+def _audit_text(entry: AuditEntry) -> str:
+    return " ".join((entry.type, entry.message, str(entry.key or ""), entry.by, entry.request_id)).lower()
 
 
 def audit_recovery(call: Call, moment: Moment) -> Reply:
