@@ -100,7 +100,7 @@ def world_end(world: World) -> None:
 def _misplaced(world: World, server: Server, primary: Server) -> Iterator[str]:
     mark = world.checks.newest.stale.get(server.key)
     if mark is not None and mark.status is StaleStatus.QUARANTINED:
-        if server.logged.minus(primary.logged).is_empty:
+        if server.logged.union(server.replication.retrieved).minus(primary.logged).is_empty:
             yield f"{server.name} is kept out, and {primary.name} has everything it has ({mark.extra})"
         return
     replication = server.replication

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tests.fleetsim.node import ManagerNode
-from tests.fleetsim.people import ask, change_semi_sync, some_operation
+from tests.fleetsim.people import ask, change_semi_sync, some_move, some_operation
 from tests.fleetsim.server import Server
 from tests.fleetsim.world import World
 from tests.seeded.agenda import START_S
@@ -323,6 +323,11 @@ def operate(world: World) -> None:
     ask(world, name, **arguments)
 
 
+def rearrange(world: World) -> None:
+    name, arguments = some_move(world)
+    ask(world, name, **arguments)
+
+
 def fail_over(world: World) -> None:
     """Somebody replaces a primary, dead or alive."""
     ask(world, "force-master-failover", cluster=str(primary(world).key))
@@ -442,6 +447,8 @@ FAULTS = (
     Fault(change_members, 1, "members"), Fault(double_death, 1, "members"), Fault(kill_node, 0.5, "members"),
     Fault(kill_server, 1, "delays"), Fault(lose_server, 1, "delays"), Fault(isolate_replicas, 1, "doors"),
     Fault(fail_over, 2, "doors"), Fault(kill_server, 0.3, "doors"),
+    Fault(rearrange, 3, "moves"), Fault(rearrange, 1, "people chains"), Fault(kill_server, 0.5, "moves"),
+    Fault(double_death, 0.5, "moves"), Fault(cut_servers, 0.5, "moves"), Fault(take_over, 0.5, "moves"),
     Fault(restart_servers, 0.3, "storms"), Fault(restart_nodes, 0.5, "storms managers"),
     Fault(kill_server, 0.5, "storms"),
     Fault(write_on_a_replica, 0.5, "people errant"), Fault(kill_server, 1, "errant"), Fault(take_over, 0.5, "errant"),
@@ -450,7 +457,7 @@ FAULTS = (
 THEMES = (
     "deaths", "double", "managers", "times", "links", "people", "semi", "partitions", "orders", "lag",
     "lapsed", "disabled", "late", "acker", "disks", "chains", "storms", "errant", "paused", "members", "delays",
-    "doors",
+    "doors", "moves",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator_raft.engine.service.calls import Reply
+from orchestrator_raft.operations import OPERATION_BY_NAME
 from tests.fleetsim.checks import CONFIGURATION
 from tests.fleetsim.server import SemiSyncVariables, Server
 
@@ -60,6 +61,26 @@ def some_operation(world: World, primary: Server) -> tuple[str, dict[str, str]]:
     return dice.choice(choices)
 
 
+BELOW_ANOTHER = (
+    "relocate", "relocate", "relocate-replicas", "move-below", "move-below-gtid", "move-replicas-gtid", "repoint",
+)  # fmt: skip
+BY_ITSELF = (
+    "move-up", "move-up-replicas", "repoint-replicas", "regroup-replicas", "take-siblings", "take-master",
+    "make-co-master", "make-local-master", "make-master", "detach-replica", "reattach-replica", "restart-replica",
+    "stop-replica-nice", "enable-semi-sync-replica", "disable-semi-sync-replica", "disable-semi-sync-master",
+    "enable-semi-sync-master",
+)  # fmt: skip
+
+
+def some_move(world: World) -> tuple[str, dict[str, str]]:
+    """Somebody rearranges the replicas."""
+    names = sorted(world.servers)
+    server, target = (str(world.servers[each].key) for each in world.dice.sample(names, 2))
+    if world.dice.random() < 0.5:
+        return world.dice.choice(BELOW_ANOTHER), {"server": server, "target": target}
+    return world.dice.choice([each for each in BY_ITSELF if each in OPERATION_BY_NAME]), {"server": server}
+
+
 def change_semi_sync(world: World, server: Server) -> None:
     """Somebody switches it off for a while, or lets it give up soon."""
     if not server.is_awake:
@@ -104,9 +125,12 @@ def help_out(world: World) -> None:
 def help_more(world: World) -> bool:
     """Problems that only people can solve; says whether there was one."""
     state, helped = world.checks.newest, False
+    each_is_closed = all(server.read_only for server in world.servers.values())
     for cluster in state.clusters.values():
         server = world.by_key.get(cluster.primary) if cluster.primary is not None else None
-        if server is not None and server.is_up and server.read_only and server.key not in state.stale:
+        if server is None or server.replication.source is not None or not each_is_closed:
+            continue
+        if server.is_up and server.read_only and server.key not in state.stale:
             ask(world, "set-writeable", server=str(server.key))
             helped = True
     primaries = {cluster.primary for cluster in state.clusters.values()}
@@ -118,6 +142,9 @@ def help_more(world: World) -> bool:
             ask(world, "set-read-only", server=str(server.key))
             helped = True
         replication = server.replication
+        if server.is_up and replication.source is not None and replication.source.is_detached:
+            ask(world, "reattach-replica", server=str(server.key))
+            helped = True
         stopped = replication.source is not None and not replication.error and replication.lag_s is None
         if server.is_up and stopped and replication.receiver.value == 0 and server.key not in state.stale:
             ask(world, "start-replica", server=str(server.key))
