@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from orchestrator_raft.core.errors import OrchestratorError, Refused, ServerError, Unavailable
@@ -121,13 +121,15 @@ class ConsulTarget:
             raise ServerError(f"{self._place(center)}: {key} cannot be read: {_said(status, answer)}")
         entries = {str(each.get("Key")): each for each in answer if isinstance(each, dict)}
         values = {name: _text(each.get("Value")) for name, each in entries.items()}
-        mine = entries.get(f"{key}/{RECORD}", {})
-        return _Found(values, _object(values.get(f"{key}/{RECORD}", "")), int(mine.get("ModifyIndex", 0)))
+        index = entries.get(f"{key}/{RECORD}", {}).get("ModifyIndex", 0)
+        if not isinstance(index, int):
+            raise ServerError(f"{self._place(center)}: {key} has no ModifyIndex: {_said(status, answer)}")
+        return _Found(values, _object(values.get(f"{key}/{RECORD}", "")), index)
 
     async def _write(self, center: str, wanted: Mapping[str, str], record: Mapping[str, Any], index: int) -> None:
         """All or nothing. Raises ServerError where somebody else has written our record since it was read."""
         key = f"{self._settings.prefix}{record['alias']}/{RECORD}"
-        own = {"Verb": "cas", "Key": key, "Value": _encoded(json.dumps(record)), "Index": index}
+        own = {"Verb": "cas", "Key": key, "Value": _encoded(orjson.dumps(record).decode()), "Index": index}
         others = [{"Verb": "set", "Key": name, "Value": _encoded(value)} for name, value in wanted.items()]
         operations = [{"KV": each} for each in (own, *others)]
         status, answer = await self._ask("PUT", "/v1/txn", _in(center), operations)
@@ -211,7 +213,7 @@ def _text(value: object) -> str:
 
 def _object(text: str) -> Mapping[str, Any]:
     try:
-        value = json.loads(text)
+        value = orjson.loads(text)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
@@ -219,7 +221,7 @@ def _object(text: str) -> Mapping[str, Any]:
 
 def _json(content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return orjson.loads(content)
     except ValueError:
         return content.decode("utf-8", "replace")
 

@@ -37,6 +37,8 @@ class Consul:
     before_write: Callable[[], Awaitable[None]] | None = None
     transactions: int = 0
     asked: int = 0
+    instead: bytes | None = None
+    """Answered to every question."""
 
     def value(self, key: str, center: str = "dc1") -> str | None:
         entry = self.centers[center].get(key)
@@ -57,6 +59,8 @@ class Consul:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
         self.asked += 1
+        if self.instead is not None:
+            return web.Response(body=self.instead)
         if self.down:
             return web.Response(status=500, text="No cluster leader")
         if self.token and request.headers.get("X-Consul-Token") != self.token:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from random import Random
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from orchestrator_raft.core.errors import AuthorityLost, Refused, ServerError, Unavailable
+from orchestrator_raft.core.errors import AuthorityLost, OrchestratorError, Refused, ServerError, Unavailable
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated.publications import Published
 from orchestrator_raft.core.replicated.state import Publication
@@ -178,3 +180,56 @@ async def test_every_data_center_is_written_also_if_one_is_away(bench: Bench) ->
         assert bench.consul.transactions == 3
     finally:
         await target.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"null", b"{}", b"[null, 1, []]", b"\xff\xfe", b"[" * 100_000, b'[{"Key": 1, "Value": 2}]',
+        b'[{"Key": "mysql/master/shop/record", "Value": "bm8=", "ModifyIndex": "x"}]',
+        b'[{"Key": "mysql/master/shop/record", "Value": "eyJnZW5lcmF0aW9uIjogIngifQ==", "ModifyIndex": 1.5}]',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("every", [False, True])
+async def test_whatever_it_answers_is_an_error_or_nothing(bench: Bench, body: bytes, every: bool) -> None:
+    bench.consul.instead = body
+    target = ConsulTarget(replace(bench.settings, every_data_center=every))
+    try:
+        with suppress(OrchestratorError):
+            await target.publish(Published(record=OLD), forced=False, before_write=lambda: None, timeout_s=30.0)
+    finally:
+        await target.close()
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whoever_writes_when_the_generation_never_goes_back(bench: Bench, seed: int) -> None:
+    """Leaders of several terms at once, each stopped between reading and writing for as long as chance has it."""
+    chance = Random(seed)
+    history: list[int] = []
+
+    async def some_turns() -> None:
+        for _ in range(chance.randrange(6)):
+            await asyncio.sleep(0)
+
+    def note() -> None:
+        text = bench.consul.value("mysql/master/shop/record")
+        history.append(json.loads(text)["generation"] if text else 0)
+
+    async def leader(generation: int) -> None:
+        record = replace(OLD, generation=generation, primary=InstanceKey(f"db{generation}.example.com", 3306))
+        target = ConsulTarget(bench.settings)
+        try:
+            for _ in range(8):
+                await some_turns()
+                with suppress(Refused, ServerError):
+                    await target.publish(Published(record=record), forced=False, before_write=note, timeout_s=30.0)
+                note()
+        finally:
+            await target.close()
+
+    bench.consul.before_write = some_turns
+    generations = [1, 2, 3, 4]
+    chance.shuffle(generations)
+    await asyncio.gather(*(leader(generation) for generation in generations))
+    assert history == sorted(history)
+    assert bench.pairs()["/hostname"] == "db4.example.com"
