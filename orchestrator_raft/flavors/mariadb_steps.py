@@ -57,6 +57,7 @@ GRAMMAR = Grammar(
     prefix="MASTER",
     by_gtid="MASTER_USE_GTID = slave_pos",
     by_place="MASTER_USE_GTID = no",
+    until="START SLAVE {name} UNTIL MASTER_LOG_FILE = {file}, MASTER_LOG_POS = {position}",
     options=mariadb_rows.OPTIONS,
     needed_options=_needed_options,
     demote="MASTER_DEMOTE_TO_SLAVE = 1",  # start from the own binary log's position: gtid_slave_pos is old

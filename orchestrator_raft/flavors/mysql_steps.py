@@ -30,6 +30,7 @@ GRAMMAR = Grammar(
     prefix="SOURCE",
     by_gtid="SOURCE_AUTO_POSITION = 1",
     by_place="SOURCE_AUTO_POSITION = 0",
+    until="START REPLICA UNTIL SOURCE_LOG_FILE = {file}, SOURCE_LOG_POS = {position} FOR CHANNEL {name}",
     options=mysql_rows.OPTIONS,
     needed_options=_needed_options,
     demote="",

@@ -25,7 +25,6 @@ from orchestrator_raft.flavors.replication import (
 )
 from orchestrator_raft.flavors.rows import number, text
 
-UNTIL = "START {{replica}} UNTIL {prefix}_LOG_FILE = {file}, {prefix}_LOG_POS = {position} {{channel}}"
 NEW_WORDS_SINCE = (8, 2)
 
 
@@ -60,8 +59,8 @@ def start_until(grammar: Grammar, step: StartUntil) -> tuple[Statement, ...]:
 def _start(grammar: Grammar, place: Coordinates, channel: Channel) -> tuple[Statement, ...]:
     if is_at_least(channel.executed, place):
         return ()
-    words = UNTIL.format(prefix=grammar.prefix, file=quoted(place.log_file), position=place.log_position)
-    return (Statement(sql=grammar.say(words, channel.name)),)
+    sql = grammar.until.format(name=quoted(channel.name), file=quoted(place.log_file), position=place.log_position)
+    return (Statement(sql=sql),)
 
 
 def _not_there(place: Coordinates, channel: Channel | None) -> str:

@@ -11,6 +11,7 @@ from orchestrator_raft.core.recovery.steps import (
     Fence,
     PointAt,
     PointTo,
+    ReadPlace,
     Reprobe,
     ResetReplication,
     ServerStep,
@@ -84,7 +85,7 @@ def _on_threads(grammar: Grammar, step: ServerStep) -> Plan:
             return replication.start(grammar)
         case ResetReplication():
             return replication.reset(grammar)
-        case Reprobe():
+        case Reprobe() | ReadPlace():
             return ()
         case _:
             raise ValueError("no dialect knows this step")

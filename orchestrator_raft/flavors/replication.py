@@ -41,6 +41,8 @@ class Grammar:
     """The term that makes a channel replicate by GTID."""
     by_place: str
     """The one that makes it replicate by file and position."""
+    until: str
+    """START up to a place: with {name}, {file} and {position}."""
     options: tuple[Option, ...]
     needed_options: Callable[[Options], tuple[ChannelOption, ...]]
     """Options without which a channel that has these would not come to life on another source."""

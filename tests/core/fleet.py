@@ -37,6 +37,7 @@ from orchestrator_raft.core.recovery.steps import (
     FireHook,
     Outcome,
     PointTo,
+    ReadPlace,
     Reprobe,
     ResetReplication,
     ServerStep,
@@ -50,6 +51,7 @@ from orchestrator_raft.core.recovery.steps import (
     StopReplication,
     WaitApplied,
 )
+from tests.core.by_place import BY_PLACE, by_place, place
 
 DAY_MS = 86_400_000
 
@@ -286,6 +288,7 @@ class Fleet:
             applier_error_number=1062 if server.applier_error else 0,
             applier_error=server.applier_error,
             uses_gtid=server.uses_gtid,
+            executed=place(server.executed),
             has_filters=server.has_filters,
             retrieved=server.retrieved if server.has_gtids else None,
             lag_s=server.lag_s,
@@ -323,10 +326,11 @@ class Fleet:
         if server is None or not server.alive or not server.reachable:
             return Outcome(step=step, ok=False, detail=(server or _NOBODY).unreachable_kind.value)
         self.flow()
-        complaint = self._act(step, server)
+        complaint = by_place(step, server, self.by_key) if isinstance(step, BY_PLACE) else self._act(step, server)
         self.flow()
         facts = self.facts(step.key) if isinstance(step, Reprobe) else None
-        return Outcome(step=step, ok=not complaint, detail=complaint, facts=facts)
+        log = place(server.executed) if isinstance(step, ReadPlace) else None
+        return Outcome(step=step, ok=not complaint, detail=complaint, facts=facts, place=log)
 
     def _act(self, step: ServerStep, server: Database) -> str:
         match step:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_raft.core.gtid import parse_mariadb
-from orchestrator_raft.core.instance import Channel, ChannelOption, Facts, Flavor, InstanceKey
+from orchestrator_raft.core.instance import Channel, ChannelOption, Coordinates, Facts, Flavor, InstanceKey
 from orchestrator_raft.core.recovery import steps
 from orchestrator_raft.core.recovery.steps import (
     Fence,
@@ -69,6 +69,13 @@ def said(statements: Sequence[Statement], rows: Rows) -> Iterator[Statement]:
 
 
 NEEDED: dict[Any, dict[str, Any]] = {PointTo: {"source": SOURCE}, SetEventScheduler: {"on": True}}
+
+
+PLACE = Coordinates("binlog.000002", 157)
+NEEDED |= {
+    steps.StartUntil: {"place": PLACE},
+    steps.PointAt: {"source": SOURCE, "place": PLACE, "left_source": SOURCE, "left_at": PLACE},
+}
 
 
 def texts(statements: Sequence[Statement], rows: Rows = ()) -> list[str]:

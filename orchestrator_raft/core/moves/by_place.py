@@ -86,23 +86,16 @@ def _plan(server: Server, source: Server, other: Server, target: Server) -> Plan
     )
     level = Stage(text="both at the same place", acts=_levelled(server, source, other), undo=())
     text = f"{server.key} below {target.key}"
-    change = Stage(
-        text=text,
-        acts=(
-            Act(verb=Verb.POINT_AT, key=server.key, source=target.key, log_of=source.key, at=(other.key,)),
-            *runs,
-        ),
-        undo=(
-            Act(verb=Verb.POINT_AT, key=server.key, source=source.key, log_of=target.key, at=(other.key,)),
-            *runs,
-        ),
-    )
+    there = Act(verb=Verb.POINT_AT, key=server.key, source=target.key, log_of=source.key, at=(other.key,))
+    back = Act(verb=Verb.POINT_AT, key=server.key, source=source.key, log_of=target.key, at=(other.key,))
+    change = Stage(text=text, acts=(there,), undo=(back, *runs), stays=True)
+    go_on = Stage(text="both go on", acts=runs, undo=runs)
     channel = server.channel
     warnings = (f"{other.key} stands still for a moment, and so does what replicates from it",)
     if channel is None or is_stopped(channel):
         raise AssertionError(f"{server.key} passed the checks and does not replicate")
     return Plan(
-        text=text, how=HOW_PLACE, stages=(still, level, change), reads=(server.key, source.key, target.key),
+        text=text, how=HOW_PLACE, stages=(still, level, change, go_on), reads=(server.key, source.key, target.key),
         movers=(server.key,), warnings=warnings, shown=server.key,
     )  # fmt: skip
 

@@ -96,6 +96,8 @@ class Stage:
     acts: tuple[Act, ...] = ()
     undo: tuple[Act, ...] = ()
     """Puts back what this stage did, whether it did it or not."""
+    stays: bool = False
+    """Once it is done it is not put back when a later stage fails: servers have gone on from there."""
     repeats: bool = True
     """It is tried once more when it fails."""
 
