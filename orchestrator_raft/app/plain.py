@@ -23,7 +23,7 @@ from orchestrator_raft.core.policy import (
 from orchestrator_raft.engine.leadership import EngineSettings
 from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.engine.write_probe import WritePace
-from orchestrator_raft.flavors.base import Detection
+from orchestrator_raft.flavors.base import Account, Detection
 from orchestrator_raft.hooks.commands import HookSettings
 from orchestrator_raft.hooks.webhooks import Webhook, WebhookSettings
 from orchestrator_raft.kv.consul import ConsulSettings
@@ -92,6 +92,7 @@ def policy_of(settings: Settings) -> Policy:
         event_scheduler=EventSchedulerPolicy(settings.event_scheduler_policy),
         give_way=settings.give_leadership_away,
         restart_on_doubt=settings.restart_receivers_on_doubt,
+        rebuild_quarantined=settings.rebuild_quarantined_replicas,
         restart_receivers=settings.restart_receivers,
         unseen_forget_s=settings.unseen_instance_forget_hours * 3600.0,
         poll_s=float(settings.instance_poll_seconds),
@@ -139,6 +140,7 @@ def engine_of(settings: Settings) -> EngineSettings:
         ),
         credentials_query=settings.replication_credentials_query.get_secret_value(),
         seeds=settings.discovery_seed_keys,
+        own_account=Account(settings.mysql_topology_user, settings.mysql_topology_password.get_secret_value()),
         save_lost_transactions=settings.save_lost_transactions,
         token_use_s=settings.access_token_use_expiry_seconds,
         token_valid_s=settings.access_token_expiry_minutes * 60,

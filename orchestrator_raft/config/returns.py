@@ -26,6 +26,12 @@ class Returns(Group):
         "Megabytes that one such file may have; a larger one is not kept.",
         least=1,
     )
+    rebuild_quarantined_replicas: bool = key(
+        "RebuildQuarantinedReplicas",
+        False,
+        "Replace the data of a quarantined MySQL server by a copy of a replica's (CLONE plugin), once its transactions "
+        "are saved; in clusters of RecoverMasterClusterFilters.",
+    )
     mysql_binlog_program: str = key(
         "MySQLBinlogProgram",
         "mysqlbinlog",

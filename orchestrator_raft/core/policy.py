@@ -144,6 +144,8 @@ class Policy:
     """Hand the leadership to a node that reaches more primaries."""
     restart_on_doubt: bool = True
     """Have a replica connect anew that says it hears a primary which no node reaches."""
+    rebuild_quarantined: bool = False
+    """Rebuild a quarantined server by the CLONE plugin once its transactions are saved."""
     restart_receivers: bool = True
     """Start a receiver again that gave up while its source was away."""
     ignored_codes: frozenset[str] = frozenset()

@@ -22,7 +22,9 @@ ASK_TIMEOUT_S = 1.0
 class AccountBook:
     """Finds replication accounts, and remembers them by cluster."""
 
-    def __init__(self, hands: Hands, credentials_query: str = "") -> None:
+    def __init__(self, hands: Hands, credentials_query: str = "", own: Account | None = None) -> None:
+        self.own = own
+        """The manager's own account: not for replication."""
         self._hands = hands
         self._credentials_query = credentials_query
         self._remembered: dict[str, Account] = {}

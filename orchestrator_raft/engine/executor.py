@@ -16,6 +16,7 @@ from orchestrator_raft.core.errors import AuthorityLost, OrchestratorError, Serv
 from orchestrator_raft.core.instance import Coordinates, Facts, InstanceKey, Unreachable
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.recovery.steps import (
+    CloneFrom,
     FireHook,
     Outcome,
     Outcomes,
@@ -132,6 +133,8 @@ class Executor:
         account: Account | None = None
         if isinstance(step, ResetReplication):
             await self._accounts.remember(recovery.cluster_id, facts, term=recovery.term)
+        elif isinstance(step, CloneFrom):
+            account = self._accounts.own
         elif isinstance(step, PointTo) and facts.channel is None:
             account = await self._account(step, recovery)
         await self._hands.perform(step, facts, term=recovery.term, account=account)

@@ -25,6 +25,7 @@ from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.engine.pacing import Paces, Pacing
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.publishing import Outlet, Publishing
+from orchestrator_raft.engine.rebuilds import Rebuilds
 from orchestrator_raft.engine.records import Recorder
 from orchestrator_raft.engine.salvaging import Salvaging
 from orchestrator_raft.engine.sight import Sight
@@ -36,6 +37,7 @@ from orchestrator_raft.engine.view import Viewer
 from orchestrator_raft.engine.watch import Watch
 from orchestrator_raft.engine.witness import Witnesses
 from orchestrator_raft.engine.write_probe import WritePace, WriteProbes
+from orchestrator_raft.flavors.base import Account
 from orchestrator_raft.ports import Channel, Clock, Consensus, Hooks, Prober, RaftAdmin, Salvager, Sessions, Writer
 from orchestrator_raft.tasks import OnFailure, Tasks
 
@@ -52,6 +54,8 @@ class EngineSettings:
     credentials_query: str = ""
     seeds: tuple[InstanceKey, ...] = ()
     """Servers to begin with (DiscoverySeeds)."""
+    own_account: Account | None = None
+    """The manager's own, with which a server that is rebuilt logs in at the one that gives its data."""
     save_lost_transactions: bool = True
     """By itself, as soon as a server is quarantined; a person may ask for it all the same."""
     token_use_s: int = 60
@@ -116,7 +120,7 @@ class Leader:
             figures=figures,
         )  # fmt: skip
         self.hands = Hands(consensus, outside.sessions, clock)
-        self.accounts = AccountBook(self.hands, settings.credentials_query)
+        self.accounts = AccountBook(self.hands, settings.credentials_query, settings.own_account)
         self.witnesses = Witnesses(consensus, outside.channel, clock, self.tasks, timeout_s=settings.witness_timeout_s)
         self.claims = Claims(consensus.node_id, term, self.proposals, outside.hooks, on_claimed=self.look)
         self.supervisor = Supervisor(
@@ -190,6 +194,7 @@ class Leader:
         if outside.raft is not None:
             yield Vantage(outside.consensus, outside.channel, outside.prober, outside.clock,
                           proposals=proposals, raft=outside.raft)  # fmt: skip
+        yield Rebuilds(self.term, proposals, on_claimed=self.look)
         yield Doubts(self.term, proposals, self.witnesses, on_claimed=self.look)
 
     def _make_executor(self) -> Executor:

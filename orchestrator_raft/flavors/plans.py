@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.core.instance import Facts
 from orchestrator_raft.core.recovery.steps import (
+    CheckClone,
+    CloneFrom,
     Fence,
     PointAt,
     PointTo,
@@ -25,7 +27,7 @@ from orchestrator_raft.core.recovery.steps import (
     StopReplication,
     WaitApplied,
 )
-from orchestrator_raft.flavors import events, places, replication, semi_sync
+from orchestrator_raft.flavors import cloning, events, places, replication, semi_sync
 from orchestrator_raft.flavors.base import Account, Statement
 from orchestrator_raft.flavors.replication import Grammar
 
@@ -46,6 +48,8 @@ class Speech:
 def plan(speech: Speech, step: ServerStep, facts: Facts, account: Account | None) -> Plan:
     """The statements that reach the step's goal; a wish that cannot be said makes a plan that fails and says so."""
     try:
+        if isinstance(step, CheckClone | CloneFrom):
+            return cloning.plan(step, facts, account)
         return _plan(speech, step, facts, account)
     except (InvalidInput, ValueError) as error:
         return (replication.failing(f"{type(step).__name__} cannot be carried out: {error}"),)

@@ -134,6 +134,8 @@ ROWS = (
     Row(name="start-replica", operation="start-replica"),
     Row(name="stop-replica", operation="stop-replica"),
     Row(name="save-lost-transactions", operation="save-lost-transactions"),
+    Row(name="rebuild", operation="rebuild", question="All data of {server} will be deleted and replaced.",
+        warnings={"accept_loss": "Transactions that only it has may be lost for good."}),
     Row(name="pause", operation="pause-writes"),
     Row(name="resume", operation="resume-writes"),
     Row(name="publications", operation="publications", view=publications),

@@ -33,6 +33,8 @@ from orchestrator_raft.core.instance import (
     UnreachableKind,
 )
 from orchestrator_raft.core.recovery.steps import (
+    CheckClone,
+    CloneFrom,
     Fence,
     FireHook,
     Outcome,
@@ -334,12 +336,15 @@ class Fleet:
 
     def _act(self, step: ServerStep, server: Database) -> str:
         match step:
-            case Reprobe():
+            case Reprobe() | CheckClone():
                 return ""
             case Fence():
                 server.read_only, server.pending = True, EMPTY_MYSQL
             case SetReadOnly():
                 if server.pending:
+        if isinstance(step, CloneFrom):
+            _clone(server, self.by_key[step.donor])
+            return ""
                     return "read_only waits behind a commit"
                 server.read_only = True
             case SetWritable():
@@ -376,6 +381,14 @@ def _point(step: PointTo, server: Database) -> None:
     server.receiver_on = server.applier_on = step.start
     server.receiver_state = server.applier_state = None
     server.receiver_error = ""
+def _clone(server: Database, donor: Database) -> None:
+    """All data of the donor, its replication channel too; the server has restarted by then."""
+    server.executed = server.retrieved = donor.executed
+    server.source, server.read_only = donor.source, True
+    server.receiver_on = server.applier_on = True
+    server.receiver_state = server.applier_state = None
+
+
     if step.options:
         server.options = step.options
 

@@ -68,7 +68,9 @@ def said(statements: Sequence[Statement], rows: Rows) -> Iterator[Statement]:
             yield from said(statement.then(rows), rows)
 
 
-NEEDED: dict[Any, dict[str, Any]] = {PointTo: {"source": SOURCE}, SetEventScheduler: {"on": True}}
+NEEDED: dict[Any, dict[str, Any]] = {
+    steps.CloneFrom: {"donor": SOURCE}, PointTo: {"source": SOURCE}, SetEventScheduler: {"on": True},
+}  # fmt: skip
 
 
 PLACE = Coordinates("binlog.000002", 157)

@@ -12,6 +12,7 @@ from itertools import count
 
 import pytest
 
+from orchestrator_raft.core.instance import parse_key
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.steps import Outcomes, SetWritable, Step
@@ -63,6 +64,10 @@ RETURNS = (
     Return("an old primary is back", star(), kind="rejoin", change=("P dead",)),
     Return("it holds more", star(), kind="rejoin", change=("P dead",), back=("P has=P:1-200", "P back")),
 )
+REBUILD = Return(
+    "it holds more, and is rebuilt", star(), kind="rebuild", change=("P dead",), back=("P has=P:1-200", "P back"),
+    request=replace(PERSON, designated=parse_key("10.0.0.3:3306"), accept_loss=True),
+)  # fmt: skip
 MORE = (
     Story("hooks, dead primary", HOOKS + star(), change=("P dead",)),
     Story("hooks, an acker is missing", HOOKS + star(), change=("R2 cut", "P dead")),
@@ -85,7 +90,7 @@ REPAIRS = (
     Story("semi-sync is gone", star(), kind="restore_semi_sync", change=("P restarted rw semi-sync=off",)),
     *(replace(story, fleet=HOOKS + story.fleet) for story in INTERMEDIATE),
 )  # fmt: skip
-ALL = (*STORIES, *MORE, *INTERMEDIATE, *RETURNS, *REPAIRS, *OPERATIONS, SPOILED_MOVE)
+ALL = (*STORIES, *MORE, *INTERMEDIATE, *RETURNS, REBUILD, *REPAIRS, *OPERATIONS, SPOILED_MOVE)
 NEEDS_MORE_THAN_A_DEAD_LEADER: dict[str, frozenset[str]] = {}
 """Phases of a kind that none of the stories comes to, by kind."""
 

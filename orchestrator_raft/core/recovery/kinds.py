@@ -6,6 +6,7 @@ from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.dead_primary import DEAD_PRIMARY
 from orchestrator_raft.core.recovery.machine import Kind
 from orchestrator_raft.core.recovery.operation import OPERATION
+from orchestrator_raft.core.recovery.rebuild import REBUILD
 from orchestrator_raft.core.recovery.reconnect import RECONNECT
 from orchestrator_raft.core.recovery.rejoin import REJOIN
 from orchestrator_raft.core.recovery.semi_sync import SEMI_SYNC
@@ -25,5 +26,6 @@ ROWS = (
     UPKEEP,
     OPERATION,
     RECONNECT,
+    REBUILD,
 )
 KINDS: dict[str, Kind] = {kind.name: kind for kind in ROWS}

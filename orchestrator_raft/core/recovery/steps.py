@@ -143,6 +143,25 @@ class PointAt(ServerStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckClone(ServerStep):
+    """See that this server can give its data to the CLONE plugin of another, or take another's."""
+
+    writes: ClassVar[bool] = False
+    as_donor: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneFrom(ServerStep):
+    """Replace all data of this server by a copy of ``donor``'s. The server restarts in the end, or ends."""
+
+    donor: InstanceKey
+    deadline_s: float = 6 * 3600.0
+
+    def __str__(self) -> str:
+        return f"CloneFrom {self.key} <- {self.donor}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetSemiSync(ServerStep):
     """Semi-sync for a role; None leaves a side as it is."""
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from orchestrator_raft.core.instance import Channel, InstanceKey
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery
+from orchestrator_raft.core.recovery.rebuild import REBUILD
 from orchestrator_raft.core.replicated.servers import reassign
 from orchestrator_raft.core.replicated.state import State
 from orchestrator_raft.core.topology import ServerRecord, StalePrimary, StaleStatus, resolve_sources
@@ -71,6 +72,8 @@ def close(state: State, recovery: Recovery) -> State:
     """The state after a recovery has ended; membership and links are free to change again."""
     if recovery.kind == "rejoin":
         state = _returned(state, recovery)
+    elif recovery.kind == REBUILD.name:
+        state = _rebuilt(state, recovery)
     elif not KINDS[recovery.kind].counts:
         state = relocated(state, recovery)
     elif recovery.promoted:
@@ -101,6 +104,16 @@ def _returned(state: State, recovery: Recovery) -> State:
         return state
     state = _linked(state, recovery.moved, recovery.successor)
     return _with_left_behind(replace(state, stale=stale), recovery.cluster_id, without=(key,))
+
+
+def _rebuilt(state: State, recovery: Recovery) -> State:
+    """What kept it out is gone with its old data: it is fenced once more, compared, and attached."""
+    key = recovery.subject.key
+    mark = state.stale.get(key)
+    if mark is None or recovery.end is not EndState.SUCCEEDED:
+        return state
+    renewed = replace(mark, status=StaleStatus.OUT_OF_REACH, extra="", saved=None)
+    return replace(state, stale={**state.stale, key: renewed})
 
 
 def _left_behind(state: State, recovery: Recovery) -> State:

@@ -113,7 +113,7 @@ Begin = Callable[[Call, "Desk"], Awaitable[Recovery]]
 Tell = Callable[[Call, Recovery, Moment], Reply]
 
 
-def _long(begin: Begin, tell: Tell) -> Callable[[Call, Desk], Awaitable[Reply]]:
+def long_operation(begin: Begin, tell: Tell) -> Callable[[Call, Desk], Awaitable[Reply]]:
     """The handler of an operation that is a recovery: how it begins, and how its end is told."""
 
     async def carry_out(call: Call, desk: Desk) -> Reply:
@@ -309,12 +309,12 @@ async def pause(call: Call, desk: Desk) -> Reply:
 
 
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
-    "force-master-failover": previewed(_long(force_failover, told_failover), _failover_plan),
-    "force-master-takeover": previewed(_long(force_failover, told_failover), _failover_plan),
-    "recover": _long(recover, told_recovery),
-    "recover-lite": _long(recover, told_recovery),
-    "graceful-master-takeover": previewed(_long(takeover, told_takeover), _takeover_plan),
-    "graceful-master-takeover-auto": previewed(_long(takeover, told_takeover), _takeover_plan),
+    "force-master-failover": previewed(long_operation(force_failover, told_failover), _failover_plan),
+    "force-master-takeover": previewed(long_operation(force_failover, told_failover), _failover_plan),
+    "recover": long_operation(recover, told_recovery),
+    "recover-lite": long_operation(recover, told_recovery),
+    "graceful-master-takeover": previewed(long_operation(takeover, told_takeover), _takeover_plan),
+    "graceful-master-takeover-auto": previewed(long_operation(takeover, told_takeover), _takeover_plan),
     "ack-recovery": acknowledge,
     "ack-recovery-cluster": acknowledge,
     "ack-recovery-instance": acknowledge,

@@ -1,0 +1,69 @@
+"""MySQL's CLONE plugin: is it there, may we use it, and the copy itself (design D4: rebuild).
+
+Theory. CLONE INSTANCE drops the data of the server it runs on before it copies, and fails after that while
+super_read_only is on: so that is turned off first, and read_only stays on, which still keeps applications from writing.
+At its end the server restarts by itself where something starts it again (systemd, mysqld_safe); else it ends with 3707,
+the copy is whole, and somebody has to start it. Other servers' dialects have nothing of the kind.
+"""
+
+from __future__ import annotations
+
+from orchestrator_raft.core.instance import Facts, Flavor
+from orchestrator_raft.core.recovery.steps import CheckClone, CloneFrom
+from orchestrator_raft.flavors.base import Account, Rows, Statement
+from orchestrator_raft.flavors.options import quoted
+from orchestrator_raft.flavors.rows import flag, text
+
+NOT_SUPERVISED = 3707
+_ASK = (
+    "SELECT (SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone') AS status, "
+    "EXISTS (SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = '{privilege}' AND GRANTEE = "
+    "CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')) AS granted"
+)
+_ASK_READ_ONLY = "SELECT @@global.read_only AS read_only, @@global.super_read_only AS super_read_only"
+
+
+def plan(step: CheckClone | CloneFrom, facts: Facts, account: Account | None) -> tuple[Statement, ...]:
+    """Statements of these two steps."""
+    if facts.flavor is not Flavor.MYSQL:
+        return (Statement(sql="SELECT VERSION() AS version", check=_no_plugin),)
+    if isinstance(step, CheckClone):
+        privilege = "BACKUP_ADMIN" if step.as_donor else "CLONE_ADMIN"
+        return (Statement(sql=_ASK.format(privilege=privilege), check=lambda rows: _complaint(rows, privilege)),)
+    if account is None:
+        return (Statement(sql="SELECT CURRENT_USER() AS user", check=_no_account),)
+    donor = f"{step.donor.hostname}:{step.donor.port}"
+    said = f"CLONE INSTANCE FROM {quoted(account.user)}@{quoted(step.donor.hostname)}:{step.donor.port} IDENTIFIED BY "
+    return (
+        Statement(sql="SET GLOBAL read_only = ON"),
+        Statement(sql="SET GLOBAL super_read_only = OFF"),
+        Statement(sql=_ASK_READ_ONLY, check=_is_ready),
+        Statement(sql=f"SET GLOBAL clone_valid_donor_list = {quoted(donor)}"),
+        Statement(
+            sql=f"{said}{quoted(account.password)}", masked=f"{said}'...'", ignored_errors=frozenset({NOT_SUPERVISED})
+        ),
+    )
+
+
+def _no_plugin(rows: Rows) -> str:
+    del rows
+    return "only MySQL has the CLONE plugin: rebuild this server from a backup"
+
+
+def _no_account(rows: Rows) -> str:
+    del rows
+    return "the manager's own account is not known here, so nobody can log in at the donor"
+
+
+def _complaint(rows: Rows, privilege: str) -> str:
+    row = rows[0] if rows else {}
+    if text(row, "status") != "ACTIVE":
+        return "the CLONE plugin is not active: INSTALL PLUGIN clone SONAME 'mysql_clone.so'"
+    return "" if flag(row, "granted") else f"the manager's account lacks the privilege {privilege}"
+
+
+def _is_ready(rows: Rows) -> str:
+    row = rows[0] if rows else {}
+    if not flag(row, "read_only"):
+        return "it is not read-only"
+    return "super_read_only is still on" if flag(row, "super_read_only") else ""
