@@ -172,16 +172,24 @@ def unreachable(record: ServerRecord, number: int) -> ProbeResult:
 
 
 def gtid_part(options: argparse.Namespace) -> Iterator[Figure]:
-    """Two servers of one topology: the same history, of which the last number of a few or of all sources differs."""
+    """Two servers of one topology: the same history, of which the last number of a few or of all sources differs.
+
+    The last kind is what no topology has: a gap in the early history of every source, which one of the two has not.
+    """
     size = f"{options.uuids} UUIDs x {options.intervals} intervals"
-    for moving in (10, options.uuids // 10, options.uuids):
-        name = f"{moving} UUIDs differ"
-        older, newer = (parse_mysql(text(options, moving, more)) for more in (0, 1))
+    pairs = {
+        f"{moving} UUIDs differ": (text(options, moving, 0), text(options, moving, 1))
+        for moving in (10, options.uuids // 10, options.uuids)
+    }
+    whole = text(options, 0, 0)
+    pairs["all have an early gap"] = (whole.replace(":101-150:", ":101-120:122-150:"), whole)
+    for name, (older_text, newer_text) in pairs.items():
+        older, newer = parse_mysql(older_text), parse_mysql(newer_text)
         for operation, call in operations(older, newer):
             yield figure(
                 f"gtid {operation}, {size}, {name}", "CPU ms", [timed_ms(call) for _ in range(options.gtid_calls)]
             )
-    texts = [text(options, 10, number) for number in range(1 + options.gtid_calls)]
+    texts = [text(options, 10, number) for number in range(2, 3 + options.gtid_calls)]
     times_ms = [timed_ms(partial(parse_mysql, each)) for each in texts]
     yield figure(f"gtid parse, {size}, 10 UUIDs differ from those of the last text", "CPU ms", times_ms[1:])
 

@@ -156,6 +156,17 @@ def test_the_laws_of_sets_hold_as_equal_values(written: tuple[Written, Written, 
 
 
 @core
+@given(two)
+def test_what_follows_a_set_is_new_of_each_key(pair: tuple[Written, Written]) -> None:
+    (left, right), following = pair, pair[0].parsed.following(pair[1].parsed)
+    ends: dict[object, int] = {}
+    for member in right.members:
+        ends[member[:2]] = max(member[2], ends.get(member[:2], 0))
+    late = {member[:2] for member in left.members if member[2] <= ends.get(member[:2], 0)}
+    assert frozenset(member for member in left.members if member[:2] not in late) == expanded(following)
+
+
+@core
 @given(two, st.booleans())
 def test_sources_split_a_set_in_two(pair: tuple[Written, Written], upper: bool) -> None:
     parsed = pair[0].parsed

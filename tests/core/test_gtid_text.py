@@ -180,7 +180,7 @@ def test_large_sets_cost_no_more_than_their_intervals() -> None:
 def test_a_source_that_stands_still_is_the_same_object_in_every_set() -> None:
     still, length = f"{V}:1-5:7", 3000
     one, other = (parse_mysql(f"{U}:1-{last},\n{still}") for last in (10, 11))
-    assert one.only_from({V}).lines[0][1] is other.only_from({V}).lines[0][1]
+    assert one.only_from({V}).held[0][1] is other.only_from({V}).held[0][1]
     assert one.union(other) == other and other.covers(one) and not one.minus(other)
     large = U + "".join(f":{2 * number}" for number in range(1, length))
     assert parse_mysql(large).count() == length - 1

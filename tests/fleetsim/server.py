@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator_raft.core.gtid import EMPTY_MYSQL, GtidSet, MysqlGtidSet
+from orchestrator_raft.core.gtid import EMPTY_MYSQL, GtidSet
 from orchestrator_raft.core.instance import Binlog, Facts, Flavor, InstanceKey, SemiSync
 from tests.fleetsim.checks import CONFIGURATION
 from tests.fleetsim.replica import Replication
@@ -381,8 +381,7 @@ class Server:
     def may_be_source_of(self, has: GtidSet, position: Transaction | None) -> bool:
         """It knows where a replica stands that has this, and got or wrote ``position`` last."""
         del position
-        own = [line for line in has.lines if line[0][0] == self.uuid]
-        return not own or self.logged.covers(MysqlGtidSet(tuple(own)))
+        return self.logged.covers(has.only_from({self.uuid}))
 
     def _begin_sending(
         self, session: Session, replica: str, has: GtidSet, is_semi_sync: bool, position: Transaction | None

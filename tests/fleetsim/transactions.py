@@ -19,4 +19,4 @@ def one(transaction: Transaction) -> GtidSet:
     writer, number = transaction
     if writer.startswith(DOMAIN):
         return parse_mariadb(f"{writer}-{number}")
-    return MysqlGtidSet((((writer, ""), ((number, number + 1),)),))
+    return MysqlGtidSet((((writer, ""), ((), (number, number + 1))),))

@@ -16,7 +16,7 @@ from orchestrator_raft.core.analysis.analyze import analyze as analyze_whole
 from orchestrator_raft.core.differences import differences
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import Policy
-from orchestrator_raft.core.topology import Cluster, Topology
+from orchestrator_raft.core.topology import Topology
 
 PART_SHARE = 4
 """Where more than one server in so many is concerned, all are diagnosed anew."""
@@ -29,6 +29,8 @@ class Known:
     topology: Topology
     policy: Policy
     diagnoses: dict[InstanceKey, Diagnosis]
+    led: dict[InstanceKey, set[str]]
+    """Clusters by their primary, which need not be among the members."""
 
 
 _known: Known | None = None
@@ -41,9 +43,11 @@ def analyze(topology: Topology, policy: Policy) -> tuple[Diagnosis, ...]:
     keys = _concerned(known, topology) if known is not None and known.policy == policy else None
     if known is None or keys is None:
         diagnoses = {each.situation.key: each for each in analyze_whole(topology, policy)}
+        led = _led(topology)
     else:
         diagnoses = _renewed(known.diagnoses, topology, keys, policy)
-    _known = Known(topology, policy, diagnoses)
+        led = known.led
+    _known = Known(topology, policy, diagnoses, led)
     return tuple(diagnoses.values())
 
 
@@ -65,17 +69,26 @@ def _concerned(known: Known, topology: Topology) -> set[InstanceKey] | None:
     if len(differing) > keys_max:
         return None
     changed = {*differing}
-    led = (each.id for each in _led_from(topology, changed))
-    for cluster_id in (*differences(known.topology.clusters, topology.clusters), *led):
+    clusters = differences(known.topology.clusters, topology.clusters)
+    if any(_primary(known.topology, each) != _primary(topology, each) for each in clusters):
+        known.led = _led(topology)
+    led = [cluster_id for key in differing for cluster_id in known.led.get(key, ())]
+    for cluster_id in (*clusters, *led):
         changed |= {server.key for each in (known.topology, topology) for server in each.members(cluster_id)}
     return _together(changed, (known.topology, topology), keys_max)
 
 
-def _led_from(topology: Topology, keys: set[InstanceKey]) -> list[Cluster]:
-    """Clusters with one of these as their primary, which a strange one need not have among its members."""
-    hosts = {key.hostname for key in keys}
-    near = [each for each in topology.clusters.values() if each.primary is not None and each.primary.hostname in hosts]
-    return [each for each in near if each.primary in keys]
+def _primary(topology: Topology, cluster_id: str) -> InstanceKey | None:
+    cluster = topology.clusters.get(cluster_id)
+    return cluster.primary if cluster is not None else None
+
+
+def _led(topology: Topology) -> dict[InstanceKey, set[str]]:
+    found: dict[InstanceKey, set[str]] = {}
+    for cluster in topology.clusters.values():
+        if cluster.primary is not None:
+            found.setdefault(cluster.primary, set()).add(cluster.id)
+    return found
 
 
 def _together(start: Iterable[InstanceKey], topologies: tuple[Topology, ...], keys_max: int) -> set[InstanceKey] | None:

@@ -9,10 +9,14 @@ intermediate source has received and not yet executed.
 
 from __future__ import annotations
 
-from orchestrator_raft.core.gtid import GtidSet, Source
+from collections.abc import Mapping
+
+from orchestrator_raft.core.gtid import EMPTY_MARIADB, EMPTY_MYSQL, Family, GtidSet, Source
 from orchestrator_raft.core.instance import Facts
 from orchestrator_raft.core.observation import Observation
 from orchestrator_raft.core.topology import Server, Topology
+
+NONE: Mapping[Family, GtidSet] = {each.family: each for each in (EMPTY_MYSQL, EMPTY_MARIADB)}
 
 
 def errant_gtids(topology: Topology, server: Server) -> GtidSet | None:
@@ -20,14 +24,16 @@ def errant_gtids(topology: Topology, server: Server) -> GtidSet | None:
 
     It has no source, one of the two was not sampled or has no GTIDs, or the source was not read after the replica.
     """
-    source = topology.servers.get(server.source) if server.source is not None else None
-    if source is None or source.fresh is None or not server.reached:
+    source = topology.servers.get(server.source) if server.source is not None and server.reached else None
+    if source is None or not source.reached or source.facts is None:
         return None
-    mine, known = _read_before(server.observation, source.observation), source.fresh.received
+    mine, known = _read_before(server.observation, source.observation), source.facts.received
     if mine is None or known is None or mine.family != known.family:
         return None
+    if known.covers(mine):
+        return NONE[mine.family]
     extra = mine.minus(known)
-    for key in topology.ancestors(server.key) if extra else ():
+    for key in topology.ancestors(server.key):
         ancestor = topology.servers[key].facts
         if ancestor is not None:
             extra = extra.without_sources(_wrote(extra, ancestor))

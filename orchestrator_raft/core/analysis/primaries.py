@@ -50,10 +50,9 @@ def unreachable_primary(s: Situation) -> Evidence | None:
 
 def locked(s: Situation) -> Evidence | None:
     """Too few replicas acknowledge, and nothing has been committed for a while."""
-    evidence = locked_hypothesis(s)
     idle_s = s.observation.idle_s if s.observation is not None else 0.0
-    holds = evidence is not None and idle_s > s.policy.locked_after_s
-    return (*evidence, f"nothing has been committed for {idle_s:.0f} s") if evidence is not None and holds else None
+    evidence = locked_hypothesis(s) if idle_s > s.policy.locked_after_s else None
+    return (*evidence, f"nothing has been committed for {idle_s:.0f} s") if evidence is not None else None
 
 
 def locked_hypothesis(s: Situation) -> Evidence | None:

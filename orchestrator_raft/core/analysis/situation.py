@@ -72,21 +72,22 @@ class Situation:
         facts = self.facts
         if facts is None:
             return True
-        if facts.is_group_member and facts.group is not None and facts.group.role != "PRIMARY":
+        if facts.group is not None and facts.is_group_member and facts.group.role != "PRIMARY":
             return False
-        return not facts.channels or all(channel.source.is_detached for channel in facts.channels)
+        attached = [channel for channel in facts.channels if not channel.source.is_detached]
+        return not attached
 
-    @lazy
+    @property
     def is_valid(self) -> bool:
         return self.server.reached
 
     @lazy
     def sight(self) -> Sight:
-        facts, has_replicas = self.facts, bool(self.server.replicas)
-        channel = facts.channel if facts is not None else None
+        server = self.server
+        facts, channel, has_replicas = server.facts, server.channel, bool(server.replicas)
         return Sight(
             self.is_primary,
-            self.is_valid,
+            server.reached,
             has_replicas,
             has_replicas and self.is_followed,
             facts is not None and facts.is_writable,
@@ -144,7 +145,7 @@ class Situation:
 
     @lazy
     def valid(self) -> tuple[Server, ...]:
-        return tuple(replica for replica in self.replicas if replica.reached)
+        return tuple([replica for replica in self.replicas if replica.reached])
 
     @lazy
     def replicating(self) -> tuple[Server, ...]:
@@ -185,7 +186,7 @@ class Situation:
     @lazy
     def logging(self) -> tuple[Server, ...]:
         """Replicas that could be sources, by their last known facts: structure does not depend on who answers now."""
-        return tuple(replica for replica in self.replicas if replica.facts is not None and replica.facts.can_be_source)
+        return tuple([each for each in self.replicas if each.facts is not None and each.facts.can_be_source])
 
     @lazy
     def is_uniform(self) -> bool:

@@ -53,10 +53,10 @@ def _no_logging_replicas(s: Situation) -> Evidence | None:
 def _no_failover_support(s: Situation) -> Evidence | None:
     if not (s.is_primary and len(s.replicas) > 1 and s.valid):
         return None
-    flavors = {replica.facts.flavor for replica in s.valid if replica.facts is not None}
-    if len(flavors) > 1:
+    flavors = [replica.facts.flavor for replica in s.valid if replica.facts is not None]
+    if flavors.count(flavors[0]) < len(flavors):
         return (f"{names(s.valid)} are not all of one kind",)
-    without = tuple(replica for replica in s.valid if not uses_gtid(replica))
+    without = [replica for replica in s.valid if not uses_gtid(replica)]
     return (f"by file and position: {names(without)}",) if without else None
 
 
@@ -87,17 +87,17 @@ def _major_versions(s: Situation) -> Evidence | None:
 def _gtid_modes(s: Situation) -> Evidence | None:
     if not s.valid:
         return None
-    differing = tuple(each for each in s.valid if each.facts and s.facts and each.facts.gtid_mode != s.facts.gtid_mode)
+    mode = s.facts.gtid_mode if s.facts is not None else None
+    differing = [each for each in s.valid if each.facts and mode is not None and each.facts.gtid_mode != mode]
     return (f"gtid_mode is not that of {s.key} on {names(differing)}",) if differing else None
 
 
 def _errant(s: Situation) -> Evidence | None:
     if not s.valid:
         return None
-    candidates = (replica for replica in s.valid if replica.downtime is None)
-    found = tuple((replica, errant_gtids(s.topology, replica)) for replica in candidates)
-    said = tuple(f"{replica.key} has {errant.describe()}" for replica, errant in found if errant)
-    return said or None
+    found = [(replica, errant_gtids(s.topology, replica)) for replica in s.valid if replica.downtime is None]
+    said = [f"{replica.key} has {errant.describe()}" for replica, errant in found if errant]
+    return tuple(said) or None
 
 
 def _no_writable_primary(s: Situation) -> Evidence | None:
@@ -121,16 +121,16 @@ def _durability(s: Situation) -> Evidence | None:
         return None
     settings = s.facts.settings
     wanted = (("sync_binlog", settings.binlog_sync), ("innodb_flush_log_at_trx_commit", settings.redo_flush))
-    loose = tuple(f"{name} is {value}, not 1" for name, value in wanted if value not in (None, 1))
-    return loose or None
+    loose = [f"{name} is {value}, not 1" for name, value in wanted if value not in (None, 1)]
+    return tuple(loose) or None
 
 
 def _slow_detection(s: Situation) -> Evidence | None:
     if not s.valid:
         return None
     limit_s = s.policy.net_timeout_reasonable_s
-    said = tuple(complaint for replica in s.valid if (complaint := _tells_late(replica, limit_s)))
-    return said or None
+    said = [complaint for replica in s.valid if (complaint := _tells_late(replica, limit_s))]
+    return tuple(said) or None
 
 
 def _tells_late(replica: Server, limit_s: float) -> str:
@@ -166,14 +166,13 @@ def _twice(name: str, s: Situation, identity_of: Callable[[Facts], int | str]) -
     """Said of the recorded primary, about everybody in its cluster that has told who it is."""
     if not s.is_recorded_primary:
         return None
-    known = [(server, identity_of(server.facts)) for server in s.members if server.facts is not None]
-    told = [(identity, server) for server, identity in known if identity]
-    if len({identity for identity, _ in told}) == len(told):
+    known = [(identity_of(server.facts), server) for server in s.members if server.facts is not None]
+    if len(dict(known)) == len(known):
         return None
     holders: dict[int | str, list[Server]] = {}
-    for identity, server in told:
+    for identity, server in known:
         holders.setdefault(identity, []).append(server)
-    shared = {identity: servers for identity, servers in holders.items() if len(servers) > 1}
+    shared = {identity: servers for identity, servers in holders.items() if identity and len(servers) > 1}
     return tuple(f"{name} {identity}: {names(servers)}" for identity, servers in shared.items()) or None
 
 

@@ -36,15 +36,18 @@ def possible_ackers(topology: Topology, cluster: ClusterRecord) -> tuple[Instanc
 def unknown_ackers(topology: Topology, cluster: ClusterRecord) -> int:
     """How many replicas acknowledge to the primary now that are no possible ackers; 0 while it does not answer."""
     primary = _primary(topology, cluster)
-    if primary is None:
-        return 0
+    return _unknown(topology, cluster, primary) if primary is not None else 0
+
+
+def _unknown(topology: Topology, cluster: ClusterRecord, primary: Facts) -> int:
     connected = [key for key in (*cluster.ackers, *cluster.released) if _may_be_connected(topology, key, primary)]
     return max(0, primary.semi_sync.source_clients - len(connected))
 
 
 def described(topology: Topology, cluster: ClusterRecord) -> str:
     """What is said of unknown ackers; empty without any."""
-    unknown, primary = unknown_ackers(topology, cluster), _primary(topology, cluster)
+    primary = _primary(topology, cluster)
+    unknown = _unknown(topology, cluster, primary) if primary is not None else 0
     if primary is None or not unknown:
         return ""
     clients = primary.semi_sync.source_clients

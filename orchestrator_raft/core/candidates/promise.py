@@ -151,9 +151,8 @@ def promise_of(topology: Topology, cluster_id: str) -> Promise:
 
 def answering_ackers(topology: Topology, cluster: ClusterRecord) -> tuple[InstanceKey, ...]:
     """Possible ackers that answer, by what was seen last or is replicated."""
-    servers = (topology.servers.get(key) for key in cluster.ackers)
-    members = (each for each in servers if each is not None and each.cluster_id == cluster.id)
-    return tuple(server.key for server in members if _answers(server))
+    servers = [topology.servers[key] for key in cluster.ackers if key in topology.servers]
+    return tuple([each.key for each in servers if each.cluster_id == cluster.id and _answers(each)])
 
 
 def _answers(server: Server) -> bool:

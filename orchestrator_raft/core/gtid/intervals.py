@@ -6,7 +6,6 @@ Theory
 - Every function takes canonical tuples and returns one (only ``merged`` takes any pairs), and walks both from left to
   right once. Cost depends on the number of intervals, never on how many numbers they hold: 10^12 transactions in one
   interval cost as much as one.
-- Most numbers of large sets stand still, and come from the parsers as the very same tuple: that costs nothing.
 - Nothing here knows what the numbers count.
 """
 
@@ -34,21 +33,11 @@ def merged(pairs: Iterable[Interval]) -> Intervals:
     return tuple(joined)
 
 
-def union(left: Intervals, right: Intervals) -> Intervals:
-    """Numbers in either. (Sorting two sorted runs that follow each other is a linear merge.)"""
-    if left is right or left == right:
-        return left
-    common = _common(left, right)
-    return left[:common] + merged(left[common:] + right[common:])
-
-
 def minus(left: Intervals, right: Intervals) -> Intervals:
     """Numbers in ``left`` that are not in ``right``."""
-    if left is right or left == right:
-        return ()
     remaining: list[Interval] = []
-    position = common = _common(left, right)
-    for start, stop in left[common:]:
+    position = 0
+    for start, stop in left:
         while position < len(right) and right[position][1] <= start:
             position += 1
         cut = position
@@ -64,10 +53,8 @@ def minus(left: Intervals, right: Intervals) -> Intervals:
 
 def intersection(left: Intervals, right: Intervals) -> Intervals:
     """Numbers in both."""
-    if left is right or left == right:
-        return left
-    i = j = _common(left, right)
-    shared = list(left[:i])
+    i = j = 0
+    shared: list[Interval] = []
     while i < len(left) and j < len(right):
         start = max(left[i][0], right[j][0])
         stop = min(left[i][1], right[j][1])
@@ -82,24 +69,13 @@ def intersection(left: Intervals, right: Intervals) -> Intervals:
 
 def covers(left: Intervals, right: Intervals) -> bool:
     """Whether every number of ``right`` is in ``left``; canonical pairs never touch, so one pair has to hold each."""
-    if left is right:
-        return True
-    position = common = _common(left, right)
-    for start, stop in right[common:]:
+    position = 0
+    for start, stop in right:
         while position < len(left) and left[position][1] < stop:
             position += 1
         if position == len(left) or left[position][0] > start:
             return False
     return True
-
-
-def _common(left: Intervals, right: Intervals) -> int:
-    """How many pairs both begin with, where that are all but the last: a source that writes only makes that one grow.
-
-    What follows equal pairs touches none of them, so it can be looked at alone.
-    """
-    common = min(len(left), len(right)) - 1
-    return common if common > 0 and left[:common] == right[:common] else 0
 
 
 def count(intervals: Intervals) -> int:

@@ -42,7 +42,7 @@ from orchestrator_raft.core.gtid.gtid_set import (
     GtidSet,
     Key,
     Source,
-    canonical_lines,
+    canonical,
     malformed,
     shortened,
 )
@@ -75,7 +75,7 @@ class MariadbGtidSet(GtidSet):
         return source
 
     def sources_of_server(self, *, server_uuid: str, server_id: int) -> frozenset[Source]:
-        return frozenset(DomainServer(*key) for key, _ in self.lines if key[1] == server_id)
+        return frozenset(DomainServer(*key) for key, _ in self.held if key[1] == server_id)
 
 
 def parse_mariadb(text: str) -> MariadbGtidSet:
@@ -92,7 +92,7 @@ def _parse(text: str) -> MariadbGtidSet:
     for entry in text.split(",") if text.strip(BLANK) else ():
         key, interval = _entry(entry, text)
         pieces.setdefault(key, []).append(interval)
-    return MariadbGtidSet(canonical_lines(pieces))
+    return MariadbGtidSet(canonical(pieces))
 
 
 def _entry(entry: str, text: str) -> tuple[Key, Interval]:

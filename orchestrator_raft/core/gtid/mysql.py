@@ -27,14 +27,15 @@ from orchestrator_raft.core.gtid.gtid_set import (
     PARSED_TEXTS_MAX,
     Family,
     GtidSet,
+    Held,
     Key,
-    Line,
     Source,
-    canonical_lines,
+    canonical,
     malformed,
     shortened,
 )
-from orchestrator_raft.core.gtid.intervals import Interval, Intervals, union
+from orchestrator_raft.core.gtid.intervals import Interval, Intervals
+from orchestrator_raft.core.gtid.numbers import Numbers, union
 
 NUMBER_MAX = 2**63 - 2
 PARSED_GROUPS_MAX = 16_384
@@ -85,13 +86,13 @@ def parse_mysql(text: str) -> MysqlGtidSet:
 
 @lru_cache(maxsize=PARSED_TEXTS_MAX)
 def _parse(text: str) -> MysqlGtidSet:
-    together: dict[Key, Intervals] = {}
+    together: dict[Key, Numbers] = {}
     try:
         for group in text.split(","):
             if group.strip(BLANK):
-                for key, intervals in (_remembered if len(group) <= GROUP_LENGTH_MAX else _lines)(group):
+                for key, numbers in (_remembered if len(group) <= GROUP_LENGTH_MAX else _held)(group):
                     known = together.get(key)
-                    together[key] = intervals if known is None else union(known, intervals)
+                    together[key] = numbers if known is None else union(known, numbers)
     except _Malformed as error:
         raise malformed("MySQL", text, f"{error} (write UUID:1-5:7, several joined by commas)") from error
     return MysqlGtidSet(tuple(sorted(together.items())))
@@ -101,17 +102,23 @@ class _Malformed(Exception):
     """What is wrong in a group."""
 
 
-def _lines(group: str) -> tuple[Line, ...]:
+def _held(group: str) -> tuple[Held, ...]:
     pieces: dict[Key, list[Interval]] = {}
     for key, interval in _group(group):
         pieces.setdefault(key, []).append(interval)
-    return canonical_lines(pieces)
+    return canonical(pieces)
 
 
 @lru_cache(maxsize=PARSED_GROUPS_MAX)
-def _remembered(group: str) -> tuple[Line, ...]:
+def _remembered(group: str) -> tuple[Held, ...]:
     """The same text gives the same tuples, which the algebra then need not look into."""
-    return _lines(group)
+    return tuple((key, (_one_object(closed), newest)) for key, (closed, newest) in _held(group))
+
+
+@lru_cache(maxsize=PARSED_GROUPS_MAX)
+def _one_object(closed: Intervals) -> Intervals:
+    """Of a source that writes only the newest interval changes; the others before it come out as the same tuple."""
+    return closed
 
 
 def _group(group: str) -> Iterator[tuple[Key, Interval]]:

@@ -140,9 +140,8 @@ def on_its_way(topology: Topology, source: Facts, extra: GtidSet) -> GtidSet:
     above = [topology.servers[key].facts for key in (source.key, *topology.ancestors(source.key))]
     ids = [(facts.server_uuid, facts.server_id) for facts in above if facts is not None]
     writers = frozenset(each for uuid, id_ in ids for each in extra.sources_of_server(server_uuid=uuid, server_id=id_))
-    last = {key: intervals[-1][1] for key, intervals in source.executed.lines} if source.executed else {}
-    newer = tuple((key, intervals) for key, intervals in extra.lines if intervals[0][0] >= last.get(key, 0))
-    return type(extra)(newer).only_from(writers)
+    newer = extra.following(source.executed) if source.executed is not None else extra
+    return newer.only_from(writers)
 
 
 def can_give(facts: Facts, executed: GtidSet) -> GtidSet:

@@ -183,6 +183,15 @@ class Server:
     stale: StalePrimary | None = None
     record: ServerRecord | None = None
     maintenance: Maintenance | None = None
+    reached: bool = field(init=False)
+    """The newest probe brought facts (the peers' "last check valid")."""
+    channel: Channel | None = field(init=False)
+    """The channel we act on, by the newest facts known."""
+
+    def __post_init__(self) -> None:
+        """Rules ask for these two more often than for all the rest."""
+        object.__setattr__(self, "reached", self.observation is not None and self.observation.reached)
+        object.__setattr__(self, "channel", self.facts.channel if self.facts is not None else None)
 
     @property
     def set_aside(self) -> str:
@@ -196,16 +205,6 @@ class Server:
         """Who works on this server, in words; empty where nobody does."""
         mark = self.maintenance
         return f"{self.key} is in maintenance by {mark.owner}: {mark.reason}" if mark is not None else ""
-
-    @property
-    def channel(self) -> Channel | None:
-        """The channel we act on, by the newest facts known."""
-        return self.facts.channel if self.facts is not None else None
-
-    @property
-    def reached(self) -> bool:
-        """The newest probe brought facts (the peers' "last check valid")."""
-        return self.observation is not None and self.observation.reached
 
     @property
     def answers(self) -> bool:
@@ -264,11 +263,11 @@ class Topology:
 
     def replicas_of(self, key: InstanceKey) -> tuple[Server, ...]:
         found = self.servers.get(key)
-        return tuple(self.servers[replica] for replica in found.replicas) if found else ()
+        return tuple(map(self.servers.__getitem__, found.replicas)) if found else ()
 
     def members(self, cluster_id: str) -> Iterator[Server]:
         cluster = self.clusters.get(cluster_id)
-        return (self.servers[key] for key in (cluster.members if cluster else ()))
+        return map(self.servers.__getitem__, cluster.members if cluster else ())
 
     def primary_of(self, cluster_id: str) -> Server | None:
         cluster = self.clusters.get(cluster_id)
