@@ -335,6 +335,9 @@ class Fleet:
         return Outcome(step=step, ok=not complaint, detail=complaint, facts=facts, place=log)
 
     def _act(self, step: ServerStep, server: Database) -> str:
+        if isinstance(step, CloneFrom):
+            _clone(server, self.by_key[step.donor])
+            return ""
         match step:
             case Reprobe() | CheckClone():
                 return ""
@@ -342,9 +345,6 @@ class Fleet:
                 server.read_only, server.pending = True, EMPTY_MYSQL
             case SetReadOnly():
                 if server.pending:
-        if isinstance(step, CloneFrom):
-            _clone(server, self.by_key[step.donor])
-            return ""
                     return "read_only waits behind a commit"
                 server.read_only = True
             case SetWritable():
@@ -374,13 +374,6 @@ def _set_semi_sync(step: SetSemiSync, server: Database) -> None:
         server.timeout_ms = step.timeout_ms
 
 
-def _point(step: PointTo, server: Database) -> None:
-    if server.source != step.source:
-        server.retrieved = server.executed
-    server.source = step.source
-    server.receiver_on = server.applier_on = step.start
-    server.receiver_state = server.applier_state = None
-    server.receiver_error = ""
 def _clone(server: Database, donor: Database) -> None:
     """All data of the donor, its replication channel too; the server has restarted by then."""
     server.executed = server.retrieved = donor.executed
@@ -389,6 +382,13 @@ def _clone(server: Database, donor: Database) -> None:
     server.receiver_state = server.applier_state = None
 
 
+def _point(step: PointTo, server: Database) -> None:
+    if server.source != step.source:
+        server.retrieved = server.executed
+    server.source = step.source
+    server.receiver_on = server.applier_on = step.start
+    server.receiver_state = server.applier_state = None
+    server.receiver_error = ""
     if step.options:
         server.options = step.options
 
