@@ -46,6 +46,7 @@ function ofQuarantine(row) {
   if (row.stale?.status !== "quarantined") return [];
   return [
     simple("Save its transactions …", `Save the transactions that only ${name(row.server)} has`, "They are read from its binary logs and saved as SQL on the leader.", () => change("POST", at(row.server, "/save-lost-transactions"))),
+    simple("Rebuild …", `Rebuild ${name(row.server)}`, "All its data is replaced by a copy of the fittest replica's. MySQL only.", (values) => change("POST", at(row.server, "/rebuild"), values.accept_loss ? { accept_loss: true } : {}), { level: "danger", typeThis: name(row.server), fields: [{ name: "accept_loss", check: true, label: "although transactions that only it has are not saved" }] }),
   ];
 }
 

@@ -168,8 +168,8 @@ function badge(to, fleet) {
 }
 
 function liveness() {
-  const words = { live: ["good", "live"], polling: ["note", "anonymised, every 5 s"], connecting: ["unknown", "connecting"], lost: ["critical", "no connection"] }[live.status];
-  const title = live.status === "lost" ? `No connection for ${seconds((Date.now() - live.since) / 1000)}` : "Shown as it happens";
+  const words = { live: ["good", "live"], polling: ["note", "anonymised, every 5 s"], connecting: ["unknown", "connecting"], lost: ["warning", "not live"] }[live.status];
+  const title = live.status === "lost" ? `Not live for ${seconds((Date.now() - live.since) / 1000)}` : "Shown as it happens";
   return h("span", { class: "live", title, role: "status" }, sign(...words));
 }
 
@@ -182,7 +182,8 @@ function search(event) {
 }
 
 function errors(resources) {
-  const failed = Object.entries(resources).filter(([, each]) => each.error);
+  const isTold = live.status === "lost" && shared.health.error; /* by a banner */
+  const failed = Object.entries(resources).filter(([, each]) => each.error && !(isTold && each.error.status === 0));
   return failed.map(([key, { error, at }]) =>
     h("div", { key, class: "banner critical", role: "alert" }, h("strong", {}, sign("critical", error.title)), ` ${error.message}`,
       at ? h("span", {}, " What is shown is from ", time(at), ".") : ""));
@@ -194,7 +195,8 @@ function banners() {
   const found = [];
   const add = (kind, title, ...text) => found.push(h("div", { key: title, class: `banner ${kind}` }, h("strong", {}, sign(kind, title)), " ", text));
   if (MESSAGE) add("note", "Note:", MESSAGE);
-  if (live.status === "lost") add("critical", "This node does not answer.", "What you see is old. ", otherNodes(node));
+  if (live.status === "lost" && shared.health.error) add("critical", "This node does not answer.", "What you see is old. ", otherNodes(node));
+  else if (live.status === "lost") add("warning", "Not live.", "The node takes no more event streams, or something on the way holds them back: this is read anew every 5 s.");
   if (node && node.problem) add("critical", `Node ${node.node_id}:`, node.problem);
   if (node && !node.leader_id) add("critical", "No leader is known here.", "Nothing is recovered, and who is well is not known.");
   else if (fleet && !fleet.looked) add("warning", "No leader answers.", "This is what is committed; who is well is not known.");

@@ -50,6 +50,7 @@ function withLag(row) {
 
 function promises(cluster) {
   const lines = [];
+  if (cluster.automatic_failover.by_choice) lines.push(["note", "Fails over by hand only", cluster.automatic_failover.because]);
   if (!cluster.no_loss_promise.holds) lines.push(["note", "No promise that nothing is lost", cluster.no_loss_promise.because]);
   return lines.length ? h("ul", { class: "lines" }, lines.map(([kind, title, text]) => h("li", { key: title }, sign(kind, title), ` ${text}`))) : "";
 }

@@ -4,6 +4,7 @@ import { ANONYMOUS, get, url } from "./api.js";
 
 const LEAST_PAUSE_MS = 300;
 const POLL_MS = 5000;
+const GRACE_MS = 2000; /* a stream ends once an hour, and comes back at once */
 
 /** One GET whose newest value is kept. Asked again while an answer is under way, it is asked once more afterwards. */
 export class Resource {
@@ -61,7 +62,11 @@ export function follow() {
     if (wasDown) live.onnews({ type: "reset" });
   };
   source.onerror = () => {
-    setStatus("lost");
+    setTimeout(() => {
+      if (source.readyState === EventSource.OPEN) return;
+      setStatus("lost");
+      live.onnews({ type: "poll" });
+    }, GRACE_MS);
     if (source.readyState === EventSource.CLOSED) setTimeout(follow, 1000);
   };
   source.addEventListener("servers", (event) => {
