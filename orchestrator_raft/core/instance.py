@@ -98,6 +98,9 @@ class Coordinates:
     log_file: str = ""
     log_position: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.log_file}:{self.log_position}"
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelOption:

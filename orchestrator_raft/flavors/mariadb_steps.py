@@ -13,7 +13,7 @@ from orchestrator_raft.flavors.base import Rows, Statement
 from orchestrator_raft.flavors.fencing import LOCK_WAIT_TIMEOUT
 from orchestrator_raft.flavors.replication import Grammar, Options, acting_channel
 from orchestrator_raft.flavors.rows import flag, number, text
-from orchestrator_raft.flavors.waiting import Wait, wait, wait_limit_s
+from orchestrator_raft.flavors.waiting import Wait, drained, wait, wait_limit_s
 
 _ASK_POSITIONS = "SELECT @@global.gtid_binlog_state AS gtid_binlog_state, @@global.gtid_slave_pos AS gtid_slave_pos"
 
@@ -58,6 +58,7 @@ GRAMMAR = Grammar(
     by_gtid="MASTER_USE_GTID = slave_pos",
     by_place="MASTER_USE_GTID = no",
     until="START SLAVE {name} UNTIL MASTER_LOG_FILE = {file}, MASTER_LOG_POS = {position}",
+    applier_says="Slave_SQL_State",
     options=mariadb_rows.OPTIONS,
     needed_options=_needed_options,
     demote="MASTER_DEMOTE_TO_SLAVE = 1",  # start from the own binary log's position: gtid_slave_pos is old
@@ -100,8 +101,9 @@ def _wait(wanted: GtidSet | None, limit_s: float, rows: Rows) -> tuple[Statement
     channel = acting_channel(GRAMMAR.channels(rows))
     received = channel.retrieved if channel is not None else None
     target = wanted if wanted is not None else received or EMPTY_MARIADB
-    if target.is_empty:
-        return ()
+    is_by_position = wanted is None and channel is not None and not channel.uses_gtid  # then Gtid_IO_Pos is old
+    if target.is_empty or is_by_position:
+        return drained(GRAMMAR, channel)
     wish = Wait(
         grammar=GRAMMAR,
         ask=f"SELECT MASTER_GTID_WAIT('{last_of_each_domain(target)}', {{seconds}}) AS late",

@@ -12,7 +12,7 @@ from orchestrator_raft.flavors.base import Rows, Statement
 from orchestrator_raft.flavors.fencing import LOCK_WAIT_TIMEOUT
 from orchestrator_raft.flavors.replication import Grammar, Options, acting_channel
 from orchestrator_raft.flavors.rows import flag
-from orchestrator_raft.flavors.waiting import Wait, wait, wait_limit_s
+from orchestrator_raft.flavors.waiting import Wait, drained, wait, wait_limit_s
 
 
 def _needed_options(future: Options) -> tuple[ChannelOption, ...]:
@@ -31,6 +31,7 @@ GRAMMAR = Grammar(
     by_gtid="SOURCE_AUTO_POSITION = 1",
     by_place="SOURCE_AUTO_POSITION = 0",
     until="START REPLICA UNTIL SOURCE_LOG_FILE = {file}, SOURCE_LOG_POS = {position} FOR CHANNEL {name}",
+    applier_says="Replica_SQL_Running_State",
     options=mysql_rows.OPTIONS,
     needed_options=_needed_options,
     demote="",
@@ -73,7 +74,7 @@ def _wait(wanted: GtidSet | None, limit_s: float, rows: Rows) -> tuple[Statement
     received = channel.retrieved if channel is not None else None
     target = wanted if wanted is not None else received or EMPTY_MYSQL
     if target.is_empty:
-        return ()
+        return drained(GRAMMAR, channel)
     wish = Wait(
         grammar=GRAMMAR,
         ask=f"SELECT WAIT_FOR_EXECUTED_GTID_SET('{target}', {{seconds}}) AS late",

@@ -23,20 +23,23 @@ from orchestrator_raft.flavors.replication import (
     with_channel,
     with_heartbeat,
 )
-from orchestrator_raft.flavors.rows import number, text
+from orchestrator_raft.flavors.rows import named_values, number, text
 
 NEW_WORDS_SINCE = (8, 2)
 
 
 def ask_place(facts: Facts) -> str:
-    """The statement that says where a server's own binary log ends."""
-    if facts.flavor is Flavor.MYSQL and facts.major_version >= NEW_WORDS_SINCE:
-        return "SHOW BINARY LOG STATUS"
-    return "SHOW MASTER STATUS"
+    """The statement that says where a server's own binary log ends. MariaDB's own one takes a privilege more."""
+    if facts.flavor is Flavor.MARIADB:
+        return "SHOW GLOBAL STATUS LIKE 'Binlog\\_snapshot\\_%'"
+    return "SHOW BINARY LOG STATUS" if facts.major_version >= NEW_WORDS_SINCE else "SHOW MASTER STATUS"
 
 
 def place_of(rows: Rows) -> Coordinates:
     """The place in its rows; empty where there is no binary log."""
+    told = named_values(rows)
+    if "binlog_snapshot_file" in told:
+        return Coordinates(told["binlog_snapshot_file"], int(told["binlog_snapshot_position"] or 0))
     return Coordinates(text(rows[0], "File"), number(rows[0], "Position")) if rows else Coordinates()
 
 

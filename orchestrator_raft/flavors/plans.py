@@ -69,14 +69,20 @@ def _plan(speech: Speech, step: ServerStep, facts: Facts, account: Account | Non
             return events.set_scheduler(step)
         case SetSemiSync():
             return semi_sync.plan(speech.grammar, step)
-        case PointTo():
-            return replication.point_to(speech.grammar, step, facts, account)
-        case PointAt():
-            return places.point_at(speech.grammar, step, facts)
-        case StartUntil():
-            return places.start_until(speech.grammar, step)
         case _:
-            return _on_threads(speech.grammar, step)
+            return _on_source(speech.grammar, step, facts, account)
+
+
+def _on_source(grammar: Grammar, step: ServerStep, facts: Facts, account: Account | None) -> Plan:
+    match step:
+        case PointTo():
+            return replication.point_to(grammar, step, facts, account)
+        case PointAt():
+            return places.point_at(grammar, step, facts)
+        case StartUntil():
+            return places.start_until(grammar, step)
+        case _:
+            return _on_threads(grammar, step)
 
 
 def _on_threads(grammar: Grammar, step: ServerStep) -> Plan:

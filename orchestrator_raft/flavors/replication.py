@@ -43,6 +43,8 @@ class Grammar:
     """The one that makes it replicate by file and position."""
     until: str
     """START up to a place: with {name}, {file} and {position}."""
+    applier_says: str
+    """The column of the status in which the applier says what it does."""
     options: tuple[Option, ...]
     needed_options: Callable[[Options], tuple[ChannelOption, ...]]
     """Options without which a channel that has these would not come to life on another source."""

@@ -9,6 +9,7 @@ from functools import partial
 from orchestrator_raft.core.instance import Channel, ThreadState
 from orchestrator_raft.flavors.base import Rows, Statement
 from orchestrator_raft.flavors.replication import Grammar, acting_channel, errors, failing
+from orchestrator_raft.flavors.rows import text
 
 _PIECE_MIN_S = 0.25
 _PIECES_MAX = 20
@@ -63,3 +64,41 @@ def _never(wish: Wait, channel: Channel | None, rows: Rows) -> str:
         return ""
     reason = "it replicates from nobody" if channel is None else f"its applier does not run{errors(channel)}"
     return f"it lacks transactions that it will not get: {reason}"
+
+
+# -- by position
+
+_READ_ALL = "has read all relay log"
+
+
+def drained(grammar: Grammar, channel: Channel | None) -> tuple[Statement, ...]:
+    """Wait until a channel that replicates by position has executed its relay log.
+
+    What of a transaction came only in part is never executed; then the applier says that it has read all there is.
+    """
+    if channel is None or channel.uses_gtid:
+        return ()
+    check = partial(_not_drained, grammar)
+    return (Statement(sql=grammar.show, then=partial(_give_up, grammar), check=check, until_checked=True),)
+
+
+def _not_drained(grammar: Grammar, rows: Rows) -> str:
+    channel = acting_channel(grammar.channels(rows))
+    if channel is None or channel.executed == channel.read:
+        return ""
+    says = (text(row, grammar.applier_says) for row in rows)
+    if channel.applier is ThreadState.RUNNING and any(_READ_ALL in each for each in says):
+        return ""
+    return (
+        f"it has executed {channel.executed} of what it has received up to {channel.read}"
+        if channel.applier is ThreadState.RUNNING
+        else f"its applier does not run{errors(channel)}"
+    )
+
+
+def _give_up(grammar: Grammar, rows: Rows) -> tuple[Statement, ...]:
+    """An applier that does not run executes nothing any more: no need to wait for the deadline."""
+    complaint = _not_drained(grammar, rows)
+    channel = acting_channel(grammar.channels(rows))
+    stands = channel is not None and channel.applier is not ThreadState.RUNNING
+    return (failing(complaint),) if complaint and stands else ()

@@ -61,6 +61,12 @@ async def perform(step: ServerStep, server: Server, account: Account | None = No
         await run(session, plan, deadline_s)
 
 
+async def rows_of(server: Server, sql: str, user: str = "orc") -> list[dict[str, object]]:
+    """Rows of a reading statement, said by the manager's account."""
+    async with MysqlSessions(Connector(settings(user))).acting(key_of(server), timeout_s=5.0) as session:
+        return [dict(row) for row in await session.query(sql, timeout_s=5.0)]
+
+
 async def run(session: ActingSession, plan: Sequence[Statement], deadline_s: float) -> None:
     for statement in plan:
         complaint = await say(session, statement, deadline_s)

@@ -290,6 +290,7 @@ class Fleet:
             applier_error_number=1062 if server.applier_error else 0,
             applier_error=server.applier_error,
             uses_gtid=server.uses_gtid,
+            read=place(server.has),
             executed=place(server.executed),
             has_filters=server.has_filters,
             retrieved=server.retrieved if server.has_gtids else None,
@@ -354,7 +355,7 @@ class Fleet:
             case SetSemiSync():
                 _set_semi_sync(step, server)
             case PointTo():
-                _point(step, server)
+                return _point(step, server)
             case _:
                 return _control(step, server)
         return ""
@@ -382,7 +383,9 @@ def _clone(server: Database, donor: Database) -> None:
     server.receiver_state = server.applier_state = None
 
 
-def _point(step: PointTo, server: Database) -> None:
+def _point(step: PointTo, server: Database) -> str:
+    if not server.has_gtids:
+        return "AUTO_POSITION needs GTID_MODE = ON"
     if server.source != step.source:
         server.retrieved = server.executed
     server.source = step.source
@@ -391,6 +394,7 @@ def _point(step: PointTo, server: Database) -> None:
     server.receiver_error = ""
     if step.options:
         server.options = step.options
+    return ""
 
 
 def _control(step: ServerStep, server: Database) -> str:

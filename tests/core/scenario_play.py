@@ -15,12 +15,13 @@ from orchestrator_raft.core.analysis import (
 from orchestrator_raft.core.candidates import choose, promise_of
 from orchestrator_raft.core.moves.model import Plan, Refusal, Wish
 from orchestrator_raft.core.moves.table import plan
-from orchestrator_raft.core.recovery.model import Recovery, Request
 from orchestrator_raft.core.recovery.kinds import KINDS
+from orchestrator_raft.core.recovery.model import Recovery, Request
 from orchestrator_raft.core.recovery.steps import (
     FireHook,
     Outcome,
     Outcomes,
+    PointAt,
     PointTo,
     ServerStep,
     SetEventScheduler,
@@ -191,6 +192,8 @@ class Play:
         name = type(step).__name__
         if isinstance(step, PointTo):
             return f"{name} {self.world.name(step.source)}"
+        if isinstance(step, PointAt):
+            return f"{name} {self.world.name(step.source)} {step.place}"
         if isinstance(step, FireHook):
             return step.hook
         if isinstance(step, WaitApplied):

@@ -71,6 +71,11 @@ def said(statements: Sequence[Statement], rows: Rows) -> Iterator[Statement]:
 NEEDED: dict[Any, dict[str, Any]] = {
     steps.CloneFrom: {"donor": SOURCE}, PointTo: {"source": SOURCE}, SetEventScheduler: {"on": True},
 }  # fmt: skip
+HERE = Coordinates("binlog.000001", 4)
+NEEDED |= {
+    steps.StartUntil: {"place": HERE},
+    steps.PointAt: {"source": SOURCE, "place": HERE, "left_source": SOURCE, "left_at": HERE},
+}
 
 
 PLACE = Coordinates("binlog.000002", 157)

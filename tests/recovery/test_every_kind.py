@@ -68,7 +68,9 @@ REBUILD = Return(
     "it holds more, and is rebuilt", star(), kind="rebuild", change=("P dead",), back=("P has=P:1-200", "P back"),
     request=replace(PERSON, designated=parse_key("10.0.0.3:3306"), accept_loss=True),
 )  # fmt: skip
+OLD = "nogtid no-gtid-sets gtid-mode=OFF"
 MORE = (
+    Story("dead primary, no GTIDs", star(OLD, OLD, OLD, OLD), change=("P dead",), promise=False),
     Story("hooks, dead primary", HOOKS + star(), change=("P dead",)),
     Story("hooks, an acker is missing", HOOKS + star(), change=("R2 cut", "P dead")),
     Story("the newest data must be fetched", star(r1="rule=must_not"), change=("R2,R3 has=P:1-100", "P dead")),

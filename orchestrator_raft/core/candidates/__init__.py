@@ -2,6 +2,7 @@
 
 from orchestrator_raft.core.candidates.ackers import described, gone, possible_ackers, returned, unknown_ackers
 from orchestrator_raft.core.candidates.choose import Refusal, Verdict, choose, unfit
+from orchestrator_raft.core.candidates.positions import PositionVerdict, choose_by_position, is_by_position
 from orchestrator_raft.core.candidates.promise import (
     Promise,
     answering_ackers,
@@ -17,6 +18,7 @@ from orchestrator_raft.core.candidates.sights import SETTLE_S, Sight, can_be_rel
 
 __all__ = [
     "SETTLE_S",
+    "PositionVerdict",
     "Promise",
     "Refusal",
     "Sight",
@@ -24,9 +26,11 @@ __all__ = [
     "answering_ackers",
     "can_be_released",
     "choose",
+    "choose_by_position",
     "described",
     "gone",
     "has_caught_up",
+    "is_by_position",
     "is_lapsed",
     "missing_ackers",
     "possible_ackers",

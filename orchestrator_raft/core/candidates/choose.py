@@ -148,13 +148,13 @@ def holds_all(server: Server, needed: GtidSet | None) -> bool:
     return needed is None or (received is not None and received.covers(needed))
 
 
-def unfit(server: Server, failed: Server, policy: Policy, *, planned: bool = False) -> str:
-    """Why this server must not be promoted; empty when it may be."""
+def unfit(server: Server, failed: Server, policy: Policy, *, planned: bool = False, by_position: bool = False) -> str:
+    """Why this server must not be promoted; empty when it may be. ``by_position``: it need not have GTIDs."""
     facts = server.fresh
     if facts is None:
         return "it does not answer"
     late = _cannot_catch_up(facts, policy) if planned else _is_late(facts, policy)
-    cannot = _cannot_serve(facts) or _disk_trouble(server, facts, policy)
+    cannot = _cannot_serve(facts, by_position=by_position) or _disk_trouble(server, facts, policy)
     return cannot or server.in_maintenance or _must_not(server, facts, failed, policy) or late
 
 
@@ -186,18 +186,19 @@ def _is_late(facts: Facts, policy: Policy) -> str:
     return ""
 
 
-def _cannot_serve(facts: Facts) -> str:
+def _cannot_serve(facts: Facts, *, by_position: bool) -> str:
     channel = facts.channel
     if channel is None or len(facts.channels) > 1:
         return "it replicates over several channels" if facts.channels else "it is no replica"
     is_stopped = channel.applier is not ThreadState.RUNNING
+    is_behind = is_stopped and backlog(facts) > 0
     checks = (
         (not facts.can_be_source, "it has no binary log of what it replicates (log_bin, log_replica_updates)"),
-        (facts.executed is None, "it has no GTIDs, so it cannot be compared with the others"),
+        (facts.executed is None and not by_position, "it has no GTIDs, so it cannot be compared with the others"),
         (channel.has_filters, "it has replication filters, so it lacks data that its GTIDs do not show"),
         (channel.delay_s > 0, "it is delayed on purpose"),
         (is_stopped and channel.applier_error_number != 0, f"its applier is broken: {channel.applier_error}"),
-        (is_stopped and backlog(facts) > 0, "its applier is stopped and has not applied all that was received"),
+        (is_behind and not by_position, "its applier is stopped and has not applied all that was received"),
     )
     return next((reason for holds, reason in checks if holds), "")
 

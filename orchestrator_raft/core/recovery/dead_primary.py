@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.candidates import Verdict, choose, possible_ackers, unfit
+from orchestrator_raft.core.candidates import Verdict, choose, is_by_position, possible_ackers, unfit
 from orchestrator_raft.core.instance import Facts, InstanceKey
+from orchestrator_raft.core.recovery.by_position import enter_drain, leave_drain
 from orchestrator_raft.core.recovery.ending import TELL, unsuccessful
 from orchestrator_raft.core.recovery.event_scheduler import switched, with_complaints
 from orchestrator_raft.core.recovery.losses import (
@@ -169,6 +170,8 @@ def leave_freeze(context: Context, outcomes: Outcomes) -> Recovery:
     risk = loss_risk(context, (*frozen, *former))
     if risk is not None and not is_loss_accepted(context, semi_sync=risk.semi_sync):
         return _wait_for_ackers(context, recovery, risk.as_obstacle)
+    if is_by_position(frozen):
+        return replace(_with_silent(context, recovery, outcomes), attempt=1, followers=()).goto("drain", now)
     designated = recovery.request.designated
     designated = None if designated in recovery.stale else designated
     verdict = choose(failed, frozen, context.policy, designated, former=former)
@@ -207,14 +210,19 @@ def is_frozen(outcomes: Outcomes, key: InstanceKey) -> bool:
 
 def _with_refused(context: Context, recovery: Recovery, outcomes: Outcomes, verdict: Verdict) -> Recovery:
     """Everybody who is not chosen, and why: lost successors, servers that could not be stopped and read, the others."""
+    known = _with_silent(context, recovery, outcomes).refused
+    compared = tuple(RefusedServer(refusal.key, refusal.reason) for refusal in verdict.refused)
+    return replace(recovery, refused=(*known, *compared))
+
+
+def _with_silent(context: Context, recovery: Recovery, outcomes: Outcomes) -> Recovery:
     lost = tuple(each for each in recovery.refused if each.key in recovery.stale)
     silent = tuple(
         RefusedServer(server.key, "it could not be stopped and read: " + _complaint(outcomes, server.key))
         for server in replicas(context)
         if not is_frozen(outcomes, server.key)
     )
-    compared = tuple(RefusedServer(refusal.key, refusal.reason) for refusal in verdict.refused)
-    return replace(recovery, refused=(*lost, *silent, *compared))
+    return replace(recovery, refused=(*lost, *silent))
 
 
 def _complaint(outcomes: Outcomes, key: InstanceKey) -> str:
@@ -307,13 +315,17 @@ def promotion_failed(context: Context, recovery: Recovery, outcomes: Outcomes) -
         recovery = replace(recovery, stale=tuple(sorted({*recovery.stale, gone})))
     if server.reached and succeeded(outcomes, WaitApplied, gone) is None:
         failed = context.topology.server(recovery.subject.key)
-        reason = unfit(server, failed, context.policy) or "its applier did not drain in time"
+        is_by_position = recovery.coordinates is not None
+        reason = (
+            unfit(server, failed, context.policy, by_position=is_by_position) or "its applier did not drain in time"
+        )
         recovery = replace(recovery, refused=(*recovery.refused, RefusedServer(gone, reason)))
         return give_up(context, recovery, f"{gone} could not be promoted: {reason}")
     again = replace(
         recovery,
         successor=None,
         catch_up_from=None,
+        coordinates=None,
         refused=(*recovery.refused, RefusedServer(gone, "it failed while it was being promoted")),
     )
     again = again.marked("successor lost", now, str(gone))
@@ -329,6 +341,7 @@ DEAD_PRIMARY = Kind(
         Phase("begin", "Run the detection and pre-failover hooks", enter_begin, leave_begin, late=give_up_late),
         Phase("recheck", "See whether it came back by itself", enter_recheck, leave_recheck, late=give_up_late),
         Phase("freeze", "Fence the old primary, stop, compare, choose", enter_freeze, leave_freeze, late=give_up_late),
+        Phase("drain", "Without GTIDs: apply, stop, compare coordinates", enter_drain, leave_drain, late=give_up_late),
         Phase(
             "catch_up",
             "Fetch what the successor lacks from the replica that has it",

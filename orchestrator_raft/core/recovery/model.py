@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from orchestrator_raft.core.instance import ChannelOption, InstanceKey
+from orchestrator_raft.core.instance import ChannelOption, Coordinates, InstanceKey
 from orchestrator_raft.core.moves.model import Plan, Progress, Wish
 from orchestrator_raft.core.topology import SavedTransactions
 
@@ -147,6 +147,10 @@ class Recovery:
     """A server that holds what the successor lacks; the successor replicates from it first."""
     target_gtids: str = ""
     """What the successor must have executed before it is opened for writes."""
+    coordinates: Coordinates | None = None
+    """Where the successor's binary log stood before it took writes: replicas without GTIDs begin there."""
+    left_at: Coordinates | None = None
+    """The same place in the binary log of the old primary: whoever begins there has to stand here."""
     channel_options: tuple[ChannelOption, ...] = ()
     """Options of the successor's channel from before its reset: an old primary is attached with them."""
     wait_for_replica_count: int = 0

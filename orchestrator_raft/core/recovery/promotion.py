@@ -23,11 +23,13 @@ from orchestrator_raft.core.recovery.steps import (
     FireHook,
     Outcomes,
     Pause,
+    PointAt,
     PointTo,
     Reprobe,
     ResetReplication,
     SetSemiSync,
     SetWritable,
+    StartReplication,
     Step,
     StopReplication,
     WaitApplied,
@@ -45,6 +47,8 @@ heard."""
 LISTED = "listed"
 """Mark on the timeline: the old primary of a takeover does not answer, and nobody acknowledges what it takes now."""
 REPOINT_DRAIN_S = 3.0
+FOLLOWS = (PointTo, StartReplication)
+"""The last step of those that let a server follow the successor, by GTID or by position."""
 REPOINT_DEADLINE_S = 5.0
 
 
@@ -81,6 +85,8 @@ def follow(context: Context, server: Server, *, required: bool) -> tuple[Step, .
     successor, channel = context.recovery.successor, server.channel
     if successor is None:
         return ()
+    if context.recovery.coordinates is not None:
+        return _follow_by_position(context.recovery, server, successor)
     point = PointTo(
         key=server.key,
         source=successor,
@@ -92,6 +98,17 @@ def follow(context: Context, server: Server, *, required: bool) -> tuple[Step, .
     if context.recovery.attempt > 1 or not drains:
         return (point,)
     return WaitApplied(key=server.key, deadline_s=REPOINT_DRAIN_S, required=required), point
+
+
+def _follow_by_position(recovery: Recovery, server: Server, successor: InstanceKey) -> tuple[Step, ...]:
+    """Without GTIDs it stands where the successor stood, and has been stopped."""
+    if recovery.coordinates is None or recovery.left_at is None:
+        return ()
+    point = PointAt(
+        key=server.key, source=successor, place=recovery.coordinates,
+        left_source=recovery.subject.key, left_at=recovery.left_at, deadline_s=REPOINT_DEADLINE_S,
+    )  # fmt: skip
+    return point, StartReplication(key=server.key, deadline_s=REPOINT_DEADLINE_S)
 
 
 def demoted(context: Context, *, required: bool) -> tuple[Step, ...]:
@@ -134,7 +151,9 @@ def enter_promote(context: Context) -> tuple[Step, ...]:
                 )
             )
         own.append(SetWritable(key=successor))
-    beside = [step for server in others(context) if server.reached for step in follow(context, server, required=False)]
+    is_open = recovery.coordinates is None  # by position a replica that was pointed away could not be chosen any more
+    early = [server for server in others(context) if server.reached and is_open]
+    beside = [step for server in early for step in follow(context, server, required=False)]
     return (*_pause(recovery), *own, *beside, *demoted(context, required=False))
 
 
@@ -151,7 +170,7 @@ def _is_applied(context: Context) -> bool:
 
 def _with_moved(recovery: Recovery, outcomes: Outcomes) -> Recovery:
     """Note who follows the successor by now."""
-    pointed = {each.step.key for each in outcomes if each.ok and isinstance(each.step, PointTo)}
+    pointed = {each.step.key for each in outcomes if each.ok and isinstance(each.step, FOLLOWS)}
     return replace(recovery, moved=tuple(sorted({*recovery.moved, *pointed})))
 
 
@@ -216,7 +235,7 @@ def leave_repoint(context: Context, outcomes: Outcomes) -> Recovery:
     missing = wanted - set(recovery.moved)
     if missing and recovery.attempt < REPOINT_ATTEMPTS_MAX:
         return replace(recovery, attempt=recovery.attempt + 1).goto("repoint", now)
-    last = max((each.at_ms for each in outcomes if each.ok and isinstance(each.step, PointTo)), default=now)
+    last = max((each.at_ms for each in outcomes if each.ok and isinstance(each.step, FOLLOWS)), default=now)
     recovery = replace(recovery, attempt=1).marked("repointed", last, f"{len(recovery.moved)} servers")
     return _name_the_rest(context, recovery, missing).goto("close", now)
 
@@ -236,6 +255,8 @@ def _name_the_rest(context: Context, recovery: Recovery, missing: set[InstanceKe
     stale = {key for key in lost if key == recovery.subject.key}
     left = replace(recovery, lost=lost, stale=tuple(sorted({*recovery.stale, *stale})))
     text = f"not attached to {recovery.successor}: {names}; each is taken back as soon as it answers"
+    if recovery.coordinates is not None:
+        text = f"lost to {recovery.successor}: {names}; without GTIDs only who stood where it stood can follow: rebuild"
     return left.with_errors((text,)).marked("left behind", context.now_ms, names)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator_raft.core.candidates import is_by_position
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.ending import unsuccessful
 from orchestrator_raft.core.recovery.event_scheduler import switched
@@ -72,13 +73,20 @@ def enter_release(context: Context) -> tuple[Step, ...]:
     steps: list[Step] = []
     if _is_to_be_opened(recovery):
         steps += [SetWritable(key=key), *switched(context, key, on=True)]
-    was_moved = recovery.mark_time("chosen") is not None and not recovery.stale
+    was_moved = recovery.mark_time("chosen") is not None and not recovery.stale and not _is_by_position(context)
     for server in (servers[each] for each in recovery.subject.replicas if each in servers):
         if server.reached and server.key not in recovery.stale:
             others = tuple(each for each in recovery.subject.replicas if each != server.key)
             back = PointTo(key=server.key, source=key, credentials_from=others, deadline_s=2.0)
             steps.append(back if was_moved else StartReplication(key=server.key))
     return (*pause, *steps)
+
+
+def _is_by_position(context: Context) -> bool:
+    """Without GTIDs nobody is pointed anywhere before the successor is open."""
+    recovery, servers = context.recovery, context.topology.servers
+    found = (servers[key] for key in recovery.subject.replicas if key in servers and key not in recovery.stale)
+    return is_by_position(tuple(each for each in found if each.fresh is not None and each.channel is not None))
 
 
 def _is_to_be_opened(recovery: Recovery) -> bool:

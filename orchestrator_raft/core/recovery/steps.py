@@ -88,7 +88,10 @@ class ResetReplication(ServerStep):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitApplied(ServerStep):
-    """Wait until the server has executed ``gtids``; empty text: everything it has received."""
+    """Wait until the server has executed ``gtids``; empty text: everything it has received.
+
+    One that replicates by position has no other measure than its relay log: whatever came whole is executed.
+    """
 
     writes: ClassVar[bool] = False
     gtids: str = ""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator_raft.core.candidates import missing_ackers, possible_ackers
+from orchestrator_raft.core.candidates import is_by_position, missing_ackers, possible_ackers
 from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.policy import LossPolicy
@@ -37,6 +37,7 @@ from orchestrator_raft.core.recovery.steps import (
     SetReadOnly,
     SetSemiSync,
     SetWritable,
+    StartReplication,
     Step,
     StopReceiver,
     StopReplication,
@@ -173,8 +174,9 @@ def _open_question(context: Context, outcomes: Outcomes) -> str:
     recovery = context.recovery
     successor = context.topology.servers.get(recovery.successor) if recovery.successor is not None else None
     if successor is not None and successor.reached:
+        why = "; ".join(failures(outcomes)) or "without GTIDs nobody can tell what it took"
         return (
-            f"{successor.key} may take writes and could not be shut ({'; '.join(failures(outcomes))}), so "
+            f"{successor.key} may take writes and could not be shut ({why}), so "
             f"{recovery.subject.key} is kept read-only: make one of them the only writable one by hand"
         )
     if context.policy.loss_policy(recovery.promised) is LossPolicy.ANY:
@@ -299,7 +301,7 @@ def enter_restore(context: Context) -> tuple[Step, ...]:
         steps += [StopReplication(key=recovery.subject.key), ResetReplication(key=recovery.subject.key)]
     for key in _to_restore(recovery):
         if key in servers and servers[key].reached:
-            steps += _back(recovery, key)
+            steps += _back(recovery, servers[key])
     return (*_pause(recovery), *steps)
 
 
@@ -308,7 +310,10 @@ def _to_restore(recovery: Recovery) -> tuple[InstanceKey, ...]:
     return tuple(key for key in recovery.subject.replicas if key not in done)
 
 
-def _back(recovery: Recovery, key: InstanceKey) -> tuple[Step, ...]:
+def _back(recovery: Recovery, server: Server) -> tuple[Step, ...]:
+    key = server.key
+    if server.source == recovery.subject.key and is_by_position((server,)):
+        return (StartReplication(key=key),)  # it was never pointed anywhere else
     is_successor = key == recovery.successor
     point = PointTo(
         key=key,
@@ -325,7 +330,7 @@ def _back(recovery: Recovery, key: InstanceKey) -> tuple[Step, ...]:
 
 def leave_restore(context: Context, outcomes: Outcomes) -> Recovery:
     recovery, now = context.recovery, context.now_ms
-    back = {each.step.key for each in outcomes if each.ok and isinstance(each.step, PointTo)}
+    back = {each.step.key for each in outcomes if each.ok and isinstance(each.step, (PointTo, StartReplication))}
     recovery = replace(recovery, moved=tuple(sorted({*recovery.moved, *back}))).with_errors(failures(outcomes))
     missing = _to_restore(recovery)
     if missing and recovery.attempt < RESTORE_ATTEMPTS_MAX:
