@@ -163,6 +163,10 @@ export function openDiscover() {
   open({ title: "Discover a server", label: "Discover", text: "It is watched from now on, with the servers it replicates from and those that replicate from it.", fields: [{ name: "server", label: "Address, host:port", required: true, value: "", pattern: ".+:[0-9]+" }], run: (values) => change("POST", at(values.server.trim(), "/discover")) });
 }
 
+export function publishAgain(cluster) {
+  return simple("Publish again …", `Publish the primary of ${clusterName(cluster)} again`, "Every target is told once more.", (values) => change("POST", "/publications", { cluster: cluster.id, ...(values.force ? { force: true } : {}) }), { fields: [{ name: "force", check: true, label: "write over something newer that a target has" }] });
+}
+
 export function acknowledge(recovery) {
   return simple("Acknowledge …", `Acknowledge recovery ${recovery.number}`, "It blocks no other recovery any more.", (values) => change("POST", path`/recoveries/${recovery.id}/acknowledge`, values), { fields: [field.comment] });
 }

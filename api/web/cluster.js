@@ -1,6 +1,6 @@
 /* One cluster: what is wrong in words, the tree of replication, and one server beside it. */
 import { path } from "./api.js";
-import { clusterActions, drop, serverActions } from "./act.js";
+import { clusterActions, drop, publishAgain, serverActions } from "./act.js";
 import { actions, isWriter, menu } from "./dialog.js";
 import { outlook, state } from "./fleet.js";
 import { h, memo } from "./dom.js";
@@ -16,15 +16,15 @@ export function clusterView(hint, query, server = query.get("server") || "") {
   const where = path`/clusters/${hint}/map`;
   return {
     name: `cluster ${hint}`,
-    resources: { map: { path: where } },
-    wants: (event, each) => !event.cluster_id || !each.value || event.cluster_id === each.value.cluster.id,
+    resources: { map: { path: where }, published: { path: `/publications?${new URLSearchParams({ cluster: hint })}` } },
+    wants: (event, each) => !event.cluster_id || !each.value || event.cluster_id === (each.value.cluster?.id ?? each.value[0]?.cluster_id),
     title: ({ map }) => (map ? clusterName(map.cluster) : hint),
-    draw: ({ map }, { map: resource }) =>
-      map ? page(map, server, resource) : resource.error ? "" : h("p", { class: "quiet" }, "Loading …"),
+    draw: ({ map, published = [] }, { map: resource }) =>
+      map ? [page(map, server), publication(published, map.cluster)] : resource.error ? "" : h("p", { class: "quiet" }, "Loading …"),
   };
 }
 
-function page(map, selected, resource) {
+function page(map, selected) {
   const { cluster } = map;
   const rows = map.servers.map(withLag);
   const chosen = rows.find((each) => each.server === selected);
@@ -40,6 +40,17 @@ function page(map, selected, resource) {
       chosen && panel(chosen, cluster, rows)),
     h("p", { class: "quiet legend" }, isWriter() ? "Drag a server onto another to move it below that one; nothing happens before you have seen the plan. " : "", "Arrow keys walk from server to server."),
   ];
+}
+
+const STANDINGS = { current: "good", waiting: "busy", failed: "warning", refused: "critical" };
+
+/** Who outside has been told who the primary is; nothing where nobody is told. */
+function publication(published, cluster) {
+  const found = published.filter((each) => each.cluster_id === cluster.id && each.targets.length);
+  if (!found.length) return "";
+  return h("section", { class: "card" }, h("div", { class: "bar" }, h("h2", {}, "Published"), actions([publishAgain(cluster)])),
+    found.map((each) => h("p", { key: each.alias }, h("span", { class: "address" }, name(each.primary)), ` as ${each.alias}, generation ${each.generation}, `, time(each.at_ms))),
+    h("ul", {}, found.flatMap((each) => each.targets).map((each) => h("li", { key: each.target }, sign(STANDINGS[each.standing], each.standing), ` ${each.target}${each.detail ? `: ${each.detail}` : ""}`))));
 }
 
 /** With what the stream told since. */
