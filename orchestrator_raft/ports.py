@@ -180,6 +180,15 @@ class RaftAdmin(Protocol):
         """Save what is applied here and trim the journal; gives the index. Raises Unavailable."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloaded:
+    """The configuration was read again: keys that count anew from now on, and changed ones that need a restart."""
+
+    files: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+    need_restart: tuple[str, ...] = ()
+
+
 Handler = Callable[[str, bytes], Awaitable[bytes]]
 
 

@@ -75,6 +75,7 @@ OWN_FORMS: dict[str, Shape] = {
     "discovery-queue-metrics-aggregated": queue_aggregated,
     "replication-analysis-changelog": changelog_json,
     "cluster-pool-instances": pools_json,
+    "reload-configuration": lambda found, _scene: " ".join(found.files),
     "audit-recovery-steps": lambda value, _scene: steps_json(value) if isinstance(value, Recovery) else [],
 }
 

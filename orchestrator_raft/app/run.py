@@ -37,8 +37,9 @@ from orchestrator_raft.app.plain import (
     webhooks_of,
 )
 from orchestrator_raft.app.recover import report_recovery
+from orchestrator_raft.app.reload import Reloader
 from orchestrator_raft.config import Loaded, Settings
-from orchestrator_raft.core.errors import OrchestratorError, StartupError, Unavailable
+from orchestrator_raft.core.errors import OrchestratorError, Unavailable
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.replicated.commands import RecordAudit
 from orchestrator_raft.engine.clock import SystemClock
@@ -46,8 +47,8 @@ from orchestrator_raft.engine.leadership import Engine, Outside, Reports
 from orchestrator_raft.engine.proposals import Proposals
 from orchestrator_raft.engine.publishing import Outlet
 from orchestrator_raft.engine.service import Service
-from orchestrator_raft.engine.witness import serve_witness
 from orchestrator_raft.engine.vantage import serve_reach
+from orchestrator_raft.engine.witness import serve_witness
 from orchestrator_raft.hooks.commands import CommandHooks
 from orchestrator_raft.hooks.every import EveryHook
 from orchestrator_raft.hooks.webhooks import Webhooks
@@ -66,10 +67,10 @@ HAND_OVER_TIMEOUT_S = 2.0
 def run(loaded: Loaded) -> int:
     """Run one node until SIGTERM or SIGINT. Returns the exit code; raises StartupError when it cannot start."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(loaded.settings))
+        return runner.run(_run(loaded))
 
 
-async def _run(settings: Settings) -> int:
+async def _run(loaded: Loaded) -> int:
     ended = asyncio.Event()
     broken: list[BaseException] = []
 
@@ -81,8 +82,8 @@ async def _run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     async with AsyncExitStack() as stack:
-        node = await _start(settings, stack, on_fatal)
-        log.info("started", version=__version__, node=node.node_id, http=http_uri(settings))
+        node = await _start(loaded, stack, on_fatal)
+        log.info("started", version=__version__, node=node.node_id, http=http_uri(loaded.settings))
         await ended.wait()
         if not broken:
             log.info("stopping")
@@ -92,8 +93,9 @@ async def _run(settings: Settings) -> int:
     return 1 if broken else 0
 
 
-async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[BaseException], None]) -> Node:
+async def _start(loaded: Loaded, stack: AsyncExitStack, on_fatal: Callable[[BaseException], None]) -> Node:
     """Everything that runs, registered with ``stack`` so that it is closed in the opposite order."""
+    settings = loaded.settings
     clock = SystemClock()
     node: Node = RaftNode(raft_of(settings), ReplicatedMachine(), codec(), on_fatal=on_fatal)
     await node.start()
@@ -130,14 +132,15 @@ async def _start(settings: Settings, stack: AsyncExitStack, on_fatal: Callable[[
     engine.start()
     serve_reach(node.channel, prober)
     stack.push_async_callback(engine.close)
-    service = Service(outside, engine_settings, engine, NodeAdmin(node, is_enabled=settings.raft_enabled))
-    front = Front(api_of(settings), service, ThisNode(node, settings, clock), node.channel, on_error=_defect)
-    serve_forwarded(node.channel, front)
     files = https_of(settings)
     tls = ServerTls(files) if files is not None else None
+    reloader = Reloader(loaded, use_policy=engine.use_policy, use_hooks=commands.use, tls=tls)
+    service = Service(outside, engine, NodeAdmin(node, is_enabled=settings.raft_enabled), reload=reloader)
+    front = Front(api_of(settings), service, ThisNode(node, settings, clock), node.channel, on_error=_defect)
+    serve_forwarded(node.channel, front)
     server = ApiServer(create_app(front), _listen(settings), tls=tls.context if tls is not None else None)
     await server.start()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _read_again, tls)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.on_signal)
     stack.push_async_callback(server.stop)
     tasks.start("report recovery", report_recovery(node, Proposals(consensus, clock)))
     tasks.start("register", keep_registered(node, consensus, settings, clock))
@@ -161,19 +164,6 @@ def _outlet(settings: Settings, stack: AsyncExitStack) -> Outlet:
 def _salvager(settings: Settings, connector: Connector) -> BinlogSalvager | None:
     salvage = salvage_of(settings)
     return BinlogSalvager(connector, salvage) if salvage is not None else None
-
-
-def _read_again(tls: ServerTls | None) -> None:
-    """SIGHUP: what can be read anew without a restart."""
-    if tls is None:
-        log.info("SIGHUP: there is no HTTPS certificate to read again; other settings need a restart")
-        return
-    try:
-        tls.reload()
-    except StartupError as error:
-        log.error("SIGHUP: the HTTPS certificate that was read before stays in use", cause=str(error))
-    else:
-        log.info("SIGHUP: the HTTPS certificate was read again and is used from the next connection on")
 
 
 async def _hand_over(node: Node) -> None:

@@ -8,7 +8,7 @@ wants to act asks for authority and does not act.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator_raft.core.instance import Facts, InstanceKey
 from orchestrator_raft.core.policy import Policy
@@ -147,6 +147,11 @@ class Leader:
     def __repr__(self) -> str:
         return f"<Leader of term {self.term}: {self.inventory!r}, {self.tasks!r}>"
 
+    def use_policy(self, policy: Policy) -> None:
+        """Decide by this policy from the next look on."""
+        self.viewer.policy = policy
+        self.watch.changed()
+
     def start(self) -> None:
         """Begin to probe, watch and recover."""
         self.discovery.on_change(self.watch.changed)
@@ -234,6 +239,16 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine: {self.leader!r}>"
+
+    @property
+    def settings(self) -> EngineSettings:
+        return self._settings
+
+    def use_policy(self, policy: Policy) -> None:
+        """Decide by this policy from now on, leading or not."""
+        self._settings = replace(self._settings, policy=policy)
+        if self.leader is not None:
+            self.leader.use_policy(policy)
 
     def _connection_closed(self, key: InstanceKey) -> None:
         if self.leader is not None:

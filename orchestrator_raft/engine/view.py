@@ -37,7 +37,8 @@ class Viewer:
     def __init__(self, consensus: Consensus, inventory: Inventory, policy: Policy, clock: Clock) -> None:
         self._consensus = consensus
         self._inventory = inventory
-        self._policy = policy
+        self.policy = policy
+        """What decisions are made by; another one when the configuration is read again."""
         self._clock = clock
         self.unconfirmed: dict[InstanceKey, str] = {}
         """Kept by the watch, shown to whoever asks."""
@@ -56,7 +57,7 @@ class Viewer:
         return Moment(
             state=state,
             topology=build(state.servers, state.clusters, observations, state.marks, now_ms),
-            policy=self._policy,
+            policy=self.policy,
             now_ms=now_ms,
             now_s=self._clock.monotonic_s(),
             unconfirmed=dict(self.unconfirmed),

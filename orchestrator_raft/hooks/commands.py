@@ -77,6 +77,10 @@ class CommandHooks:
         names = ", ".join(f"{name} {len(commands)}" for name, commands in self._settings.lists.items() if commands)
         return f"<CommandHooks: {names or 'none'}; {len(self._in_background)} in the background>"
 
+    def use(self, settings: HookSettings) -> None:
+        """Run these from now on; what runs already goes on."""
+        self._settings = settings
+
     def ends_with_first_failure(self, name: str) -> bool:
         """Whether the list ends so although it stops no recovery."""
         return name in self._settings.ending

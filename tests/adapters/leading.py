@@ -89,7 +89,7 @@ async def leading(policy: Policy | None = None) -> AsyncIterator[Leading]:
     engine_settings = EngineSettings(policy=policy or Policy(), paces=PACES, credentials_query=account)
     report = Reports(lambda name, error: failed.append((name, error)), lambda name, error: failed.append((name, error)))
     engine = Engine(outside, engine_settings, report)
-    service = Service(outside, engine_settings, engine, MemoryRaftAdmin(raft, "n1"))
+    service = Service(outside, engine, MemoryRaftAdmin(raft, "n1"))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(prober.close)
         engine.start()

@@ -210,7 +210,7 @@ class ManagerNode:
         settings: EngineSettings = world.engine_settings
         self.engine = Engine(outside, settings, Reports(self._failed, self._failed))
         self.engine.start()
-        self.service = Service(outside, settings, self.engine, NodeAdmin(node, is_enabled=True))
+        self.service = Service(outside, self.engine, NodeAdmin(node, is_enabled=True))
 
     def _assemble(self, node: Node) -> None:
         """As ``RaftNode.start`` and ``assembly.assemble`` do it, on our disk and network."""

@@ -25,6 +25,7 @@ from orchestrator_raft.engine.leadership import Engine, EngineSettings, Outside,
 from orchestrator_raft.engine.pacing import Paces
 from orchestrator_raft.engine.service import Service
 from orchestrator_raft.engine.witness import serve_witness
+from orchestrator_raft.ports import Reloaded
 from orchestrator_raft.tasks import Tasks
 from tests.engine.fleet import Fleet
 from tests.engine.twins import MemoryRaft, MemoryRaftAdmin, MemorySessions, RecordingHooks, ScriptedProber
@@ -99,7 +100,8 @@ class Node:
         self.failures: list[tuple[str, BaseException]] = []
         self.engine = Engine(outside, engine_settings, Reports(self._failed, self._failed))
         self.raft_admin = MemoryRaftAdmin(rig.raft, node_id, raft_address)
-        self.service = Service(outside, engine_settings, self.engine, self.raft_admin)
+        reloaded = Reloaded(files=("orchestrator.conf.json",), need_restart=("ListenAddress",))
+        self.service = Service(outside, self.engine, self.raft_admin, reload=lambda: reloaded)
         self.defects: list[tuple[str, str, BaseException]] = []
         self.view = TwinNodeView(rig.raft, node_id, rig.view_changes)
         self.front = Front(

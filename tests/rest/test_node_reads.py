@@ -83,6 +83,29 @@ async def test_another_node_leads_after_a_reelection_asked_for_anywhere() -> Non
         assert refused.status == 500 and refused.message.startswith("Unable to grab election: ")
 
 
+async def test_a_node_reads_its_configuration_again_and_says_what_needs_a_restart() -> None:
+    async with Rig() as rig:
+        answer = await rig.first.get("/api/reload-configuration?config=orchestrator.conf.json")
+        assert (answer.status, answer.json["Details"]) == (200, "orchestrator.conf.json")
+        assert answer.message.startswith("Config reloaded") and "restart: ListenAddress" in answer.message
+        other = await rig.first.get("/api/reload-configuration?config=/etc/other.json")
+        assert other.status == 500 and "this node reads orchestrator.conf.json" in other.message
+        native = await rig.first.ask("POST", "/api/v2/configuration/reload")
+        assert native.json["result"]["need_restart"] == ["ListenAddress"]
+
+
+async def test_a_policy_that_was_read_again_counts_at_once() -> None:
+    async with Rig(2, policy=WATCHED) as rig:
+        await rig.discovered()
+        rig.first.prober.crash(24000)
+        await rig.until(lambda: bool(rig.raft.state.detections))
+        assert rig.raft.state.recoveries == {}
+        for node in rig.nodes.values():
+            node.engine.use_policy(POLICY)
+        await rig.until(lambda: bool(rig.raft.state.recoveries))
+        assert rig["n2"].service.desk.moment().policy is POLICY
+
+
 async def test_no_resolved_name_is_kept() -> None:
     async with Rig() as rig:
         assert (await rig.first.get("/api/hostname-resolve-cache")).json["Details"] == {}

@@ -29,7 +29,6 @@ NOT_SERVED_YET = frozenset({
     "disable-semi-sync-replica/:host/:port", "delay-replication/:host/:port/:seconds",
     "can-replicate-from/:host/:port/:belowHost/:belowPort",
     "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort", "kill-query/:host/:port/:process",
-    "reload-configuration",
 })  # fmt: skip
 """Take out what is served; nothing is ever added."""
 

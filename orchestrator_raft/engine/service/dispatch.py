@@ -35,20 +35,27 @@ from orchestrator_raft.engine.service.calls import Call, Reply
 from orchestrator_raft.engine.sight import Sight
 from orchestrator_raft.engine.view import Moment, Viewer
 from orchestrator_raft.operations import OPERATION_BY_NAME, Operation
-from orchestrator_raft.ports import RaftAdmin
+from orchestrator_raft.ports import RaftAdmin, Reloaded
 
 Handler = Callable[[Call, "Desk"], Awaitable[Reply]]
+Reload = Callable[[], Reloaded]
+"""Reads the configuration again. Raises InvalidInput with everything that is wrong in it."""
 
 
 class Desk:
     """What handlers work with."""
 
-    def __init__(self, outside: Outside, settings: EngineSettings, engine: Engine, admin: RaftAdmin) -> None:
+    def __init__(self, outside: Outside, engine: Engine, admin: RaftAdmin, reload: Reload | None) -> None:
         self.outside = outside
-        self.settings = settings
         self.raft = admin
+        self.reload = reload
         self._engine = engine
-        self._bystander = Viewer(outside.consensus, Inventory(), settings.policy, outside.clock)
+        self._bystander = Viewer(outside.consensus, Inventory(), engine.settings.policy, outside.clock)
+
+    @property
+    def settings(self) -> EngineSettings:
+        """Those of now: the policy is another one when the configuration was read again."""
+        return self._engine.settings
 
     @property
     def leads(self) -> bool:
@@ -81,14 +88,15 @@ class Desk:
     def moment(self) -> Moment:
         """The leader's view, or on another node the replicated one, without observations."""
         leader = self._engine.leader
+        self._bystander.policy = self.settings.policy
         return leader.viewer.moment() if leader is not None else self._bystander.moment()
 
 
 class Service:
     """All operations of a node."""
 
-    def __init__(self, outside: Outside, settings: EngineSettings, engine: Engine, admin: RaftAdmin) -> None:
-        self.desk = Desk(outside, settings, engine, admin)
+    def __init__(self, outside: Outside, engine: Engine, admin: RaftAdmin, *, reload: Reload | None = None) -> None:
+        self.desk = Desk(outside, engine, admin, reload)
 
     @property
     def may_act(self) -> bool:

@@ -59,6 +59,19 @@ async def grab_election(call: Call, desk: Desk) -> Reply:
     return Reply(message="Node elected as leader")
 
 
+async def reload(call: Call, desk: Desk) -> Reply:
+    """Of this node alone; the others read their own files."""
+    if desk.reload is None:
+        raise Refused("reload-configuration: this node has no configuration file")
+    found = desk.reload()
+    asked = call.text("config")
+    if asked and asked not in found.files:
+        raise Refused(f"this node reads {', '.join(found.files)}, not {asked}: restart it with that file")
+    changed = ", ".join(found.changed) or "nothing has changed that counts without a restart"
+    waiting = f"; these count after a restart: {', '.join(found.need_restart)}" if found.need_restart else ""
+    return Reply(message=f"Config reloaded: {changed}{waiting}", value=found, moment=desk.moment())
+
+
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
     "discovery-metrics-raw": probes,
     "discovery-metrics-aggregated": probes,
@@ -69,5 +82,6 @@ HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
     "hostname-resolve-cache": name_cache,
     "reset-hostname-resolve-cache": name_cache,
     "reelect": reelect,
+    "reload-configuration": reload,
     "grab-election": grab_election,
 }
