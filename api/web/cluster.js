@@ -20,11 +20,11 @@ export function clusterView(hint, query, server = query.get("server") || "") {
     wants: (event, each) => !event.cluster_id || !each.value || event.cluster_id === (each.value.cluster?.id ?? each.value[0]?.cluster_id),
     title: ({ map }) => (map ? clusterName(map.cluster) : hint),
     draw: ({ map, published = [] }, { map: resource }) =>
-      map ? [page(map, server), publication(published, map.cluster)] : resource.error ? "" : h("p", { class: "quiet" }, "Loading …"),
+      map ? page(map, server, published) : resource.error ? "" : h("p", { class: "quiet" }, "Loading …"),
   };
 }
 
-function page(map, selected) {
+function page(map, selected, published) {
   const { cluster } = map;
   const rows = map.servers.map(withLag);
   const chosen = rows.find((each) => each.server === selected);
@@ -36,9 +36,11 @@ function page(map, selected) {
       actions(clusterActions(cluster, rows))),
     promises(cluster), runningOf(cluster), troublesOf(cluster),
     h("div", { class: chosen ? "with-panel" : "" },
-      h("section", { class: "tree-frame", "aria-label": "Replication tree", tabindex: 0 }, tree(rows, cluster, selected)),
+      h("div", {},
+        h("section", { class: "tree-frame", "aria-label": "Replication tree", tabindex: 0 }, tree(rows, cluster, selected)),
+        h("p", { class: "quiet legend" }, isWriter() ? "Drag a server onto another to move it below that one; nothing happens before you have seen the plan. " : "", "Arrow keys walk from server to server."),
+        publication(published, cluster)),
       chosen && panel(chosen, cluster, rows)),
-    h("p", { class: "quiet legend" }, isWriter() ? "Drag a server onto another to move it below that one; nothing happens before you have seen the plan. " : "", "Arrow keys walk from server to server."),
   ];
 }
 
