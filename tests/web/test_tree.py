@@ -30,9 +30,11 @@ WIDTH, HEIGHT = 236, 74
 
 
 def row(server: str, source: str | None = None, **changes: Any) -> dict[str, Any]:
-    healthy: dict[str, Any] = {"reached": True, "downtime": None, "maintenance": None, "stale": None, "is_primary": source is None,
-               "is_co_primary": False, "delay_s": 0, "troubles": [], "lag_s": 0.0, "receiver": "running",
-               "applier": "running"}  # fmt: skip
+    healthy: dict[str, Any] = {
+        "reached": True, "downtime": None, "maintenance": None, "stale": None, "is_primary": source is None,
+        "is_co_primary": False, "delay_s": 0, "troubles": [], "lag_s": 0.0, "receiver": "running",
+        "applier": "running",
+    }  # fmt: skip
     return {"server": server, "source": source, **healthy, **changes}
 
 
