@@ -158,7 +158,7 @@ def hook_lists(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 def hook_names(settings: Settings) -> dict[str, tuple[str, ...]]:
     """The same, and the names of the webhooks that want to hear of each: everything that takes time."""
-    webhooks = webhooks_of(settings).webhooks
+    webhooks = _webhooks(settings)
     return {
         name: (*commands, *(each.name for each in webhooks if each.wants(name)))
         for name, commands in hook_lists(settings).items()
@@ -172,18 +172,21 @@ def hook_exits(settings: Settings) -> dict[str, ExitPolicy]:
 
 def webhooks_of(settings: Settings) -> WebhookSettings:
     """Who is told by HTTP. Raises StartupError where the file with the secret cannot be read."""
-    events, exits = dict(settings.webhook_events), dict(settings.webhook_exit_policies)
-    webhooks = tuple(
-        Webhook(name=name, url=url, lists=frozenset(lists_in(events.get(name, ""))),
-                exit=ExitPolicy(exits.get(name, ExitPolicy.WARN.value)))
-        for name, url in settings.webhooks
-    )  # fmt: skip
     return WebhookSettings(
-        webhooks=webhooks,
+        webhooks=_webhooks(settings),
         secret=_webhook_secret(settings),
         timeout_s=float(settings.webhook_timeout_seconds),
         attempts_max=settings.webhook_attempts,
     )
+
+
+def _webhooks(settings: Settings) -> tuple[Webhook, ...]:
+    events, exits = dict(settings.webhook_events), dict(settings.webhook_exit_policies)
+    return tuple(
+        Webhook(name=name, url=url, lists=frozenset(lists_in(events.get(name, ""))),
+                exit=ExitPolicy(exits.get(name, ExitPolicy.WARN.value)))
+        for name, url in settings.webhooks
+    )  # fmt: skip
 
 
 def _webhook_secret(settings: Settings) -> bytes:

@@ -83,12 +83,13 @@ class Reloader:
         """Raises InvalidInput with everything that is wrong; then nothing has changed."""
         try:
             new = load(self._files, os.environ).settings
+            counts = fields_that_count(new)
             if self._tls is not None:
                 self._tls.reload()
         except StartupError as error:
             raise InvalidInput(f"what was read before stays in use: {error}") from error
         differing = [name for name in type(new).model_fields if getattr(new, name) != getattr(self._settings, name)]
-        counting = [name for name in differing if name in fields_that_count(new)]
+        counting = [name for name in differing if name in counts]
         in_use = self._settings.model_copy(update={name: getattr(new, name) for name in counting})
         self._use_policy(policy_of(in_use))
         self._use_hooks(hooks_of(in_use))

@@ -80,6 +80,7 @@ def test_the_secret_may_be_in_a_file(load_values: Load, tmp_path: Path) -> None:
     settings = load_values(WebhookSecretFile=str(path)).settings
     with pytest.raises(StartupError, match=r"WebhookSecretFile: .*No such file"):
         webhooks_of(settings)
+    assert "PreFailoverProcesses" in policy_of(settings).hooks, "the policy does not need it"
     path.write_text("\n")
     with pytest.raises(StartupError, match="is empty"):
         webhooks_of(settings)
