@@ -47,6 +47,8 @@ UNDELAYED = "a delayed replica has lost its delay"
 CONFIGURATION = "its configuration"
 FENCES = re.compile(r"read_only = ON|offline_mode|init_connect|SET SESSION")
 """A stale primary is fenced by whoever leads, whatever recovery runs."""
+JUST_NOW_S = 1.0
+"""What is written between a comparison and what follows from it can be seen by nobody."""
 ASKED_S = 20.0
 """What a person has asked for is done by then."""
 HEALTHY_S = 3.0
@@ -99,6 +101,8 @@ class Checks:
         """When a leader read of a server that its semi-sync is not in force."""
         self._digests: dict[int, tuple[bytes, str]] = {}
         self._claimed_s: dict[str, float] = {}
+        self._errant_s: dict[Transaction, float] = {}
+        """When somebody wrote on the wrong server."""
         self._excused: set[Transaction] = set()
         self._paused_s: dict[str, float] = {}
         self._begun: set[str] = set()
@@ -171,6 +175,8 @@ class Checks:
         running = [each.id for each in after.active_recoveries if each.cluster_id == recovery.cluster_id]
         if len(running) > 1:
             self.violated(TWO_CLAIMS, f"{', '.join(running)} run at once")
+        if before.pause_of(recovery.cluster_id) is not None:
+            self.violated(PAUSED, f"{recovery.kind} of {recovery.subject.key} was granted")
         if recovery.request.forced:
             return
         if before.recoveries_disabled:
@@ -294,8 +300,18 @@ class Checks:
         if primary is None or f"'{primary.name}'" not in sql:
             return
         extra = server.logged.union(server.replication.retrieved).minus(primary.logged)
-        if not extra.is_empty:
+        if not self.but_for_people(extra, for_s=JUST_NOW_S).is_empty:
             self.violated(ERRANT, f"{server.name} is put below {primary.name}, which lacks {extra}")
+
+    def written_behind_backs(self, transaction: Transaction) -> None:
+        self._errant_s[transaction] = self._world.now_s
+
+    def but_for_people(self, extra: GtidSet, *, for_s: float = float("inf")) -> GtidSet:
+        """Without what people have written on replicas, within so much time."""
+        since_s = self._world.now_s - for_s
+        for transaction, at_s in self._errant_s.items():
+            extra = extra.minus(one(transaction)) if at_s >= since_s and extra else extra
+        return extra
 
     def unknown_statement(self, server: Server, sql: str) -> None:
         self.violated(UNKNOWN, f"{server.name}: {sql}")

@@ -306,7 +306,9 @@ class Server:
     def write_behind_backs(self) -> None:
         """Somebody with SUPER writes on this server, whatever it is."""
         self.may_be_ahead = True
-        self.commit(self.next_transaction(), lambda _how: None)
+        transaction = self.next_transaction()
+        self.world.checks.written_behind_backs(transaction)
+        self.commit(transaction, lambda _how: None)
 
     def _committed(self, session: Session, number: int, transaction: Transaction, how: str) -> None:
         if session.is_open:
