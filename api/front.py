@@ -18,7 +18,7 @@ from orchestrator_raft.operations import LEFT_OUT, Operation, Where
 from orchestrator_raft.ports import Channel
 from orchestrator_raft.tasks import Tasks
 
-from . import access, anonymous, events, forwarding, health, metrics, openapi, tokens
+from . import access, anonymous, events, forwarding, health, metrics, openapi, paging, tokens
 from .access import Admitted, Forbidden
 from .compat.dialect import CompatibleDialect
 from .dialect import Dialect
@@ -155,9 +155,7 @@ class Front:
         operation = match.route.operation
         if operation.writes and not operation.admits:
             self._check_write(ask, match, admitted, forwarded=forwarded)
-        if operation.name == "events" and anonymous.is_asked(ask, operation):
-            raise InvalidInput("the stream of events has names (anonymize): read the audit trail instead")
-        raw = dialect.arguments(match, anonymous.without_switch(ask) if not operation.writes else ask)
+        raw = dialect.arguments(match, _known(ask, match))
         own = self._own.get(operation.name)
         if own is not None:
             said = own(ask, raw)
@@ -213,7 +211,8 @@ class Front:
         if operation.name == tokens.OPERATION and not match.route.is_native:
             return self._signed(tokens.taken(str(reply.value), self._settings, ask))
         status = self._node.status()
-        return self._signed(await dialect.reply(operation, reply, status), status)
+        reply, headers = paging.portion(ask, reply) if paging.is_paged(match) else (reply, ())
+        return self._signed((await dialect.reply(operation, reply, status)).with_headers(headers), status)
 
     def _check_of(self, name: str) -> Own:
         return lambda _ask, raw: health.answer(name, self._health_scene(), raw)
@@ -260,6 +259,17 @@ class Front:
             ("X-Raft-Term", str(status.term)),
         )
         return answer.with_headers(headers)
+
+
+def _known(ask: Ask, match: Match) -> Ask:
+    """The request without what is dealt with here. Raises InvalidInput for what cannot be had."""
+    if anonymous.is_asked(ask, match.route.operation):
+        if match.route.operation.name == "events":
+            raise InvalidInput("the stream of events has names (anonymize): read the audit trail instead")
+        if paging.is_paged(match) and paging.is_asked(ask):
+            raise InvalidInput("a list is had in portions (limit, after) or anonymised, not both: portions go by names")
+    bare = ask if match.route.operation.writes else anonymous.without_switch(ask)
+    return paging.without_portion(bare) if paging.is_paged(match) else bare
 
 
 def serve_forwarded(channel: Channel, front: Front) -> None:

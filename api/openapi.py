@@ -18,6 +18,7 @@ from orchestrator_raft.operations import Kind, Operation, Parameter
 
 from .exchange import Answer
 from .health import CHECKS
+from .paging import LIMIT_MAX, LISTS
 from .routing import Route
 from .settings import ApiSettings, AuthenticationMethod
 
@@ -57,6 +58,17 @@ ANONYMIZE = {
     "name": "anonymize", "in": "query", "required": False, "schema": {"type": "boolean"},
     "description": "Replace the names of hosts, places, clusters and users, each by the same stand-in everywhere",
 }  # fmt: skip
+PORTION = [
+    {
+        "name": "limit", "in": "query", "required": False,
+        "schema": {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX},
+        "description": "At most so many entries; Link leads to the next, X-Total-Count counts all",
+    },
+    {
+        "name": "after", "in": "query", "required": False, "schema": {"type": "string"},
+        "description": "Begin after this entry (its address, id, number or name)",
+    },
+]  # fmt: skip
 WRITE_PROBLEMS = (400, 401, 403, 409, 422, 429, 500, 502, 503)
 READ_PROBLEMS = (400, 401, 429, 500, 503)
 WRITE_HEADERS = (
@@ -130,6 +142,8 @@ def _described(route: Route, method: str, template: str) -> dict[str, Any]:
         described["requestBody"] = _body(rest)
     if operation.writes:
         described["parameters"] += [_header(name, text) for name, text in _write_headers(operation)]
+    if route.is_native and operation.name in LISTS:
+        described["parameters"] += PORTION
     if route.is_native and not operation.writes and operation.name not in NOT_ANONYMISED:
         described["parameters"].append(ANONYMIZE)
     if operation.name == "events":
