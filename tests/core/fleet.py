@@ -12,6 +12,7 @@ Nothing here knows what a recovery wants. Whether the manager reaches a server (
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from orchestrator_raft.core.gtid import EMPTY_MYSQL, GtidSet, parse_mysql
@@ -336,9 +337,6 @@ class Fleet:
         return Outcome(step=step, ok=not complaint, detail=complaint, facts=facts, place=log)
 
     def _act(self, step: ServerStep, server: Database) -> str:
-        if isinstance(step, CloneFrom):
-            _clone(server, self.by_key[step.donor])
-            return ""
         match step:
             case Reprobe() | CheckClone():
                 return ""
@@ -357,7 +355,7 @@ class Fleet:
             case PointTo():
                 return _point(step, server)
             case _:
-                return _control(step, server)
+                return _control(step, server, self.by_key)
         return ""
 
 
@@ -397,8 +395,10 @@ def _point(step: PointTo, server: Database) -> str:
     return ""
 
 
-def _control(step: ServerStep, server: Database) -> str:
+def _control(step: ServerStep, server: Database, others: Mapping[InstanceKey, Database]) -> str:
     match step:
+        case CloneFrom():
+            _clone(server, others[step.donor])
         case StopReceiver():
             server.receiver_on, server.receiver_state = False, None
         case StopReplication():

@@ -39,8 +39,9 @@ WITHOUT_PARTNER = {"graceful-master-takeover/{host}/{port}", "graceful-master-ta
 UNDER_WAY_MS = 600_000
 
 PATHS = [(operation.name, path) for operation in OPERATIONS for path in operation.compatible]
-OWN_TESTS = ("events", "api-page", "use-access-token", "hooks-preview", "hooks-drill")
-"""These answer in another way: test_events, test_openapi, test_tokens, test_hook_drills."""
+OWN_TESTS = ("events", "api-page", "use-access-token", "hooks-preview", "hooks-drill",
+             "save-lost-transactions", "rebuild")  # fmt: skip
+"""These answer in another way: test_events, test_openapi, test_tokens, test_hook_drills; tests/faults/test_rebuild."""
 MOVE_NAMES = tuple(row.name for row in MOVE_ROWS)
 """These need a deeper tree: test_moves."""
 NATIVE = [(each.name, each.native) for each in OPERATIONS if each.native and each.name not in OWN_TESTS + MOVE_NAMES]

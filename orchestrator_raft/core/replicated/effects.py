@@ -98,7 +98,7 @@ def _returned(state: State, recovery: Recovery) -> State:
         stale.pop(key, None)
     elif recovery.end is EndState.QUARANTINED:
         mark = stale.get(key) or _stale(state, recovery, key)
-        saved = mark.saved if mark.extra == recovery.lost_gtids else None
+        saved = mark.saved if mark.saved is not None and mark.saved.wanted == recovery.lost_gtids else None
         stale[key] = replace(mark, status=StaleStatus.QUARANTINED, extra=recovery.lost_gtids, saved=saved)
     else:
         return state

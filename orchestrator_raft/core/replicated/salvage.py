@@ -22,13 +22,14 @@ def kept_out_by(state: State, key: InstanceKey) -> Recovery | None:
 
 def record_saved(state: State, command: RecordSaved) -> tuple[State, Result]:
     """A later attempt takes the place of an earlier one."""
-    key, saved = command.key, replace(command.saved, at_ms=state.time_ms)
+    key = command.key
     if key not in state.servers:
         return state, Result(False, f"{key} is not watched")
     stale, recoveries = dict(state.stale), dict(state.recoveries)
+    recovery = kept_out_by(state, key)
+    saved = replace(command.saved, at_ms=state.time_ms, wanted=recovery.lost_gtids if recovery is not None else "")
     if key in stale:
         stale[key] = replace(stale[key], saved=saved)
-    recovery = kept_out_by(state, key)
     if recovery is not None:
         recoveries[recovery.id] = replace(recovery, saved=saved).marked(SAVED, state.time_ms, str(saved))
     recorded = replace(state, stale=stale, recoveries=recoveries)

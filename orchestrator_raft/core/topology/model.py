@@ -123,6 +123,8 @@ class SavedTransactions:
     """What is in the file."""
     problem: str = ""
     """Why nothing, or not everything, was saved; one line."""
+    wanted: str = ""
+    """What kept the server out when this was recorded: with something else it is to be saved anew."""
     at_ms: int = 0
 
     def __str__(self) -> str:
