@@ -27,7 +27,7 @@ from orchestrator_raft.core.recovery.steps import (
     StopReplication,
     WaitApplied,
 )
-from orchestrator_raft.flavors import cloning, events, places, replication, semi_sync
+from orchestrator_raft.flavors import administration, cloning, events, places, replication, semi_sync
 from orchestrator_raft.flavors.base import Account, Statement
 from orchestrator_raft.flavors.replication import Grammar
 
@@ -82,10 +82,10 @@ def _on_source(grammar: Grammar, step: ServerStep, facts: Facts, account: Accoun
         case StartUntil():
             return places.start_until(grammar, step)
         case _:
-            return _on_threads(grammar, step)
+            return _on_threads(grammar, step, facts)
 
 
-def _on_threads(grammar: Grammar, step: ServerStep) -> Plan:
+def _on_threads(grammar: Grammar, step: ServerStep, facts: Facts) -> Plan:
     match step:
         case StopReceiver():
             return replication.stop_receiver(grammar)
@@ -98,4 +98,4 @@ def _on_threads(grammar: Grammar, step: ServerStep) -> Plan:
         case Reprobe() | ReadPlace():
             return ()
         case _:
-            raise ValueError("no dialect knows this step")
+            return administration.plan(grammar, step, facts)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from orchestrator_raft.operations.hooks import HOOK_ROWS
 from orchestrator_raft.operations.left_out import LEFT_OUT
 from orchestrator_raft.operations.model import Kind, Operation, Parameter, Where
-from orchestrator_raft.operations.moves import MOVE_ROWS
+from orchestrator_raft.operations.moves import MOVE_ROWS, STAY_ROWS
 from orchestrator_raft.operations.nodes import NODE_ROWS, OWN_ROWS
 from orchestrator_raft.operations.policies import POLICY_ROWS
 from orchestrator_raft.operations.publishing import PUBLISHING_ROWS
@@ -35,6 +35,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *RECOVERY_ROWS,
     *RETURN_ROWS,
     *SERVER_ROWS,
+    *STAY_ROWS,
 )
 OPERATION_BY_NAME = {operation.name: operation for operation in OPERATIONS}
 

@@ -76,9 +76,7 @@ COMMENT = Parameter(name="comment", help="why, for the record")
 REASON = Parameter(name="reason", help="why, for the record")
 PEER = Parameter(name="addr", help="Raft address")
 FORCE = Parameter(name="force", kind=Kind.FLAG, required=False, help="also where its record is needed")
-DRY_RUN = Parameter(
-    name="dry_run", kind=Kind.FLAG, required=False, help="say what would be done, and do nothing"
-)
+DRY_RUN = Parameter(name="dry_run", kind=Kind.FLAG, required=False, help="say what would be done, and do nothing")
 CAREFUL = Parameter(name="careful", kind=Kind.FLAG, required=False, help="refuse where the primary answers")
 ACCEPT_LOSS = Parameter(
     name="accept_loss",

@@ -1,4 +1,7 @@
-"""Rows that give servers another source. Each has a planner of its name in ``core/moves/table``."""
+"""Rows that run as a plan: servers get another source, or something is done to one where it is.
+
+Each has a planner of its name in ``core/moves/table``.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,11 @@ def _alone(name: str, help_: str, *words: str, more: tuple[Parameter, ...] = ())
     return act(name, help_, *paths, takes_long=True, parameters=parameters, native=f"POST /servers/{{server}}/{name}")
 
 
+LOG_FILE = Parameter(name="log_file", help="the first binary log to keep; latest: the one being written")
+SECONDS = Parameter(name="seconds", kind=Kind.NUMBER, help="so much later than the source; 0 ends the delay")
+PROCESS = Parameter(name="process", kind=Kind.NUMBER, help="number of the session")
+ANYWAY = Parameter(name="force", kind=Kind.FLAG, required=False, help="also where a replica still needs them")
+
 MOVE_ROWS: tuple[Operation, ...] = (
     _one("relocate", "Move a replica below another server, the cheapest safe way", "relocate-below"),
     _all("relocate-replicas", "Move the replicas of a server below another one", "relocate-slaves"),
@@ -53,4 +61,30 @@ MOVE_ROWS: tuple[Operation, ...] = (
         "detach-replica-master-host", "detach-slave-master-host"),
     _alone("reattach-replica", "Undo that: replicate from the same source again", "reattach-slave",
         "reattach-replica-master-host", "reattach-slave-master-host"),
+)  # fmt: skip
+
+
+STAY_ROWS: tuple[Operation, ...] = (
+    _alone("start-replica", "Start replication on a server", "start-slave"),
+    _alone("stop-replica", "Stop replication on a server", "stop-slave"),
+    _alone("stop-replica-nice", "Stop it once all is applied that was received", "stop-slave-nice"),
+    _alone("restart-replica", "Stop replication on a server and start it", "restart-slave"),
+    _alone("skip-query", "Go on behind the transaction that stopped the applier"),
+    act("delay-replication", "Apply later than the source", "delay-replication/{host}/{port}/{seconds}",
+        takes_long=True, parameters=(SERVER, SECONDS, DRY_RUN), native="POST /servers/{server}/delay-replication"),
+    _alone("set-read-only", "Refuse writes on a server"),
+    act("set-writeable", "Accept writes on a server", "set-writeable/{host}/{port}", takes_long=True,
+        parameters=(SERVER, DRY_RUN), native="POST /servers/{server}/set-writable"),
+    act("kill-query", "End what a session is doing", "kill-query/{host}/{port}/{process}", takes_long=True,
+        parameters=(SERVER, PROCESS, DRY_RUN), native="POST /servers/{server}/kill-query"),
+    _alone("flush-binary-logs", "Begin a new binary log"),
+    act("purge-binary-logs", "Delete the binary logs before one", "purge-binary-logs/{host}/{port}/{log_file}",
+        takes_long=True, parameters=(SERVER, LOG_FILE, ANYWAY, DRY_RUN),
+        native="POST /servers/{server}/purge-binary-logs"),
+    _alone("enable-semi-sync-master", "Have a primary wait for semi-sync replicas", "enable-semi-sync-source"),
+    _alone("disable-semi-sync-master", "Have a primary wait for nobody", "disable-semi-sync-source"),
+    _alone("enable-semi-sync-replica", "Have a replica acknowledge what it receives"),
+    _alone("disable-semi-sync-replica", "Have a replica acknowledge nothing"),
+    _alone("gtid-errant-reset-master", "Forget a replica's errant transactions; its data stays"),
+    _alone("gtid-errant-inject-empty", "Have the primary write a replica's errant transactions empty"),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rows that act on one server or a whole cluster at once: watch it, forget it, downtime, read-only, replication."""
+"""Rows about what is watched: discover, refresh, forget, downtime."""
 
 from __future__ import annotations
 
@@ -30,12 +30,4 @@ SERVER_ROWS: tuple[Operation, ...] = (
         native="POST /servers/{server}/downtime"),
     act("end-downtime", "End a downtime", "end-downtime/{host}/{port}", parameters=(SERVER,),
         native="DELETE /servers/{server}/downtime"),
-    act("set-read-only", "Refuse writes on a server", "set-read-only/{host}/{port}", parameters=(SERVER,),
-        native="POST /servers/{server}/set-read-only"),
-    act("set-writeable", "Accept writes on a server", "set-writeable/{host}/{port}", parameters=(SERVER,),
-        native="POST /servers/{server}/set-writable"),
-    act("start-replica", "Start replication on a server", "start-slave/{host}/{port}", "start-replica/{host}/{port}",
-        parameters=(SERVER,), native="POST /servers/{server}/start-replica"),
-    act("stop-replica", "Stop replication on a server", "stop-slave/{host}/{port}", "stop-replica/{host}/{port}",
-        parameters=(SERVER,), native="POST /servers/{server}/stop-replica"),
 )  # fmt: skip

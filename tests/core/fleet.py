@@ -38,16 +38,23 @@ from orchestrator_raft.core.recovery.steps import (
     CloneFrom,
     Fence,
     FireHook,
+    FlushBinaryLogs,
+    InjectEmpty,
+    KillQuery,
     Outcome,
     PointTo,
+    PurgeBinaryLogs,
     ReadPlace,
     Reprobe,
+    ResetGtids,
     ResetReplication,
     ServerStep,
+    SetDelay,
     SetEventScheduler,
     SetReadOnly,
     SetSemiSync,
     SetWritable,
+    SkipTransaction,
     StartReplication,
     Step,
     StopReceiver,
@@ -417,5 +424,21 @@ def _control(step: ServerStep, server: Database, others: Mapping[InstanceKey, Da
             if not server.executed.covers(wanted):
                 return f"not done within {step.deadline_s:g} s"
         case _:
-            raise TypeError(f"the fleet knows no step {step}")
+            _administer(step, server)
     return ""
+
+
+def _administer(step: ServerStep, server: Database) -> None:
+    match step:
+        case SetDelay():
+            server.delay_s, server.applier_on = step.delay_s, False
+        case SkipTransaction():
+            server.applier_error = ""
+        case InjectEmpty():
+            server.executed = server.executed.union(parse_mysql(step.gtids))
+        case ResetGtids():
+            server.executed = parse_mysql(step.executed)
+        case FlushBinaryLogs() | PurgeBinaryLogs() | KillQuery():
+            pass
+        case _:
+            raise TypeError(f"the fleet knows no step {step}")

@@ -308,6 +308,7 @@ def wish_of(world: World, operation: str, name: str, words: Iterable[str]) -> Wi
         pattern=options.get("pattern", ""),
         text=options.get("text", ""),
         number=int(options.get("number", "0")),
+        forced="force" in options,
     )
 
 

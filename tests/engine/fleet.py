@@ -85,6 +85,7 @@ class ModelServer:
         self.fleet = fleet
         self.down: Unreachable | None = None
         self.said: list[str] = []
+        self.next_gtid = "AUTOMATIC"
 
     def say(self, sql: str) -> Rows:
         """Rows of one statement. Raises ServerError for one it does not know, or when it is down."""
@@ -202,7 +203,7 @@ def _show_channel(server: ModelServer, _match: re.Match[str]) -> Rows:
         "Replica_SQL_Running": WORDS[channel.applier], "Last_IO_Errno": str(channel.receiver_error_number),
         "Last_IO_Error": channel.receiver_error, "Auto_Position": "1" if channel.uses_gtid else "0",
         "Retrieved_Gtid_Set": str(channel.retrieved or ""), "Executed_Gtid_Set": str(server.facts.executed or ""),
-        "Source_SSL_Allowed": "Yes", "Source_Retry_Count": "10",
+        "Source_SSL_Allowed": "Yes", "Source_Retry_Count": "10", "SQL_Delay": str(channel.delay_s),
     }]  # fmt: skip
 
 
@@ -210,9 +211,10 @@ def _threads(server: ModelServer, match: re.Match[str]) -> Rows:
     channel = server.channel
     if channel is None:
         raise ServerError(f"{server.facts.key}: it has no source")
-    state = RUNNING if match["verb"] == "START" else STOPPED
-    applier = channel.applier if match["thread"] else state
-    server.set_channel(replace(channel, receiver=state, applier=applier))
+    state, thread = RUNNING if match["verb"] == "START" else STOPPED, (match["thread"] or "").strip()
+    receiver = channel.receiver if thread == "SQL_THREAD" else state
+    applier = channel.applier if thread == "IO_THREAD" else state
+    server.set_channel(replace(channel, receiver=receiver, applier=applier))
     return []
 
 
@@ -228,6 +230,12 @@ def _change_source(server: ModelServer, match: re.Match[str]) -> Rows:
         replace(before, source=source, source_uuid="", receiver=STOPPED, applier=STOPPED, uses_gtid=True,
                 retrieved=EMPTY_MYSQL)
     )  # fmt: skip
+    return []
+
+
+def _delay(server: ModelServer, match: re.Match[str]) -> Rows:
+    if server.channel is not None:
+        server.set_channel(replace(server.channel, delay_s=int(match["seconds"])))
     return []
 
 
@@ -265,6 +273,42 @@ def _set_semi_sync(server: ModelServer, match: re.Match[str]) -> Rows:
     return []
 
 
+def _ask_executed(server: ModelServer, _match: re.Match[str]) -> Rows:
+    return [{"executed": str(server.facts.executed or "")}]
+
+
+def _set_next_gtid(server: ModelServer, match: re.Match[str]) -> Rows:
+    server.next_gtid = match["gtid"]
+    return []
+
+
+def _commit(server: ModelServer, _match: re.Match[str]) -> Rows:
+    if server.next_gtid != "AUTOMATIC":
+        _execute(server, (server.facts.executed or EMPTY_MYSQL).union(parse_mysql(server.next_gtid)))
+    return []
+
+
+def _execute(server: ModelServer, executed: GtidSet) -> None:
+    server.facts = replace(server.facts, executed=executed)
+    server.fleet.settle()
+
+
+def _reset_logs(server: ModelServer, _match: re.Match[str]) -> Rows:
+    _execute(server, EMPTY_MYSQL)
+    return []
+
+
+def _set_purged(server: ModelServer, match: re.Match[str]) -> Rows:
+    _execute(server, parse_mysql(match["gtids"]))
+    return []
+
+
+def _failed_workers(server: ModelServer, _match: re.Match[str]) -> Rows:
+    channel = server.channel
+    said = channel.applier_error if channel is not None else ""
+    return [{"said": said}] if said else []
+
+
 STATEMENTS: tuple[tuple[str, Said], ...] = (
     (r"SET SESSION lock_wait_timeout = \d+", _nothing),
     (r"SET GLOBAL (?P<name>super_read_only|read_only) = (?P<value>ON|OFF)", _set_read_only),
@@ -273,6 +317,7 @@ STATEMENTS: tuple[tuple[str, Said], ...] = (
     (r"(?P<verb>START|STOP) REPLICA(?P<thread> IO_THREAD| SQL_THREAD)?( FOR CHANNEL '')?", _threads),
     (r"RESET REPLICA ALL( FOR CHANNEL '')?", _reset),
     (r"CHANGE REPLICATION SOURCE TO .*SOURCE_HOST = '(?P<host>[^']*)', SOURCE_PORT = (?P<port>\d+).*", _change_source),
+    (r"CHANGE REPLICATION SOURCE TO SOURCE_DELAY = (?P<seconds>\d+).*", _delay),
     (r"SELECT WAIT_FOR_EXECUTED_GTID_SET\('(?P<gtids>[^']*)', [\d.]+\) AS late", _is_late),
     (r"SELECT GTID_SUBSET\('(?P<gtids>[^']*)', @@global.gtid_executed\) AS applied", _is_applied),
     (r"SHOW GLOBAL VARIABLES LIKE 'rpl.*", _semi_sync_variables),
@@ -280,6 +325,17 @@ STATEMENTS: tuple[tuple[str, Said], ...] = (
     (r"SET GLOBAL rpl_semi_sync_(?P<name>\w+) = (?P<value>\w+)", _set_semi_sync),
     (r"SELECT SUBSTRING_INDEX\(USER\(\), '@', 1\) AS user", lambda _server, _match: [{"user": "orc"}]),
     (r"SHOW PROCESSLIST", _nothing),
+    (r"FLUSH BINARY LOGS", _nothing),
+    (r"SHOW BINARY LOGS", lambda _server, _match: [{"Log_name": "bin.000001"}]),
+    (r"KILL QUERY \d+", _nothing),
+    (r"PURGE BINARY LOGS TO '[^']*'", _nothing),
+    (r"SELECT @@global.gtid_executed AS executed", _ask_executed),
+    (r"SET SESSION gtid_next = '(?P<gtid>[^']*)'", _set_next_gtid),
+    (r"BEGIN", _nothing),
+    (r"COMMIT", _commit),
+    (r"RESET BINARY LOGS AND GTIDS|RESET MASTER", _reset_logs),
+    (r"SET GLOBAL gtid_purged = '(?P<gtids>[^']*)'", _set_purged),
+    (r"SELECT LAST_ERROR_MESSAGE AS said FROM performance_schema.*", _failed_workers),
     (r"SELECT @@global.offline_mode AS offline_mode, .*",
      lambda _server, _match: [{"offline_mode": "0", "ours": "0"}]),
     (r"SELECT User_name, User_password FROM mysql.slave_master_info.*",

@@ -54,6 +54,7 @@ CHANNEL_ROWS: dict[Flavor, dict[str, Any]] = {
         "Slave_heartbeat_period": "1.5",
     },
 }  # fmt: skip
+HERE = Coordinates("binlog.000001", 4)
 
 
 def plan(flavor: Flavor, step: ServerStep, account: Account | None = None) -> tuple[Statement, ...]:
@@ -69,12 +70,16 @@ def said(statements: Sequence[Statement], rows: Rows) -> Iterator[Statement]:
 
 
 NEEDED: dict[Any, dict[str, Any]] = {
-    steps.CloneFrom: {"donor": SOURCE}, PointTo: {"source": SOURCE}, SetEventScheduler: {"on": True},
-}  # fmt: skip
-HERE = Coordinates("binlog.000001", 4)
-NEEDED |= {
-    steps.StartUntil: {"place": HERE},
+    PointTo: {"source": SOURCE},
+    SetEventScheduler: {"on": True},
+    steps.CloneFrom: {"donor": SOURCE},
+    steps.InjectEmpty: {"gtids": ""},
+    steps.KillQuery: {"session": 7},
     steps.PointAt: {"source": SOURCE, "place": HERE, "left_source": SOURCE, "left_at": HERE},
+    steps.PurgeBinaryLogs: {"log_file": "binlog.000007"},
+    steps.ResetGtids: {"executed": ""},
+    steps.SetDelay: {"delay_s": 5},
+    steps.StartUntil: {"place": HERE},
 }
 
 

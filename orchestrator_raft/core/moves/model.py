@@ -32,6 +32,7 @@ class Wish:
     """Regex on ``host:port``: of several servers, only those it matches."""
     text: str = ""
     number: int = 0
+    forced: bool = False
 
 
 class Verb(Enum):
@@ -47,6 +48,23 @@ class Verb(Enum):
     UNTIL = "apply exactly as far as"
     POINT_AT = "replicate by position from"
     RESET = "forget its source"
+    CLOSE = "refuse writes"
+    OPEN = "take writes"
+    DELAY = "apply later than its source by seconds:"
+    SKIP = "skip the transaction that stopped its applier"
+    KILL_QUERY = "end what this session does:"
+    FLUSH = "begin a new binary log"
+    PURGE = "delete the binary logs before"
+    AWAIT_ACKS = "wait for semi-sync replicas"
+    AWAIT_NO_ACKS = "wait for no semi-sync replica"
+    ACKNOWLEDGE = "acknowledge what it receives"
+    ACKNOWLEDGE_NOTHING = "acknowledge nothing"
+    INJECT = "write these transactions empty:"
+    FORGET_GTIDS = "empty its binary logs, and forget"
+    HAVE_GTIDS = "empty its binary logs, and have executed exactly"
+
+
+NUMBERED = frozenset({Verb.DELAY, Verb.KILL_QUERY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +95,8 @@ class Act:
 
     def __str__(self) -> str:
         object_ = self.source if self.source is not None else ", ".join(map(str, self.at))
-        return " ".join(filter(None, (f"{self.key}: {self.verb.value}", str(object_ or self.text))))
+        said = str(self.number) if self.verb in NUMBERED else str(object_ or self.text)
+        return " ".join(filter(None, (f"{self.key}: {self.verb.value}", said)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +119,8 @@ class Stage:
     """Once it is done it is not put back when a later stage fails: servers have gone on from there."""
     repeats: bool = True
     """It is tried once more when it fails."""
+    is_final: bool = False
+    """What it does cannot be put back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +173,10 @@ class Progress:
     failing: tuple[InstanceKey, ...] = ()
     """Of a piecemeal plan: servers that are being put back while the others stay."""
     reached: int = 0
-    """The stage in which they failed; the plan goes on after it."""
+    """The stage in which they failed; the plan goes on after it. Where all is put back: how far it had come."""
+
+
+NOT_BEGUN = Progress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +184,8 @@ class Refusal:
     """Why it is not done; the text says what to do instead where there is something."""
 
     reason: str
+    passes: bool = False
+    """Once the servers are read again it may be otherwise."""
 
 
 def counted(count: int, noun: str) -> str:

@@ -9,6 +9,7 @@ had stopped stays stopped.
 from __future__ import annotations
 
 from orchestrator_raft.core.instance import Facts, InstanceKey
+from orchestrator_raft.core.moves.by_place import below_by_place
 from orchestrator_raft.core.moves.check import (
     acknowledges,
     cannot_replicate,
@@ -82,6 +83,8 @@ def below(topology: Topology, server: Server, target: Server, policy: Policy) ->
     """``server`` below ``target``, or why not."""
     if server.source == target.key:
         return _there_already(server, target)
+    if server.facts is not None and server.facts.channels and not uses_gtid(server.facts):
+        return below_by_place(topology, server, target, policy)
     why_not = not_below(topology, server, target, policy) or too_few_ackers(topology, (server.key,))
     return Refusal(why_not) if why_not else move(topology, server, target)
 

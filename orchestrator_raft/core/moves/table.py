@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator_raft.core.moves import channel, many, one, roles
-from orchestrator_raft.core.moves.model import Planned, Wish
+from orchestrator_raft.core.moves import alone, binary_logs, channel, many, one, roles
+from orchestrator_raft.core.moves.model import Planned, Refusal, Verb, Wish
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Topology
 
@@ -32,9 +32,31 @@ PLANNERS: dict[str, Planner] = {
     "make-local-master": roles.make_local_master,
     "regroup-replicas": roles.regroup,
     "regroup-replicas-gtid": roles.regroup_gtid,
+    "start-replica": alone.start_replica,
+    "stop-replica": alone.stop_replica,
+    "stop-replica-nice": alone.stop_replica_nicely,
+    "restart-replica": alone.restart_replica,
+    "delay-replication": alone.delay_replication,
+    "skip-query": alone.skip_query,
+    "set-read-only": alone.set_read_only,
+    "set-writeable": alone.set_writable,
+    "kill-query": alone.kill_query,
+    "flush-binary-logs": binary_logs.flush_binary_logs,
+    "purge-binary-logs": binary_logs.purge_binary_logs,
+    "enable-semi-sync-master": alone.switch_semi_sync_source,
+    "disable-semi-sync-master": alone.switch_semi_sync_source,
+    "enable-semi-sync-replica": alone.switch_semi_sync_replica,
+    "disable-semi-sync-replica": alone.switch_semi_sync_replica,
+    "gtid-errant-reset-master": binary_logs.forget_errant,
+    "gtid-errant-inject-empty": binary_logs.inject_empty,
 }
 
 
 def plan(wish: Wish, topology: Topology, policy: Policy) -> Planned:
-    """What is done for ``wish`` as things are now."""
-    return PLANNERS[wish.operation](wish, topology, policy)
+    """What is done for ``wish`` as things are now. Servers that somebody has taken into maintenance are left alone."""
+    found = PLANNERS[wish.operation](wish, topology, policy)
+    if isinstance(found, Refusal):
+        return found
+    touched = dict.fromkeys(act.key for stage in found.stages for act in stage.acts if act.verb is not Verb.WAIT)
+    taken = [topology.server(key).in_maintenance for key in touched]
+    return next((Refusal(f"{why}; end-maintenance first") for why in taken if why), found)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from orchestrator_raft.core.instance import ChannelOption, Coordinates, InstanceKey
-from orchestrator_raft.core.moves.model import Plan, Progress, Wish
+from orchestrator_raft.core.moves.model import NOT_BEGUN, Plan, Progress, Wish
 from orchestrator_raft.core.topology import SavedTransactions
 
 TIMELINE_MAX = 64
@@ -178,7 +178,7 @@ class Recovery:
     """Of a recovery that changes no primary: who gets which source."""
     plan: Plan | None = None
     """Of an operation: what is being done."""
-    progress: Progress = Progress()
+    progress: Progress = NOT_BEGUN
     other_clusters: tuple[str, ...] = ()
     """Clusters that it holds beside its own, because servers go from one to another."""
     kept_stopped: tuple[InstanceKey, ...] = ()

@@ -11,31 +11,18 @@ replica that missed a change of primary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import reduce
 
-from orchestrator_raft.core.gtid import GtidSet
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.moves.model import Act, Plan, Progress, Refusal, Stage, Verb
 from orchestrator_raft.core.moves.table import plan
+from orchestrator_raft.core.recovery.acts import CannotSay, settled, step_of
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Move, Recovery, RefusedServer
-from orchestrator_raft.core.recovery.promotion import REPOINT_DEADLINE_S, RETRY_PAUSE_S, hooks
-from orchestrator_raft.core.recovery.steps import (
-    Outcomes,
-    Pause,
-    PointTo,
-    Reprobe,
-    ResetReplication,
-    ServerStep,
-    StartReplication,
-    Step,
-    StopReceiver,
-    StopReplication,
-    WaitApplied,
-    failures,
-)
+from orchestrator_raft.core.recovery.places import with_places
+from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S, hooks
+from orchestrator_raft.core.recovery.steps import Outcomes, Pause, Reprobe, ServerStep, Step, failures
 from orchestrator_raft.core.topology import Topology
 
 REPROBE_S = 1.0
@@ -46,48 +33,9 @@ PLANNED = "planned"
 UNDOING = "undoing"
 
 
-class CannotSay(Exception):
-    """An act looks at a server of which it is not known what it asks for."""
-
-
-# -- acts as steps
-
-
-def _point(act: Act, _topology: Topology) -> ServerStep:
-    if act.source is None:
-        raise AssertionError(f"{act} has no source")
-    return PointTo(
-        key=act.key, source=act.source, credentials_from=act.credentials_from, was_primary=act.was_primary,
-        start=act.starts, options=act.options, deadline_s=REPOINT_DEADLINE_S,
-    )  # fmt: skip
-
-
-def _wait(act: Act, topology: Topology) -> ServerStep:
-    sets = [_executed(topology, key) for key in act.at]
-    return WaitApplied(key=act.key, gtids=str(reduce(GtidSet.union, sets)), deadline_s=act.deadline_s)
-
-
-def _executed(topology: Topology, key: InstanceKey) -> GtidSet:
-    facts = topology.server(key).fresh
-    if facts is None or facts.executed is None:
-        raise CannotSay(f"{key} does not tell what it has applied")
-    return facts.executed
-
-
-STEPS: dict[Verb, Callable[[Act, Topology], ServerStep]] = {
-    Verb.STOP: lambda act, _: StopReplication(key=act.key, deadline_s=act.deadline_s),
-    Verb.STOP_RECEIVER: lambda act, _: StopReceiver(key=act.key),
-    Verb.DRAIN: lambda act, _: WaitApplied(key=act.key, deadline_s=act.deadline_s),
-    Verb.START: lambda act, _: StartReplication(key=act.key, deadline_s=act.deadline_s),
-    Verb.RESET: lambda act, _: ResetReplication(key=act.key, deadline_s=act.deadline_s),
-    Verb.POINT: _point,
-    Verb.WAIT: _wait,
-}
-
-
 def _steps(acts: Iterable[Act], context: Context) -> tuple[Step, ...]:
     """The acts, and then each server is read. Raises CannotSay."""
-    steps: list[Step] = [STEPS[act.verb](act, context.topology) for act in acts]
+    steps: list[Step] = [step_of(act, context.topology) for act in acts]
     keys = dict.fromkeys(step.key for step in steps if isinstance(step, ServerStep))
     pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if context.recovery.attempt > 1 else ()
     return (*pause, *steps, *(Reprobe(key=key, deadline_s=REPROBE_S, required=False) for key in keys))
@@ -118,6 +66,8 @@ def leave_look(context: Context, outcomes: Outcomes) -> Recovery:
     if recovery.request.wish is None:
         return recovery.ended(EndState.FAILED, now, "nothing was asked for")
     found = plan(recovery.request.wish, context.topology, context.policy)
+    if isinstance(found, Refusal) and found.passes and recovery.attempt < LOOK_ATTEMPTS_MAX:
+        return replace(recovery, attempt=recovery.attempt + 1).goto("look", now)
     if isinstance(found, Refusal):
         return recovery.with_errors((found.reason,)).ended(EndState.UNDONE, now, f"nothing was changed: {found.reason}")
     outside = clusters_of(context.topology, concerned(found)) - {recovery.cluster_id, *recovery.other_clusters}
@@ -138,8 +88,14 @@ def leave_look(context: Context, outcomes: Outcomes) -> Recovery:
 
 def _begin(context: Context, recovery: Recovery) -> Recovery:
     """On to the stage of its progress; from now on its servers may be on their way."""
-    found = _plan(recovery)
-    begun = found.stages[: recovery.progress.stage + 1]
+    found, number = _plan(recovery), recovery.progress.stage
+    try:
+        stage = settled(found.stages[number], found, context.topology)
+    except CannotSay as error:
+        before = replace(recovery, progress=Progress(stage=max(0, number - 1)))
+        return undo(before, context.now_ms, str(error))
+    begun = (*found.stages[:number], stage)
+    recovery = replace(recovery, plan=replace(found, stages=(*begun, *found.stages[number + 1 :])))
     moves: dict[InstanceKey, Move] = {}
     for act in (act for stage in begun for act in stage.acts if act.verb is not Verb.WAIT):
         was = context.topology.server(act.key).source
@@ -182,7 +138,8 @@ def leave_act(context: Context, outcomes: Outcomes) -> Recovery:
     acts = _acts(recovery)
     broken = _broken(context, acts, outcomes)
     if not broken:
-        return _next_stage(context, _with_moved(recovery))
+        read = replace(recovery, plan=with_places(_plan(recovery), outcomes))
+        return _next_stage(context, _with_moved(read))
     recovery = recovery.with_errors(tuple(broken.values()))
     if recovery.attempt < STAGE_ATTEMPTS_MAX and _stage(recovery).repeats:
         return replace(recovery, attempt=recovery.attempt + 1).goto("act", now)
@@ -253,7 +210,7 @@ def _next_stage(context: Context, recovery: Recovery) -> Recovery:
 
 def undo(recovery: Recovery, now_ms: int, reason: str) -> Recovery:
     """Put everything back, from the stage that was begun last to the first."""
-    progress = Progress(stage=recovery.progress.stage)
+    progress = Progress(stage=recovery.progress.stage, reached=recovery.progress.stage)
     back = replace(recovery, progress=progress, attempt=1, moved=()).with_errors((reason,))
     return back.marked(UNDOING, now_ms, reason).goto("undo", now_ms)
 
@@ -283,7 +240,7 @@ def leave_undo(context: Context, outcomes: Outcomes) -> Recovery:
         return replace(recovery, attempt=recovery.attempt + 1).goto("undo", now)
     complaints = tuple(f"{key} could not be put back: {reason}" for key, reason in broken.items())
     recovery = replace(recovery, attempt=1, lost=tuple(sorted({*recovery.lost, *broken}))).with_errors(complaints)
-    if recovery.progress.stage > 0:
+    if recovery.progress.stage > 0 and not _plan(recovery).stages[recovery.progress.stage - 1].stays:
         earlier = replace(recovery.progress, stage=recovery.progress.stage - 1)
         return replace(recovery, progress=earlier).goto("undo", now)
     if recovery.progress.failing:
@@ -296,6 +253,11 @@ def _undone(recovery: Recovery, now_ms: int) -> Recovery:
     if recovery.lost:
         names = ", ".join(str(key) for key in recovery.lost)
         return recovery.ended(EndState.FAILED, now_ms, f"{names} could not be put back: {reason}")
+    begun = _plan(recovery).stages[: recovery.progress.reached + 1]
+    done = begun[: recovery.progress.stage]
+    stays = ", ".join(stage.text for stage in (*done, *(each for each in begun if each.is_final)))
+    if stays:
+        return recovery.ended(EndState.FAILED, now_ms, f"{reason}; cannot be put back, if it was done: {stays}")
     return recovery.ended(EndState.UNDONE, now_ms, f"everything is as it was: {reason}")
 
 

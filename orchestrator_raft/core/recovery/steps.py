@@ -182,6 +182,51 @@ class SetEventScheduler(ServerStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlushBinaryLogs(ServerStep):
+    """Begin a new binary log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeBinaryLogs(ServerStep):
+    """Delete the binary logs before ``log_file``."""
+
+    log_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipTransaction(ServerStep):
+    """Count the transaction at which the applier stopped with an error as applied; nothing where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDelay(ServerStep):
+    """Apply so much later than the source. The threads that this needs stopped stay stopped."""
+
+    delay_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillQuery(ServerStep):
+    """End what a session is doing, not the session."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectEmpty(ServerStep):
+    """Have these transactions in the binary log; those that it lacks are written empty."""
+
+    gtids: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetGtids(ServerStep):
+    """Empty the binary logs; exactly ``executed`` counts as executed afterwards."""
+
+    executed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pause(Step):
     """Do nothing until the deadline: the distance between two attempts."""
 

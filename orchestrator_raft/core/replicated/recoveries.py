@@ -60,6 +60,8 @@ def claim(state: State, command: ClaimRecovery) -> Applied:
     text = (
         f"{subject.code}: recovery {recovery.id} ({recovery.kind}) claimed by {recovery.holder}, term {recovery.term}"
     )
+    if recovery.kind == OPERATION.name:  # one entry tells of it, when it has ended
+        return claimed, Result(True, value=recovery.id)
     return audited(claimed, command, "claim-recovery", text, subject.key), Result(True, value=recovery.id)
 
 
@@ -155,6 +157,12 @@ def _identity(recovery: Recovery) -> tuple[object, ...]:
 
 
 def _close(state: State, command: Command, recovery: Recovery) -> State:
+    if recovery.kind == OPERATION.name:
+        request, last = recovery.request, recovery.timeline[-1].text if recovery.timeline else ""
+        asked = replace(command, by=request.by, request_id=request.request_id)
+        return close(
+            audited(state, asked, request.command, f"{recovery.end.value}: {last}", recovery.subject.key), recovery
+        )
     text = f"recovery {recovery.id} ({recovery.kind}) {recovery.end.value}"
     if recovery.timeline:
         text += f": {recovery.timeline[-1].text}"

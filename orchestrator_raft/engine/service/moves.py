@@ -16,7 +16,7 @@ from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.moves.model import Plan, Planned, Refusal, Wish
 from orchestrator_raft.core.moves.table import PLANNERS, plan
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request
-from orchestrator_raft.core.recovery.operation import OPERATION, clusters_of, concerned
+from orchestrator_raft.core.recovery.operation import LOOK_ATTEMPTS_MAX, OPERATION, clusters_of, concerned
 from orchestrator_raft.core.topology import Topology
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.proposals import derived_id
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 CODE = "Operation"
 SHOWS_ITS_SERVER = ("take-siblings",)
 """These move many, and are answered with the server that was asked for, as with the peers."""
+NUMBERS = ("seconds", "process")
 FAILOVER = "force-master-takeover"
 
 
@@ -59,6 +60,9 @@ def wish_of(call: Call, topology: Topology) -> Wish:
         server=require_server(topology, call.arguments["server"]).key,
         target=require_server(topology, target).key if target is not None else None,
         pattern=call.text("pattern"),
+        text=call.text("log_file"),
+        number=next((call.number(name) for name in NUMBERS if name in call.arguments), 0),
+        forced=call.flag("force"),
     )
 
 
@@ -75,12 +79,17 @@ async def _planned_afresh(call: Call, leader: Leader) -> tuple[Plan, Moment]:
     """The plan, with every server that it rests on read anew. Raises Refused."""
     moment = leader.viewer.moment()
     wish = wish_of(call, moment.topology)
-    await _read(leader, _around(moment.topology, wish))
-    moment = leader.viewer.moment()
-    found = plan(wish, moment.topology, moment.policy)
-    if isinstance(found, Refusal):
-        raise Refused(f"{call.operation.name}: nothing was changed: {found.reason}")
-    return found, moment
+    reason = ""
+    for _ in range(LOOK_ATTEMPTS_MAX):
+        await _read(leader, _around(moment.topology, wish))
+        moment = leader.viewer.moment()
+        found = plan(wish, moment.topology, moment.policy)
+        if not isinstance(found, Refusal):
+            return found, moment
+        reason = found.reason
+        if not found.passes:
+            break
+    raise Refused(f"{call.operation.name}: nothing was changed: {reason}")
 
 
 def _around(topology: Topology, wish: Wish) -> set[InstanceKey]:
@@ -120,6 +129,8 @@ def _told(call: Call, ended: Recovery, moment: Moment) -> Reply:
     word, last = call.operation.name, ended.timeline[-1].text
     if ended.end is not EndState.SUCCEEDED or ended.plan is None:
         raise Refused(f"{word}: {ended.end.value}: {last}")
+    if call.operation.name == "delay-replication":
+        return Reply(message=last, value=call.number("seconds"), moment=moment)
     if ended.plan.shown is not None and ended.plan.piecemeal:
         return Reply(message=f"promoted replica: {ended.plan.shown}", value=ended.plan.shown, moment=moment)
     if ended.plan.shown is not None:
@@ -175,6 +186,17 @@ MESSAGES = {
     "reset-replica": "Replica reset on {server}",
     "detach-replica": "Replica detached: {server}",
     "reattach-replica": "Replica reattached: {server}",
+    "start-replica": "Replica started",
+    "stop-replica": "Replica stopped",
+    "stop-replica-nice": "Replica stopped nicely",
+    "restart-replica": "Replica restarted",
+    "skip-query": "Query skipped",
+    "set-read-only": "Server set as read-only",
+    "set-writeable": "Server set as writeable",
+    "kill-query": "Query killed on : {server}",
+    "flush-binary-logs": "Binary logs flushed on: {server}",
+    "purge-binary-logs": "Binary logs purged on: {server}",
+    "gtid-errant-reset-master": "Removed errant GTID on {server} and issued a RESET MASTER",
 }
 """The peers' words, where somebody may look for them."""
 

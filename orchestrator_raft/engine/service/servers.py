@@ -6,16 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from orchestrator_raft.core.errors import Refused, ServerError
-from orchestrator_raft.core.instance import Facts, InstanceKey, Unreachable
-from orchestrator_raft.core.recovery.steps import (
-    ServerStep,
-    SetReadOnly,
-    SetWritable,
-    StartReplication,
-    StopReplication,
-)
+from orchestrator_raft.core.instance import InstanceKey, Unreachable
 from orchestrator_raft.core.replicated import Command, Result
-from orchestrator_raft.core.replicated.claims import refuse_paused
 from orchestrator_raft.core.replicated.commands import BeginDowntime, EndDowntime, ForgetServers, RecordAudit
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.leadership import Leader
@@ -130,67 +122,6 @@ async def end_downtime(call: Call, desk: Desk) -> Reply:
     return Reply(message=f"Downtime ended: {server.key}", value=server.key)
 
 
-async def act(call: Call, desk: Desk, step: type[ServerStep], audit: tuple[str, str], message: str) -> Reply:
-    """Perform one step on one server that nobody is recovering, read it again, and note it in the audit trail."""
-    leader = desk.leader()
-    moment = leader.viewer.moment()
-    server = require_server(moment.topology, call.arguments["server"])
-    running = moment.state.active_recovery(server.cluster_id)
-    if running is not None:
-        raise Refused(f"{server.key} belongs to a cluster that recovery {running.id} is working on: wait until it ends")
-    paused = refuse_paused(moment.state, server.cluster_id)
-    if paused:
-        raise Refused(f"{server.key}: {paused}")
-    if server.in_maintenance:
-        raise Refused(
-            f"{server.in_maintenance}; nobody else changes it meanwhile: raftctl maintenance end {server.key}"
-        )
-    facts: Facts | None = server.fresh
-    if facts is None:
-        raise ServerError(f"{server.key} does not answer, so nothing was changed there")
-    try:
-        await leader.hands.perform(step(key=server.key, deadline_s=STEP_DEADLINE_S), facts, term=leader.term)
-    except TimeoutError as error:
-        raise ServerError(f"{server.key}: not done within {STEP_DEADLINE_S:g} s") from error
-    finally:
-        await leader.hands.let_go((server.key,))
-    await propose(leader, call, RecordAudit, type=audit[0], message=audit[1], key=server.key)
-    after, then = await probe(leader, server.key)
-    return Reply(message=message, value=after, moment=then)
-
-
-async def set_read_only(call: Call, desk: Desk) -> Reply:
-    return await act(call, desk, SetReadOnly, ("read-only", "set as true"), "Server set as read-only")
-
-
-async def set_writable(call: Call, desk: Desk) -> Reply:
-    moment = desk.leader().viewer.moment()
-    server = require_server(moment.topology, call.arguments["server"])
-    why_not = second_writer(server, moment)
-    if why_not:
-        raise Refused(why_not)
-    return await act(call, desk, SetWritable, ("read-only", "set as false"), "Server set as writeable")
-
-
-def second_writer(server: Server, moment: Moment) -> str:
-    """Why opening this server could give its cluster a second writable server; empty when it could not."""
-    if server.stale is not None:
-        return f"{server.key} is a stale primary ({server.stale.status.value}): it must not take writes"
-    primary = moment.topology.primary_of(server.cluster_id)
-    if primary is None or primary.key == server.key:
-        return ""
-    name = f"{primary.key} is the primary of this cluster"
-    return f"{name}: to make {server.key} the primary use raftctl takeover, or forget {primary.key} if it is gone"
-
-
-async def start_replica(call: Call, desk: Desk) -> Reply:
-    return await act(call, desk, StartReplication, ("start-replica", "success"), "Replica started")
-
-
-async def stop_replica(call: Call, desk: Desk) -> Reply:
-    return await act(call, desk, StopReplication, ("stop-replica", "success"), "Replica stopped")
-
-
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
     "discover": discover,
     "async-discover": async_discover,
@@ -199,8 +130,4 @@ HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
     "forget-cluster": forget_cluster,
     "begin-downtime": begin_downtime,
     "end-downtime": end_downtime,
-    "set-read-only": set_read_only,
-    "set-writeable": set_writable,
-    "start-replica": start_replica,
-    "stop-replica": stop_replica,
 }
