@@ -42,6 +42,7 @@ HOOK_LISTS = {
     "PostIntermediateMasterFailoverProcesses": "post_intermediate_master_failover_processes",
     "PostGracefulTakeoverProcesses": "post_graceful_takeover_processes",
     "PostTakeMasterProcesses": "post_take_master_processes",
+    "PostQuarantineProcesses": "post_quarantine_processes",
 }
 
 

@@ -26,6 +26,12 @@ class Returns(Group):
         "Megabytes that one such file may have; a larger one is not kept.",
         least=1,
     )
+    post_quarantine_processes: tuple[str, ...] = key(
+        "PostQuarantineProcesses",
+        (),
+        "Commands after a server that came back was quarantined, such as one that has it rebuilt from a backup.",
+        hidden=True,
+    )
     rebuild_quarantined_replicas: bool = key(
         "RebuildQuarantinedReplicas",
         False,

@@ -15,7 +15,7 @@ from orchestrator_raft.core.policy import STOPPING_LISTS, ExitPolicy
 LISTS = (
     "OnFailureDetectionProcesses", "PreGracefulTakeoverProcesses", "PreFailoverProcesses", "PostFailoverProcesses",
     "PostUnsuccessfulFailoverProcesses", "PostMasterFailoverProcesses", "PostIntermediateMasterFailoverProcesses",
-    "PostGracefulTakeoverProcesses", "PostTakeMasterProcesses",
+    "PostGracefulTakeoverProcesses", "PostTakeMasterProcesses", "PostQuarantineProcesses",
 )  # fmt: skip
 Pairs = tuple[tuple[str, str], ...]
 

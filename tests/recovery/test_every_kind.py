@@ -62,7 +62,13 @@ class Spoiled(Story):
 
 RETURNS = (
     Return("an old primary is back", star(), kind="rejoin", change=("P dead",)),
-    Return("it holds more", star(), kind="rejoin", change=("P dead",), back=("P has=P:1-200", "P back")),
+    Return(
+        "it holds more",
+        "policy hooks=PostQuarantineProcesses\n" + star(),
+        kind="rejoin",
+        change=("P dead",),
+        back=("P has=P:1-200", "P back"),
+    ),
 )
 REBUILD = Return(
     "it holds more, and is rebuilt", star(), kind="rebuild", change=("P dead",), back=("P has=P:1-200", "P back"),

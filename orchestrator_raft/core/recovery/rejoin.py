@@ -19,7 +19,8 @@ from orchestrator_raft.core.gtid import GtidSet, parse
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.losses import recorded
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
-from orchestrator_raft.core.recovery.model import EndState, Recovery
+from orchestrator_raft.core.recovery.model import ENDING, EndState, Recovery
+from orchestrator_raft.core.recovery.promotion import hooks
 from orchestrator_raft.core.recovery.steps import (
     Fence,
     Outcomes,
@@ -38,6 +39,7 @@ ATTEMPTS_MAX = 5
 RETRY_PAUSE_S = 0.5
 ATTACH = "attach"
 """The phase from whose beginning on the server may replicate from the primary, and acknowledge its commits."""
+KEPT_OUT = "PostQuarantineProcesses"
 UNKNOWN = "unknown ones, since GTIDs are missing on one side"
 
 
@@ -134,7 +136,9 @@ def leave_compare(context: Context, outcomes: Outcomes) -> Recovery:
     if extra:
         text = f"{server.key} holds transactions that {primary.key} lacks: {in_words}"
         kept_out = replace(recovery, lost_gtids=extra).with_errors((text,))
-        return kept_out.ended(EndState.QUARANTINED, now, text)
+        if not hooks(context, KEPT_OUT):
+            return kept_out.ended(EndState.QUARANTINED, now, text)
+        return kept_out.ending_in("tell", EndState.QUARANTINED, now, text)
     attached = replace(recovery, successor=primary.key, attempt=1)
     return attached.marked("compared", now, f"{primary.key} has everything it has").goto(ATTACH, now)
 
@@ -206,6 +210,16 @@ def leave_attach(context: Context, outcomes: Outcomes) -> Recovery:
     return moved.marked("rejoined", now, text).ended(EndState.SUCCEEDED, now, text)
 
 
+def enter_tell(context: Context) -> tuple[Step, ...]:
+    return hooks(context, KEPT_OUT)
+
+
+def leave_tell(context: Context, outcomes: Outcomes) -> Recovery:
+    recovery = context.recovery.with_errors(failures(outcomes))
+    text = next((mark.text for mark in reversed(recovery.timeline) if mark.name == ENDING), "it is kept out")
+    return recovery.ended(recovery.ending, context.now_ms, text)
+
+
 REJOIN = Kind(
     "rejoin",
     "Take back a server that missed a change of primary, or keep it out and say why",
@@ -213,6 +227,7 @@ REJOIN = Kind(
         Phase("fence", "Refuse writes there, then read it", enter_fence, leave_fence),
         Phase("compare", "Read the primary and compare", enter_compare, leave_compare),
         Phase(ATTACH, "Make it a replica of the primary", enter_attach, leave_attach),
+        Phase("tell", "It is kept out: run the hooks for that", enter_tell, leave_tell, is_last=True),
     ),
     counts=False,
     of_primary=False,

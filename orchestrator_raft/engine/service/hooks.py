@@ -16,6 +16,7 @@ from orchestrator_raft.core.policy import ExitPolicy
 from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.dead_primary import DEAD_PRIMARY
 from orchestrator_raft.core.recovery.model import Recovery, Request
+from orchestrator_raft.core.recovery.rejoin import KEPT_OUT, REJOIN
 from orchestrator_raft.core.recovery.takeover import TAKEOVER
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.proposals import new_id
@@ -33,6 +34,7 @@ KINDS = {
     "PreGracefulTakeoverProcesses": TAKEOVER.name,
     "PostGracefulTakeoverProcesses": TAKEOVER.name,
     "PostIntermediateMasterFailoverProcesses": DEAD_INTERMEDIATE.name,
+    KEPT_OUT: REJOIN.name,
 }
 """The other lists are told of a dead primary."""
 WITH_SUCCESSOR = frozenset(
