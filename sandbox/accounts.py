@@ -20,6 +20,7 @@ MANAGER_PRIVILEGES: dict[Flavor, dict[str, str]] = {
         "SYSTEM_VARIABLES_ADMIN": "read_only, super_read_only, semi-sync, SET PERSIST",
         "PROCESS": "see everybody's sessions",
         "CONNECTION_ADMIN": "kill them, and a connection beyond max_connections",
+        "SYSTEM_USER": "kill those of accounts that hold it, such as root",
     },
     Flavor.MARIADB: {
         "REPLICA MONITOR": "SHOW REPLICA STATUS",

@@ -248,6 +248,8 @@ class Facts:
     settings: ServerSettings = SETTINGS_UNKNOWN
     load: Load = LOAD_UNKNOWN
     group: GroupMember | None = None
+    fence_lacks: tuple[str, ...] = ()
+    """Privileges that our account lacks to end every session, as far as the server told."""
 
     @property
     def is_group_member(self) -> bool:

@@ -27,6 +27,8 @@ class ProbeQuery:
     optional: bool = False
     absent_errors: frozenset[int] = frozenset()
     """Server error numbers of an optional one that mean: this server has no such thing. Nobody needs to hear of it."""
+    once: bool = False
+    """Asked with the first probe over a connection, since it waits for what a login waits for too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

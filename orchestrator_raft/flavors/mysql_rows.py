@@ -12,6 +12,7 @@ Rules
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -129,6 +130,7 @@ def probe_queries(detection: Detection) -> tuple[ProbeQuery, ...]:
         ProbeQuery("workers", _WORKERS, optional=True),
         ProbeQuery("group", _GROUP, True, UNKNOWN_VARIABLE),
         ProbeQuery("group_members", _GROUP_MEMBERS, optional=True),
+        ProbeQuery("grants", "SHOW GRANTS", optional=True, once=True),
         *read.configured_queries(detection),
     )
 
@@ -167,6 +169,7 @@ def facts_of(asked: InstanceKey, rows: Mapping[str, Rows], detection: Detection)
         settings=read.settings(variables),
         load=read.load(variables, status),
         group=_group(read.first_row(rows, "group"), rows.get("group_members", ())),
+        fence_lacks=fence_lacks(rows.get("grants", ())),
     )
     return read.with_configured(facts, rows, detection)
 
@@ -236,6 +239,21 @@ def _group(row: Row, members: Rows) -> GroupMember | None:
     )  # fmt: skip
     state = read.text(row, "MEMBER_STATE") or "OFFLINE"
     return GroupMember(name, state, read.text(row, "MEMBER_ROLE"), read.flag(row, "SINGLE_PRIMARY"), peers)
+
+
+_GLOBAL_GRANT = re.compile(r"^GRANT (.*) ON \*\.\* TO ")
+_FENCE_NEEDS = (("CONNECTION_ADMIN", "SUPER"), ("SYSTEM_USER",))
+"""Of each, one is enough."""
+
+
+def fence_lacks(grants: Rows) -> tuple[str, ...]:
+    """What our account would need to end every session, and has not; empty where roles leave that open."""
+    said = [str(value) for row in grants for value in row.values()]
+    if not said or any(" ON " not in each for each in said):
+        return ()
+    found = (_GLOBAL_GRANT.match(each) for each in said)
+    held = {name.strip() for match in found if match is not None for name in match[1].split(",")}
+    return tuple(names[0] for names in _FENCE_NEEDS if held.isdisjoint(names))
 
 
 def _has_source(row: Row) -> bool:

@@ -42,8 +42,8 @@ CONFIGURED_QUERIES: tuple[tuple[str, Callable[[Detection], str]], ...] = (
     ("lag", lambda detection: detection.lag_query),
 )
 
-LASTING = frozenset(name for name, _ in CONFIGURED_QUERIES) - {"lag"}
-"""Configured queries whose last answer is still the best there is when they fail."""
+LASTING = frozenset(name for name, _ in CONFIGURED_QUERIES) - {"lag"} | {"grants"}
+"""Queries whose last answer is still the best there is when they fail, or are not asked every time."""
 
 
 def text(row: Row, column: str) -> str:

@@ -54,6 +54,8 @@ class _Line:
         self.task: asyncio.Task[ProbeResult] | None = None
         self.left_out: dict[str, float] = {}
         self.complaints: dict[str, int] = {}
+        self.is_new = True
+        """Nothing has been asked over this connection."""
         self.kept: dict[str, Rows] = {}
         """The last answers to what people configured, for when such a query fails."""
 
@@ -153,8 +155,10 @@ class MysqlProber:
             raise Unreached(UnreachableKind.RESET, failures.BAD_CONNECTION)
         now_s = asyncio.get_running_loop().time()
         wanted = dialect.probe(self._detection)
-        queries = [query for query in wanted if line.left_out.get(query.name, 0.0) <= now_s]
+        due = (query for query in wanted if line.left_out.get(query.name, 0.0) <= now_s)
+        queries = [query for query in due if line.is_new or not query.once]
         rows = await self._ask(key, line, connection, queries, deadline_s)
+        line.is_new = False
         line.kept |= {name: rows[name] for name in LASTING & rows.keys()}
         rows = line.kept | rows
         try:
@@ -175,7 +179,7 @@ class MysqlProber:
             connection = await self._connector.connect(key, timeout_s=deadline_s - loop.time())
         finally:
             self._slots.release()
-        line.connection, line.dialect = connection, recognise(connection.server_version)
+        line.connection, line.dialect, line.is_new = connection, recognise(connection.server_version), True
         connection.watch(partial(self._closed, key))
 
     def _closed(self, key: InstanceKey) -> None:

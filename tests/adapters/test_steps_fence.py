@@ -159,6 +159,10 @@ async def test_a_commit_of_a_session_that_may_not_be_killed_is_not_acknowledged(
     topology: Topology, pool: ThreadPoolExecutor
 ) -> None:
     """MySQL protects accounts with SYSTEM_USER from a manager without it; MariaDB knows no such thing."""
+    if topology.flavor is Flavor.MYSQL:
+        topology.servers[0].execute("REVOKE SYSTEM_USER ON *.* FROM 'orc'@'%'")
+        topology.wait_caught_up()
+        assert (await facts_of(topology.servers[0])).fence_lacks == ("SYSTEM_USER",)
     primary = without_ackers(topology)
     hanging = pool.submit(Client(primary, "root").say, insert(301))
     held_back(primary, 1)

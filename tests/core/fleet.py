@@ -126,6 +126,7 @@ class Database:
     syncs_pending: int = 0
     settings: ServerSettings = SETTINGS_UNKNOWN
     group: GroupMember | None = None
+    fence_lacks: tuple[str, ...] = ()
     told_id: int = 0
     told_uuid: str = ""
 
@@ -262,6 +263,7 @@ class Fleet:
                 syncs=7, syncs_pending=server.syncs_pending,
             ),
             group=server.group,
+            fence_lacks=server.fence_lacks,
         )  # fmt: skip
 
     def _semi_sync(self, server: Database) -> SemiSync:

@@ -395,6 +395,7 @@ _OPTIONS: dict[str, Option] = {
     "redo-flush": _setting("redo_flush"),
     "net-timeout": _setting("net_timeout_s"),
     "events": _events,
+    "fence-lacks": _sets("fence_lacks", lambda value: tuple(value.split(","))),
     "group": _group,
     "same-id": _same("id"),
     "same-uuid": _same("uuid"),

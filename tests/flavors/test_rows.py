@@ -23,7 +23,7 @@ from orchestrator_raft.core.instance import (
     SemiSync,
     ThreadState,
 )
-from orchestrator_raft.flavors import DIALECTS, recognise
+from orchestrator_raft.flavors import DIALECTS, mysql_rows, recognise
 from tests.rows.record import DETECTION, FOLDER
 
 ASKED = InstanceKey("asked.example", 3306)
@@ -320,3 +320,18 @@ def test_a_receiver_in_the_middle_of_a_transaction_is_not_silent(changes: dict[s
     channel = DIALECTS[Flavor.MYSQL].parse(ASKED, rows, DETECTION).channel
     assert channel is not None
     assert channel.silent_s is None
+
+
+@pytest.mark.parametrize(
+    ("grants", "lacks"),
+    [
+        ((), ()),
+        (("GRANT RELOAD ON *.* TO `o`@`%`", "GRANT CONNECTION_ADMIN,SYSTEM_USER ON *.* TO `o`@`%`"), ()),
+        (("GRANT RELOAD, SUPER ON *.* TO `o`@`%`",), ("SYSTEM_USER",)),
+        (("GRANT USAGE ON *.* TO `o`@`%`", "GRANT SELECT ON `meta`.* TO `o`@`%`"), ("CONNECTION_ADMIN", "SYSTEM_USER")),
+        (("GRANT USAGE ON *.* TO `o`@`%`", "GRANT `dba`@`%` TO `o`@`%`"), ()),
+    ],
+)
+def test_what_fencing_takes_is_read_from_the_grants(grants: tuple[str, ...], lacks: tuple[str, ...]) -> None:
+    rows = [{"Grants for o@%": each} for each in grants]
+    assert mysql_rows.fence_lacks(rows) == lacks

@@ -176,6 +176,11 @@ def _twice(name: str, s: Situation, identity_of: Callable[[Facts], int | str]) -
     return tuple(f"{name} {identity}: {names(servers)}" for identity, servers in shared.items()) or None
 
 
+def _cannot_fence(s: Situation) -> Evidence | None:
+    lacks = s.facts.fence_lacks if s.facts is not None and s.is_primary else ()
+    return (f"the manager's account on {s.key} lacks {' and '.join(lacks)}: see privileges.md",) if lacks else None
+
+
 def _no_loss_promise(s: Situation) -> Evidence | None:
     """Semi-sync could promise, and does not: a possible acker is out of reach, a stranger acknowledges ..."""
     if s.cluster is None or s.cluster.primary != s.key or not s.is_valid or not semi_sync_promises(s.facts).holds:
@@ -237,6 +242,12 @@ STRUCTURE_WARNINGS: tuple[StructureWarning, ...] = (
         "ShortSemiSyncTimeoutStructureWarning",
         "The primary soon gives up waiting for replicas, and then commits alone",
         _short_semi_sync,
+        is_advice=True,
+    ),
+    StructureWarning(
+        "FenceMayFailStructureWarning",
+        "Sessions that the manager may not end could keep it from fencing the primary",
+        _cannot_fence,
         is_advice=True,
     ),
     StructureWarning(
