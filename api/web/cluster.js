@@ -11,6 +11,8 @@ import { chip, clusterName, clusterPath, end, link, name, plural, seconds, sign,
 const expanded = new Set();
 let dragged = null;
 let over = null;
+let shown = null; /* {cluster, rows} as they are on the screen */
+const updated = new WeakMap(); /* a row as it was read -> the same with what the stream told last */
 
 export function clusterView(hint, query, server = query.get("server") || "") {
   const where = path`/clusters/${hint}/map`;
@@ -27,6 +29,7 @@ export function clusterView(hint, query, server = query.get("server") || "") {
 function page(map, selected, published) {
   const { cluster } = map;
   const rows = map.servers.map(withLag);
+  shown = { cluster, rows };
   const chosen = rows.find((each) => each.server === selected);
   return [
     h("div", { class: "bar" },
@@ -55,10 +58,16 @@ function publication(published, cluster) {
     h("ul", {}, found.flatMap((each) => each.targets).map((each) => h("li", { key: each.target }, sign(STANDINGS[each.standing], each.standing), ` ${each.target}${each.detail ? `: ${each.detail}` : ""}`))));
 }
 
-/** With what the stream told since. */
+/** With what the stream told since; the same object as long as that is the same. */
 function withLag(row) {
-  const told = live.lags.get(row.server);
-  return told && row.reached !== null ? { ...row, lag_s: told.reached ? told.lag_s : null, reached: told.reached } : row;
+  const now = live.lags.get(row.server);
+  if (!now || row.reached === null) return row;
+  const lag_s = now.reached ? now.lag_s : null;
+  const before = updated.get(row);
+  if (before?.lag_s === lag_s && before.reached === now.reached) return before;
+  const found = { ...row, lag_s, reached: now.reached };
+  updated.set(row, found);
+  return found;
 }
 
 function promises(cluster) {
@@ -97,10 +106,10 @@ function fate(trouble) {
 
 function tree(rows, cluster, selected) {
   const plan = layout(rows, { expanded, pinned: selected });
-  return h("div", { class: "tree", place: { width: `${plan.width + 40}px`, height: `${plan.height}px` }, onkeydown: walk },
+  return h("div", { class: "tree", place: { width: `${plan.width + 40}px`, height: `${plan.height}px` }, onkeydown: walk, ...DRAGGING },
     h("svg", { width: plan.width + 40, height: plan.height, "aria-hidden": "true" },
       plan.edges.map((each) => h("path", { key: `${each.from.key} ${each.to.key}`, d: curve(each), class: `edge ${each.kind}${each.odd ? " odd" : ""}` }))),
-    h("ul", { class: "boxes" }, plan.nodes.map((node) => (node.group ? more(node) : memo(node.key, [JSON.stringify(node.row), node.x, node.y, selected === node.key, isWriter(), over === node.key], () => box(node, cluster, rows, selected))))),
+    h("ul", { class: "boxes" }, plan.nodes.map((node) => (node.group ? more(node) : memo(node.key, [node.row, node.x, node.y, selected === node.key, isWriter(), over === node.key], () => box(node, cluster, selected))))),
     plan.keptFrom !== null && h("p", { class: "kept-out quiet", place: { top: `${plan.keptFrom - 4}px` } }, "Kept out of the cluster"));
 }
 
@@ -131,7 +140,7 @@ export function role(row) {
   return row.source ? "replica" : "alone";
 }
 
-function box(node, cluster, rows, selected) {
+function box(node, cluster, selected) {
   const { row } = node;
   const [kind, word] = health(row);
   const target = `${clusterPath(cluster)}?server=${encodeURIComponent(row.server)}`;
@@ -141,11 +150,6 @@ function box(node, cluster, rows, selected) {
       class: `box ${kind} ${row.is_primary ? "primary" : ""} ${over === row.server ? "over" : ""}`, href: selected === row.server ? clusterPath(cluster) : target, "data-stay": true, "data-server": row.server,
       "aria-current": selected === row.server ? "true" : null, draggable: writer ? "true" : "false",
       "aria-label": `${name(row.server, row.alias)}, ${role(row)}, ${word}${row.lag_s !== null ? `, lag ${seconds(row.lag_s)}` : ""}`,
-      ondragstart: (event) => { dragged = row; event.dataTransfer.effectAllowed = "move"; event.dataTransfer.setData("text/plain", row.server); },
-      ondragend: () => { dragged = over = null; live.changed(); },
-      ondragover: (event) => { if (dragged && dragged.server !== row.server) { event.preventDefault(); if (over !== row.server) { over = row.server; live.changed(); } } },
-      ondragleave: () => { if (over === row.server) { over = null; live.changed(); } },
-      ondrop: (event) => { event.preventDefault(); const moved = dragged; dragged = over = null; if (moved) drop(moved, row, cluster, rows); },
     },
       h("span", { class: "head" }, h("strong", { class: "address" }, name(row.server, row.alias)), h("span", { class: `role ${role(row)}` }, role(row))),
       h("span", { class: "facts" }, facts(row)),
@@ -162,6 +166,41 @@ function facts(row) {
   ];
   return words.filter(Boolean).join(" · ");
 }
+
+const serverAt = (event) => event.target.closest?.("[data-server]")?.dataset.server || null;
+
+function hover(server) {
+  if (over === server) return;
+  over = server;
+  live.changed();
+}
+
+/* Of the whole tree, so that a box that is drawn anew gets no handlers anew. */
+const DRAGGING = {
+  ondragstart: (event) => {
+    dragged = serverAt(event);
+    event.dataTransfer.effectAllowed = "move";
+    event.dataTransfer.setData("text/plain", dragged || "");
+  },
+  ondragend: () => {
+    dragged = null;
+    hover(null);
+  },
+  ondragover: (event) => {
+    const server = serverAt(event);
+    if (!dragged || !server || server === dragged) return hover(null);
+    event.preventDefault();
+    hover(server);
+  },
+  ondrop: (event) => {
+    event.preventDefault();
+    const find = (server) => shown.rows.find((each) => each.server === server);
+    const [moved, onto] = [find(dragged), find(serverAt(event))];
+    dragged = null;
+    hover(null);
+    if (moved && onto && moved !== onto) drop(moved, onto, shown.cluster, shown.rows);
+  },
+};
 
 function walk(event) {
   const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];

@@ -61,7 +61,7 @@ function patch(old, node) {
   reconcile(el, old.children, node.children);
   for (const name of Object.keys(old.props)) if (!(name in node.props)) set(el, name, null);
   for (const [name, value] of Object.entries(node.props))
-    if (value !== old.props[name] || PROPERTIES.has(name)) set(el, name, value);
+    if (value !== old.props[name] || PROPERTIES.has(name)) set(el, name, value, old.props[name]);
 }
 
 function patchMemo(old, node) {
@@ -107,10 +107,12 @@ function take(loose, node) {
   return found;
 }
 
-function set(el, name, value) {
+function set(el, name, value, before) {
   if (name === "key" || name === "oncreate") return;
   if (name.startsWith("on")) el[name] = value || null;
-  else if (name === "place") for (const [one, each] of Object.entries(value || {})) el.style.setProperty(one, each);
+  else if (name === "place") {
+    for (const [one, each] of Object.entries(value || {})) if (before?.[one] !== each) el.style.setProperty(one, each);
+  }
   else if (PROPERTIES.has(name)) {
     if (el[name] !== value) el[name] = value ?? "";
   } else if (value === null || value === undefined || value === false) el.removeAttribute(name);
