@@ -138,10 +138,8 @@ async def test_only_one_operation_at_a_time_and_each_leaves_one_entry_in_the_aud
         assert len(ended) == len(done)
         for each in ended:
             assert each.request.wish is not None
-            lines = [
-                line for line in rig.raft.state.audit if each.id in line.message and line.type == "finish-recovery"
-            ]
-            assert len(lines) == 1
+            told = [line for line in rig.raft.state.audit if line.type == "relocate" and line.key == each.subject.key]
+            assert len(told) == 1
 
 
 @pytest.mark.parametrize(
@@ -166,3 +164,15 @@ async def test_a_change_of_primary_can_be_planned_and_is_not_done(path: str) -> 
         refused = await rig.first.get("/api/graceful-master-takeover/bench/127.0.0.1/24004?dry_run=true")
         assert refused.status == 500
         assert "is no direct replica" in refused.message
+
+
+async def test_take_master_tells_its_own_hooks_who_took_whose_place() -> None:
+    policy = replace(POLICY, hooks={"PostTakeMasterProcesses": ("true",)})
+    async with Rig(fleet=tree(), policy=policy) as rig:
+        await rig.discovered()
+        answer = await rig.first.get("/api/take-master/127.0.0.1/24004")
+        assert answer.status == 200, answer.body
+        (recovery,) = rig.raft.state.recoveries.values()
+        assert rig.first.hooks.ran == [("PostTakeMasterProcesses", recovery.id)]
+        assert recovery.plan is not None
+        assert (recovery.successor, recovery.plan.demoted) == (key(24004), key(24001))
