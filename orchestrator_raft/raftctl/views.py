@@ -267,8 +267,10 @@ def recovery_details(recovery: Mapping[str, Json]) -> View:
         *_section("moved", _list(recovery, "moved")),
         *_section("left behind", _list(recovery, "lost")),
         *_section("stale primaries", _list(recovery, "stale")),
-        *_section("transactions that the cluster lacks",
-                  [f"{recovery['lost_gtids']}{saved(recovery)}"] if recovery.get("lost_gtids") else []),
+        *_section(
+            "transactions that the cluster lacks",
+            [f"{recovery['lost_gtids']}{saved(recovery)}"] if recovery.get("lost_gtids") else [],
+        ),
         *_section("errors", _list(recovery, "errors")),
     ]
     if acknowledged:
