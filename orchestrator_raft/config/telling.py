@@ -65,6 +65,8 @@ def _hostgroups(pairs: Pairs) -> Pairs:
     for name, text in pairs:
         if not text.isascii() or not text.isdigit() or int(text) > COUNT_MAX:
             raise ValueError(f"has {shown(text)} for {shown(name)}: write the number of a hostgroup, in quotes")
+    if len({int(text) for _, text in pairs}) < len(pairs):
+        raise ValueError("has one hostgroup for several clusters: give each its own")
     return pairs
 
 

@@ -30,6 +30,7 @@ CHAT = {"chat": "https://chat.example.com/${TOKEN}"}
         ({"Webhooks": {"chat": "http://h"}, "WebhookExitPolicies": {"chat": "no"}}, "write abort, warn or fail"),
         ({"WebhookEvents": {"chat": "PostFailoverProcesses"}}, "name a webhook that is not in Webhooks"),
         ({"ProxySQLWriterHostgroups": {"shop": "ten"}}, "write the number of a hostgroup"),
+        ({"ProxySQLWriterHostgroups": {"shop": "10", "store": "010"}}, "one hostgroup for several clusters"),
         ({"ProxySQLAddresses": ["p1"]}, "no cluster is published there"),
         ({"WebhookSecret": "a", "WebhookSecretFile": "b"}, "two secrets for one thing"),
     ],
