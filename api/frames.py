@@ -54,7 +54,7 @@ def encode_ask(ask: Ask, person: Person) -> bytes:
     return _frame(header, ask.body)
 
 
-FORWARDED_HEADERS = frozenset({"content-type", "host", "prefer"})
+FORWARDED_HEADERS = frozenset({"content-type", "host", "if-match", "if-none-match", "prefer"})
 """All that the dialects look at; credentials stay where they were checked."""
 
 

@@ -18,7 +18,7 @@ from orchestrator_raft.operations import LEFT_OUT, Operation, Where
 from orchestrator_raft.ports import Channel
 from orchestrator_raft.tasks import Tasks
 
-from . import access, anonymous, events, forwarding, health, metrics, openapi, paging, tokens
+from . import access, anonymous, events, forwarding, health, metrics, openapi, paging, tokens, versions
 from .access import Admitted, Forbidden
 from .compat.dialect import CompatibleDialect
 from .dialect import Dialect
@@ -190,6 +190,7 @@ class Front:
         call = Call(
             operation=operation, arguments=typed_arguments(operation, raw), person=person, request_id=ask.request_id,
             intention=wanted.name if wanted is not None else "", wait_s=dialect.wait_s(operation, ask),
+            if_version=versions.wanted(ask, match),
         )  # fmt: skip
 
         async def perform() -> Answer:

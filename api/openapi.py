@@ -21,6 +21,7 @@ from .health import CHECKS
 from .paging import LIMIT_MAX, LISTS
 from .routing import Route
 from .settings import ApiSettings, AuthenticationMethod
+from .versions import VERSIONED
 
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _NAME = re.compile(r"\{(\w+)\}")
@@ -47,6 +48,7 @@ PROBLEMS = {
     401: "Nobody is let in like this",
     403: "This person may not do that, or a page of another site asks",
     409: "Refused: doing it now would be wrong; the detail says why",
+    412: "It was changed since it was read: read it again, and decide anew (If-Match)",
     422: "This X-Request-ID was used before with other parameters",
     429: "Too many failed logins from this address",
     500: "A defect; the log has it under the request's id",
@@ -69,11 +71,15 @@ PORTION = [
         "description": "Begin after this entry (its address, id, number or name)",
     },
 ]  # fmt: skip
-WRITE_PROBLEMS = (400, 401, 403, 409, 422, 429, 500, 502, 503)
+WRITE_PROBLEMS = (400, 401, 403, 409, 412, 422, 429, 500, 502, 503)
 READ_PROBLEMS = (400, 401, 429, 500, 503)
 WRITE_HEADERS = (
     ("X-Request-ID", "Makes the request repeatable: the same id again gets the first answer, for a day"),
     ("Prefer", "wait=SECONDS: answer a long operation when it has ended; without it, 202 at once"),
+)
+VERSION_HEADERS = (
+    ("If-Match", "The ETag that was read: refused with 412 where it has been set since"),
+    ("If-None-Match", "*: only where there is none"),
 )
 SCHEMES: Mapping[AuthenticationMethod, dict[str, Any]] = {
     AuthenticationMethod.BASIC: {"type": "http", "scheme": "basic"},
@@ -152,7 +158,8 @@ def _described(route: Route, method: str, template: str) -> dict[str, Any]:
 
 
 def _write_headers(operation: Operation) -> tuple[tuple[str, str], ...]:
-    return WRITE_HEADERS if operation.takes_long else WRITE_HEADERS[:1]
+    headers = WRITE_HEADERS if operation.takes_long else WRITE_HEADERS[:1]
+    return (*headers, *VERSION_HEADERS) if operation.name in VERSIONED else headers
 
 
 def _tag(route: Route) -> str:

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 
 import orjson
 
-from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Overloaded, Refused, ServerError, Unavailable
+from orchestrator_raft.core.errors import (
+    Changed,
+    InvalidInput,
+    OrchestratorError,
+    Overloaded,
+    Refused,
+    ServerError,
+    Unavailable,
+)
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.topology import Cluster
 from orchestrator_raft.engine.service import WAIT_S, Reply
@@ -30,6 +38,7 @@ STATUSES: tuple[tuple[type[OrchestratorError], int, str], ...] = (
     (Forbidden, 403, "Forbidden"),
     (OtherParameters, 422, "Request id used before"),
     (InvalidInput, 400, "Invalid input"),
+    (Changed, 412, "Changed meanwhile"),
     (Overloaded, 503, "Unavailable"),
     (Refused, 409, "Refused"),
     (ServerError, 502, "A database server failed"),
@@ -74,9 +83,8 @@ class NativeDialect:
             followed = f"{self._root}/recoveries/{reply.under_way}"
             answer = _json({"message": reply.message, "follow": followed, "result": value}, status=202)
             return answer.with_headers(((LOCATION, followed), ("Retry-After", "1")))
-        if operation.writes:
-            return _json({"message": reply.message, "result": value})
-        return _json(value)
+        answer = _json({"message": reply.message, "result": value} if operation.writes else value)
+        return answer if reply.version is None else answer.with_headers((("ETag", f'"{reply.version}"'),))
 
     async def _value(self, operation: Operation, reply: Reply, node: NodeStatus) -> Json:
         value = reply.value

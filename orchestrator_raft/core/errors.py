@@ -19,6 +19,10 @@ class Refused(OrchestratorError):
     """The request is well formed, but carrying it out now would be wrong; the text says why and what to do."""
 
 
+class Changed(Refused):
+    """What the request was made for is another thing by now: read it again, and decide anew."""
+
+
 class Unavailable(OrchestratorError):
     """Nobody can answer now (no leader, no quorum, a deadline passed): ask again or ask elsewhere."""
 

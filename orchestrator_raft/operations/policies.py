@@ -26,6 +26,17 @@ def _lasting(help_: str) -> Parameter:
 
 
 POLICY_ROWS: tuple[Operation, ...] = (
+    listing("downtime-of", "The downtime of a server; its ETag goes into If-Match", parameters=(SERVER,),
+        native="GET /servers/{server}/downtime"),
+    listing("maintenance-of", "The maintenance of a server, likewise", parameters=(SERVER,),
+        native="GET /servers/{server}/maintenance"),
+    listing("promotion-rule-of", "The promotion rule that people gave to a server, likewise", parameters=(SERVER,),
+        native="GET /servers/{server}/promotion-rule"),
+    listing("virtual-name-of", "The virtual host name of a server, likewise", parameters=(SERVER,),
+        native="GET /servers/{server}/virtual-name"),
+    listing("pool", "One pool, likewise", parameters=(POOL,), native="GET /pools/{pool}"),
+    listing("alias-of", "The alias that people gave to a cluster, likewise", parameters=(CLUSTER,),
+        native="GET /clusters/{cluster}/alias"),
     act("begin-maintenance", "Keep everybody else, and everything automatic, from changing a server for a while",
         "begin-maintenance/{host}/{port}/{owner}/{reason}", native="POST /servers/{server}/maintenance",
         parameters=(SERVER, OWNER, WHY, _lasting("30s, 10m, 2h; default 10m"))),

@@ -27,6 +27,14 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyCommand(Command):
+    """Sets something or takes it back. Refused with ``CHANGED`` where that is not of the version that was looked at."""
+
+    if_version: int | None = None
+    """0 where there was nothing; None does not mind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterNode(Command):
     """A node says where its HTTP API is. Proposed by the node itself when that is not yet recorded."""
 
@@ -66,7 +74,7 @@ class ForgetServers(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeginDowntime(Command):
+class BeginDowntime(PolicyCommand):
     """A person takes a server out of automatic recovery until ``ends_ms``."""
 
     key: InstanceKey
@@ -76,7 +84,7 @@ class BeginDowntime(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndDowntime(Command):
+class EndDowntime(PolicyCommand):
     """End a downtime; ``expired`` when its time has come, by the leader."""
 
     key: InstanceKey

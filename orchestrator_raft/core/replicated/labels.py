@@ -32,6 +32,7 @@ class Pool:
     by: str
     set_ms: int
     ends_ms: int
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +43,4 @@ class VirtualName:
     hostname: str
     by: str
     set_ms: int
+    version: int = 0

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.replicated.audit import audited
+from orchestrator_raft.core.replicated.commands import PolicyCommand
 from orchestrator_raft.core.replicated.labels import Pool, Tag, VirtualName
 from orchestrator_raft.core.replicated.policy_commands import (
     BeginMaintenance,
@@ -25,7 +26,7 @@ from orchestrator_raft.core.replicated.policy_commands import (
     TagServer,
     UntagServers,
 )
-from orchestrator_raft.core.replicated.state import Result, State
+from orchestrator_raft.core.replicated.state import CHANGED, Result, State
 from orchestrator_raft.core.topology import Maintenance, RegisteredRule
 
 Applied = tuple[State, Result]
@@ -53,12 +54,24 @@ def _refused(state: State, *reasons: str) -> Applied | None:
     return (state, Result(False, reason)) if reason else None
 
 
+def changed(command: PolicyCommand, mark: Any) -> Result | None:
+    """The refusal for somebody who looked at another version of this mark."""
+    version = mark.version if mark is not None else 0
+    if command.if_version in (None, version):
+        return None
+    what = f"is of version {version}" if version else "is not set"
+    return Result(False, f"this has been changed meanwhile: it {what} now; look at it again", value=CHANGED)
+
+
 def _without(marks: Mapping[InstanceKey, V], key: InstanceKey) -> dict[InstanceKey, V]:
     return {each: mark for each, mark in marks.items() if each != key}
 
 
 def begin_maintenance(state: State, command: BeginMaintenance) -> Applied:
     mark = state.maintenances.get(command.key)
+    stale = changed(command, mark)
+    if stale is not None:
+        return state, stale
     taken = ""
     if mark is not None and mark.ends_ms > state.time_ms:
         taken = f"{command.key} is in maintenance already, by {mark.owner}: {mark.reason}"
@@ -70,11 +83,12 @@ def begin_maintenance(state: State, command: BeginMaintenance) -> Applied:
     number = state.maintenance_number + 1
     mark = Maintenance(
         number=number, key=command.key, owner=command.owner, reason=command.reason, begun_ms=state.time_ms,
-        ends_ms=command.ends_ms,
+        ends_ms=command.ends_ms, version=state.policy_number + 1,
     )  # fmt: skip
-    begun = replace(state, maintenances={**state.maintenances, command.key: mark}, maintenance_number=number)
+    marks = {**state.maintenances, command.key: mark}
+    begun = replace(state, maintenances=marks, maintenance_number=number, policy_number=mark.version)
     text = f"maintenanceToken: {number}, owner: {command.owner}, reason: {command.reason}"
-    return audited(begun, command, "begin-maintenance", text, command.key), Result(True, value=str(number))
+    return audited(begun, command, "begin-maintenance", text, command.key), Result(True, value=str(mark.version))
 
 
 def end_maintenance(state: State, command: EndMaintenance) -> Applied:
@@ -83,6 +97,9 @@ def end_maintenance(state: State, command: EndMaintenance) -> Applied:
     if mark is None:
         name = command.key or f"no server of number {command.number}"
         return state, Result(False, f"{name} is in maintenance" if command.key is None else f"{name} is in none")
+    stale = changed(command, mark)
+    if stale is not None:
+        return state, stale
     if command.expired and mark.ends_ms > state.time_ms:
         return state, Result(False, f"the maintenance of {mark.key} has been extended")
     ended = replace(state, maintenances=_without(state.maintenances, mark.key))
@@ -95,20 +112,28 @@ def register_rule(state: State, command: RegisterRule) -> Applied:
     refusal = _refused(state, _known(state, command.key), past)
     if refusal is not None:
         return refusal
-    mark = RegisteredRule(
-        key=command.key, rule=command.rule, by=command.by, set_ms=state.time_ms, ends_ms=command.ends_ms
-    )
     before = state.rules.get(command.key)
-    registered = replace(state, rules={**state.rules, command.key: mark})
+    stale = changed(command, before)
+    if stale is not None:
+        return state, stale
+    mark = RegisteredRule(
+        key=command.key, rule=command.rule, by=command.by, set_ms=state.time_ms, ends_ms=command.ends_ms,
+        version=state.policy_number + 1,
+    )  # fmt: skip
+    registered = replace(state, rules={**state.rules, command.key: mark}, policy_number=mark.version)
+    result = Result(True, value=str(mark.version))
     if before is not None and before.rule is command.rule:  # said again by a timer, every few minutes: no news
-        return registered, Result(True)
-    return audited(registered, command, "register-candidate", command.rule.value, command.key), Result(True)
+        return registered, result
+    return audited(registered, command, "register-candidate", command.rule.value, command.key), result
 
 
 def drop_rule(state: State, command: DropRule) -> Applied:
     mark = state.rules.get(command.key)
     if mark is None:
         return state, Result(False, f"nobody has given {command.key} a promotion rule")
+    stale = changed(command, mark)
+    if stale is not None:
+        return state, stale
     if command.expired and mark.ends_ms > state.time_ms:
         return state, Result(False, f"the promotion rule of {command.key} has been renewed")
     dropped = replace(state, rules=_without(state.rules, command.key))
@@ -158,20 +183,30 @@ def submit_pool(state: State, command: SubmitPool) -> Applied:
     refusal = _refused(state, past, nameless, many, full, _long(pool=command.name))
     if refusal is not None:
         return refusal
-    members = tuple(sorted(set(command.members)))
-    pool = Pool(name=command.name, members=members, by=command.by, set_ms=state.time_ms, ends_ms=command.ends_ms)
     before = state.pools.get(command.name)
-    after = replace(state, pools={**state.pools, command.name: pool})
+    stale = changed(command, before)
+    if stale is not None:
+        return state, stale
+    members = tuple(sorted(set(command.members)))
+    pool = Pool(
+        name=command.name, members=members, by=command.by, set_ms=state.time_ms, ends_ms=command.ends_ms,
+        version=state.policy_number + 1,
+    )  # fmt: skip
+    after = replace(state, pools={**state.pools, command.name: pool}, policy_number=pool.version)
+    result = Result(True, value=str(pool.version))
     if before is not None and before.members == members:
-        return after, Result(True)
+        return after, result
     text = f"{command.name}: {', '.join(str(key) for key in members)}"[:TEXT_MAX]
-    return audited(after, command, "submit-pool-instances", text), Result(True)
+    return audited(after, command, "submit-pool-instances", text), result
 
 
 def drop_pool(state: State, command: DropPool) -> Applied:
     pool = state.pools.get(command.name)
     if pool is None:
         return state, Result(False, f"there is no pool '{command.name}'")
+    stale = changed(command, pool)
+    if stale is not None:
+        return state, stale
     if command.expired and pool.ends_ms > state.time_ms:
         return state, Result(False, f"the pool '{command.name}' has been submitted again")
     after = replace(state, pools={name: each for name, each in state.pools.items() if name != command.name})
@@ -183,6 +218,9 @@ def set_cluster_alias(state: State, command: SetClusterAlias) -> Applied:
     cluster = state.clusters.get(command.cluster_id)
     if cluster is None:
         return state, Result(False, f"there is no cluster {command.cluster_id}")
+    if command.if_version not in (None, cluster.alias_version):
+        text = f"cluster {cluster.name} has another alias meanwhile: '{cluster.alias}'; look at it again"
+        return state, Result(False, text, value=CHANGED)
     others = (each for each in state.clusters.values() if each.id != cluster.id)
     owner = next((each for each in others if command.alias and command.alias in (each.alias, each.name, each.id)), None)
     taken = f"'{command.alias}' names the cluster {owner.name} already" if owner is not None else ""
@@ -191,14 +229,21 @@ def set_cluster_alias(state: State, command: SetClusterAlias) -> Applied:
         return refusal
     record = state.servers.get(cluster.primary) if cluster.primary is not None else None
     suggested = record.facts.cluster_alias if record is not None and record.facts is not None else ""
-    named = replace(cluster, alias=command.alias or suggested, alias_by_hand=command.alias)
-    after = replace(state, clusters={**state.clusters, cluster.id: named})
+    version = state.policy_number + 1
+    named = replace(
+        cluster, alias=command.alias or suggested, alias_by_hand=command.alias,
+        alias_version=version if command.alias else 0,
+    )  # fmt: skip
+    after = replace(state, clusters={**state.clusters, cluster.id: named}, policy_number=version)
     text = f"cluster {cluster.name}: '{command.alias}'" if command.alias else f"cluster {cluster.name}: taken back"
-    return audited(after, command, "set-cluster-alias", text), Result(True)
+    return audited(after, command, "set-cluster-alias", text), Result(True, value=str(named.alias_version))
 
 
 def set_virtual_name(state: State, command: SetVirtualName) -> Applied:
     mark = state.virtual_names.get(command.key)
+    stale = changed(command, mark)
+    if stale is not None:
+        return state, stale
     address = InstanceKey(command.hostname, command.key.port)
     taken = f"{address} is a server of its own" if command.hostname and address in state.servers else ""
     nothing = "" if command.hostname or mark else f"{command.key} has no virtual name"
@@ -208,11 +253,14 @@ def set_virtual_name(state: State, command: SetVirtualName) -> Applied:
     names = _without(state.virtual_names, command.key)
     if command.hostname:
         names[command.key] = VirtualName(
-            key=command.key, hostname=command.hostname, by=command.by, set_ms=state.time_ms
-        )
+            key=command.key, hostname=command.hostname, by=command.by, set_ms=state.time_ms,
+            version=state.policy_number + 1,
+        )  # fmt: skip
     word = "register" if command.hostname else "deregister"
-    after = replace(state, virtual_names=names)
-    return audited(after, command, f"{word}-hostname-unresolve", command.hostname, command.key), Result(True)
+    after = replace(state, virtual_names=names, policy_number=state.policy_number + 1)
+    version = after.policy_number if command.hostname else 0
+    told = audited(after, command, f"{word}-hostname-unresolve", command.hostname, command.key)
+    return told, Result(True, value=str(version))
 
 
 def _renamed(marks: Mapping[InstanceKey, V], old: InstanceKey, new: InstanceKey) -> dict[InstanceKey, V]:

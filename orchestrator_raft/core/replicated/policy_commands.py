@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator_raft.core.instance import InstanceKey, PromotionRule
-from orchestrator_raft.core.replicated.commands import Command
+from orchestrator_raft.core.replicated.commands import Command, PolicyCommand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeginMaintenance(Command):
+class BeginMaintenance(PolicyCommand):
     """A person works on a server until ``ends_ms``: nobody else changes it."""
 
     key: InstanceKey
@@ -19,7 +19,7 @@ class BeginMaintenance(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndMaintenance(Command):
+class EndMaintenance(PolicyCommand):
     """End the maintenance of a server, or (without a key) the one of this number."""
 
     key: InstanceKey | None = None
@@ -28,7 +28,7 @@ class EndMaintenance(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterRule(Command):
+class RegisterRule(PolicyCommand):
     """A person gives a server a promotion rule until ``ends_ms``."""
 
     key: InstanceKey
@@ -37,7 +37,7 @@ class RegisterRule(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DropRule(Command):
+class DropRule(PolicyCommand):
     """The rule that is detected counts again; ``expired`` when its time has come, by the leader."""
 
     key: InstanceKey
@@ -63,7 +63,7 @@ class UntagServers(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitPool(Command):
+class SubmitPool(PolicyCommand):
     """These servers, and no others, make up the pool until ``ends_ms``."""
 
     name: str
@@ -72,7 +72,7 @@ class SubmitPool(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DropPool(Command):
+class DropPool(PolicyCommand):
     """There is no such pool any more."""
 
     name: str
@@ -80,7 +80,7 @@ class DropPool(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetClusterAlias(Command):
+class SetClusterAlias(PolicyCommand):
     """A person names a cluster; an empty alias leaves it to its primary again."""
 
     cluster_id: str
@@ -88,7 +88,7 @@ class SetClusterAlias(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetVirtualName(Command):
+class SetVirtualName(PolicyCommand):
     """Another host name of a server; an empty one takes it away."""
 
     key: InstanceKey

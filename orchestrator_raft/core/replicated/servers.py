@@ -189,22 +189,29 @@ def begin_downtime(state: State, command: BeginDowntime) -> Applied:
         return state, Result(False, f"{command.key} is not known: discover it first")
     if command.ends_ms <= state.time_ms:
         return state, Result(False, "a downtime has to end in the future")
+    stale = policies.changed(command, state.downtimes.get(command.key))
+    if stale is not None:
+        return state, stale
     mark = Downtime(
         key=command.key,
         owner=command.owner,
         reason=command.reason,
         begun_ms=state.time_ms,
         ends_ms=command.ends_ms,
+        version=state.policy_number + 1,
     )
-    begun = replace(state, downtimes={**state.downtimes, command.key: mark})
+    begun = replace(state, downtimes={**state.downtimes, command.key: mark}, policy_number=mark.version)
     text = f"owner: {command.owner}, reason: {command.reason}"
-    return audited(begun, command, "begin-downtime", text, command.key), Result(True)
+    return audited(begun, command, "begin-downtime", text, command.key), Result(True, value=str(mark.version))
 
 
 def end_downtime(state: State, command: EndDowntime) -> Applied:
     mark = state.downtimes.get(command.key)
     if mark is None:
         return state, Result(False, f"{command.key} is not in downtime")
+    stale = policies.changed(command, mark)
+    if stale is not None:
+        return state, stale
     if command.expired and mark.ends_ms > state.time_ms:
         return state, Result(False, f"the downtime of {command.key} has been extended")
     ended = replace(state, downtimes={key: each for key, each in state.downtimes.items() if key != command.key})

@@ -32,6 +32,10 @@ BLOCKED_MAX = 100
 EVENTS_MAX = 1000
 
 
+CHANGED = "changed"
+"""Value of a refusal because what was looked at is another thing by now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What ``apply`` answers: done, or refused with the reason. A refusal is a result, never an exception."""
@@ -188,6 +192,8 @@ class State:
     publication_number: int = 0
     maintenances: Mapping[InstanceKey, Maintenance] = field(default_factory=dict)
     maintenance_number: int = 0
+    policy_number: int = 0
+    """Counts what people set; each mark has the number of the last time it was set as its version."""
     rules: Mapping[InstanceKey, RegisteredRule] = field(default_factory=dict)
     tags: Mapping[InstanceKey, tuple[Tag, ...]] = field(default_factory=dict)
     """By name."""

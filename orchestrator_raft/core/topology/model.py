@@ -47,6 +47,8 @@ class ClusterRecord:
     alias: str = ""
     alias_by_hand: str = ""
     """The alias that a person gave it; it goes before the one that its primary suggests."""
+    alias_version: int = 0
+    """Another number each time a person sets it; 0 while nobody has."""
     domain: str = ""
     generation: int = 0
     """Counts the changes of the primary role; publications carry it."""
@@ -77,6 +79,8 @@ class Downtime:
     reason: str
     begun_ms: int
     ends_ms: int
+    version: int = 0
+    """Another number each time it is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,8 @@ class Maintenance:
     reason: str
     begun_ms: int
     ends_ms: int
+    version: int = 0
+    """Another number each time it is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +106,8 @@ class RegisteredRule:
     by: str
     set_ms: int
     ends_ms: int
+    version: int = 0
+    """Another number each time it is set."""
 
 
 class StaleStatus(Enum):

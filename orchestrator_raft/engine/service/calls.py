@@ -39,6 +39,8 @@ class Call:
     request_id: str = ""
     intention: str = ""
     """The same text when the same request comes again; empty where that cannot be known."""
+    if_version: int | None = None
+    """Set a policy only where it is of this version still; 0: where there is none."""
     wait_s: float = WAIT_S
     """For so long the end of a long operation is waited for."""
 
@@ -61,6 +63,8 @@ class Reply:
     message: str = ""
     value: object = None
     moment: Moment | None = None
+    version: int | None = None
+    """Of a policy: another number each time it is set, 0 where there is none."""
     under_way: str = ""
     """Id of the recovery that goes on after this answer."""
 

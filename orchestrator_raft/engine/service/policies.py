@@ -41,18 +41,18 @@ def _ends_ms(call: Call, desk: Desk, default_s: int) -> int:
 
 async def begin_maintenance(call: Call, desk: Desk) -> Reply:
     key = _server(call, desk).key
-    await propose(
+    done = await propose(
         desk.leader(), call, BeginMaintenance,
         key=key, owner=call.text("owner"), reason=call.text("reason"),
         ends_ms=_ends_ms(call, desk, MAINTENANCE_DEFAULT_S),
     )  # fmt: skip
-    return Reply(message=f"Maintenance begun: {key}", value=key)
+    return Reply(message=f"Maintenance begun: {key}", value=key, version=int(done.value))
 
 
 async def end_maintenance(call: Call, desk: Desk) -> Reply:
     key = _server(call, desk).key
     await propose(desk.leader(), call, EndMaintenance, key=key)
-    return Reply(message=f"Maintenance ended: {key}", value=key)
+    return Reply(message=f"Maintenance ended: {key}", value=key, version=0)
 
 
 async def end_maintenance_number(call: Call, desk: Desk) -> Reply:
@@ -68,14 +68,14 @@ async def register_rule(call: Call, desk: Desk) -> Reply:
         words = ", ".join(each.value for each in PromotionRule)
         raise InvalidInput(f"'{text}' is no promotion rule (rule): write one of {words}")
     ends_ms = _ends_ms(call, desk, desk.settings.rule_valid_s)
-    await propose(desk.leader(), call, RegisterRule, key=key, rule=rule, ends_ms=ends_ms)
-    return Reply(message="Registered candidate", value=key)
+    done = await propose(desk.leader(), call, RegisterRule, key=key, rule=rule, ends_ms=ends_ms)
+    return Reply(message="Registered candidate", value=key, version=int(done.value))
 
 
 async def drop_rule(call: Call, desk: Desk) -> Reply:
     key = _server(call, desk).key
     await propose(desk.leader(), call, DropRule, key=key)
-    return Reply(message=f"The promotion rule of {key} is the detected one again", value=key)
+    return Reply(message=f"The promotion rule of {key} is the detected one again", value=key, version=0)
 
 
 def tag_of(call: Call) -> tuple[str, str | None]:
@@ -113,31 +113,31 @@ async def submit_pool(call: Call, desk: Desk) -> Reply:
         known = find_server(topology, asked, guess=False)
         members.append(known.key if known is not None else asked)
     ends_ms = _ends_ms(call, desk, desk.settings.pool_valid_s)
-    await propose(desk.leader(), call, SubmitPool, name=pool, members=tuple(members), ends_ms=ends_ms)
-    return Reply(message=f"Applied {pool} pool instances", value=pool)
+    done = await propose(desk.leader(), call, SubmitPool, name=pool, members=tuple(members), ends_ms=ends_ms)
+    return Reply(message=f"Applied {pool} pool instances", value=pool, version=int(done.value))
 
 
 async def drop_pool(call: Call, desk: Desk) -> Reply:
     pool = call.text("pool")
     await propose(desk.leader(), call, DropPool, name=pool)
-    return Reply(message=f"There is no pool {pool} any more", value=pool)
+    return Reply(message=f"There is no pool {pool} any more", value=pool, version=0)
 
 
 async def set_cluster_alias(call: Call, desk: Desk) -> Reply:
     cluster = require_cluster(desk.leader().viewer.moment().topology, call.text("cluster"))
     alias = call.text("alias")
-    await propose(desk.leader(), call, SetClusterAlias, cluster_id=cluster.id, alias=alias)
+    done = await propose(desk.leader(), call, SetClusterAlias, cluster_id=cluster.id, alias=alias)
     text = f"now has alias '{alias}'" if alias else "has the alias that its primary suggests"
-    return Reply(message=f"Cluster {cluster.name} {text}", value=None)
+    return Reply(message=f"Cluster {cluster.name} {text}", value=None, version=int(done.value))
 
 
 async def set_virtual_name(call: Call, desk: Desk) -> Reply:
     key, hostname = _server(call, desk).key, call.text("virtualname")
     if hostname:
         parse_server(f"{hostname}:{key.port}")
-    await propose(desk.leader(), call, SetVirtualName, key=key, hostname=hostname)
+    done = await propose(desk.leader(), call, SetVirtualName, key=key, hostname=hostname)
     word = "register" if hostname else "deregister"
-    return Reply(message=f"Hostname {word} unresolve completed", value=key)
+    return Reply(message=f"Hostname {word} unresolve completed", value=key, version=int(done.value))
 
 
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {

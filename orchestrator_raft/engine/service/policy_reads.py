@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.core.instance import InstanceKey
@@ -120,6 +121,40 @@ def control(call: Call, moment: Moment) -> Reply:
     return Reply(value=[each for each in chosen if not moment.policy.control_ignore.match(each.key)], moment=moment)
 
 
+def _mark(value: Any, moment: Moment) -> Reply:
+    """A policy, or None where it is not set; and its version."""
+    return Reply(value=value, version=value.version if value is not None else 0, moment=moment)
+
+
+def one_downtime(call: Call, moment: Moment) -> Reply:
+    return _mark(moment.state.downtimes.get(_key(call, moment)), moment)
+
+
+def one_maintenance(call: Call, moment: Moment) -> Reply:
+    return _mark(moment.state.maintenances.get(_key(call, moment)), moment)
+
+
+def one_rule(call: Call, moment: Moment) -> Reply:
+    return _mark(moment.state.rules.get(_key(call, moment)), moment)
+
+
+def one_virtual_name(call: Call, moment: Moment) -> Reply:
+    return _mark(moment.state.virtual_names.get(_key(call, moment)), moment)
+
+
+def one_pool(call: Call, moment: Moment) -> Reply:
+    return _mark(moment.state.pools.get(call.text("pool")), moment)
+
+
+def one_alias(call: Call, moment: Moment) -> Reply:
+    record = require_cluster(moment.topology, call.text("cluster"), guess=True).record
+    return Reply(value=record.alias_by_hand or None, version=record.alias_version, moment=moment)
+
+
+def _key(call: Call, moment: Moment) -> InstanceKey:
+    return require_server(moment.topology, call.arguments["server"], guess=True).key
+
+
 READS: dict[str, Callable[[Call, Moment], Reply]] = {
     "maintenance": maintenance,
     "in-maintenance": in_maintenance,
@@ -132,4 +167,10 @@ READS: dict[str, Callable[[Call, Moment], Reply]] = {
     "heuristic-cluster-pool-instances": heuristic_pool_instances,
     "heuristic-cluster-pool-lag": heuristic_pool_lag,
     "cluster-osc-replicas": control,
+    "downtime-of": one_downtime,
+    "maintenance-of": one_maintenance,
+    "promotion-rule-of": one_rule,
+    "virtual-name-of": one_virtual_name,
+    "pool": one_pool,
+    "alias-of": one_alias,
 }

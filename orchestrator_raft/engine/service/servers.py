@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from orchestrator_raft.core.errors import Refused, ServerError
+from orchestrator_raft.core.errors import Changed, Refused, ServerError
 from orchestrator_raft.core.instance import InstanceKey, Unreachable
 from orchestrator_raft.core.replicated import Command, Result
-from orchestrator_raft.core.replicated.commands import BeginDowntime, EndDowntime, ForgetServers, RecordAudit
+from orchestrator_raft.core.replicated.commands import (
+    BeginDowntime,
+    EndDowntime,
+    ForgetServers,
+    PolicyCommand,
+    RecordAudit,
+)
+from orchestrator_raft.core.replicated.state import CHANGED
 from orchestrator_raft.core.topology import Server
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.service.calls import Call, NotReached, Reply
@@ -24,12 +31,14 @@ DOWNTIME_DEFAULT_S = 600
 
 
 async def propose(leader: Leader, call: Call, kind: type[Command], **fields: Any) -> Result:
-    """Propose in the name of the person who asked. Raises Refused with apply's reason."""
+    """Propose in the name of the person who asked. Raises Refused with apply's reason, Changed where that is why."""
+    if issubclass(kind, PolicyCommand):
+        fields = {"if_version": call.if_version, **fields}
     result = await leader.proposals.propose(
         kind, by=call.person.name, request_id=call.request_id, intention=call.intention, **fields
     )
     if not result.ok:
-        raise Refused(result.reason)
+        raise Changed(result.reason) if result.value == CHANGED else Refused(result.reason)
     return result
 
 
@@ -108,18 +117,18 @@ async def begin_downtime(call: Call, desk: Desk) -> Reply:
     moment = leader.viewer.moment()
     server = require_server(moment.topology, call.arguments["server"])
     ends_ms = moment.now_ms + 1000 * call.number("duration", DOWNTIME_DEFAULT_S)
-    await propose(
+    set_ = await propose(
         leader, call, BeginDowntime,
         key=server.key, owner=call.text("owner"), reason=call.text("reason"), ends_ms=ends_ms,
     )  # fmt: skip
-    return Reply(message=f"Downtime begun: {server.key}", value=server.key)
+    return Reply(message=f"Downtime begun: {server.key}", value=server.key, version=int(set_.value or 0))
 
 
 async def end_downtime(call: Call, desk: Desk) -> Reply:
     leader = desk.leader()
     server = require_server(leader.viewer.moment().topology, call.arguments["server"])
     await propose(leader, call, EndDowntime, key=server.key)
-    return Reply(message=f"Downtime ended: {server.key}", value=server.key)
+    return Reply(message=f"Downtime ended: {server.key}", value=server.key, version=0)
 
 
 HANDLERS: dict[str, Callable[[Call, Desk], Awaitable[Reply]]] = {
