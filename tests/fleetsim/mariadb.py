@@ -127,7 +127,7 @@ class MariadbServer(Server):
         """The commit that waited is over, and so are those behind it."""
         released, self.pending = self.pending, []
         for each in released:
-            self.finish(each, "alone")
+            self.finish(each, "released")
         self.settle()
 
     def facts(self) -> Facts:

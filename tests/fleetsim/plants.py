@@ -164,7 +164,7 @@ def _kill_in_any_order(patches: Patches) -> None:
 LOSS = (checks.LOST, checks.TWO_WRITERS, checks.ERRANT, checks.STUCK)
 PLANTS = (
     Plant("skip-authority", "statements are sent without asking for authority", _skip_authority,
-          (checks.NO_AUTHORITY, checks.NO_TOKEN, checks.LATE), theme="managers"),
+          (checks.NO_AUTHORITY, checks.NO_TOKEN, checks.LATE), theme="double"),
     Plant("skip-lock", "a session acts without the lock, and ends nobody's that has it", _skip_lock,
           (checks.LATE, checks.TWO_WRITERS, checks.LOST), theme="late", is_rare=True),
     Plant("promote-before-fence", "a primary that answers is replaced without being fenced", _promote_before_fence,

@@ -315,7 +315,7 @@ class Server:
             session.connection.answer(("written", number, transaction, how))
 
     def commit(self, transaction: Transaction, done: Callable[[str], None], session: Session | None = None) -> None:
-        """Log it, send it, and finish when semi-sync lets it; ``done`` hears "semi-sync" or "alone"."""
+        """Log it, send it, and finish when semi-sync lets it; ``done`` hears how: "semi-sync", "alone", "released"."""
         self.binlog.append(transaction)
         self.logged = self.logged.union(one(transaction))
         self.pending.append(Pending(transaction, len(self.binlog) - 1, self.world.now_s, done, session))
