@@ -100,6 +100,7 @@ def policy_of(settings: Settings) -> Policy:
         hooks=hook_names(settings),
         hook_timeout_s=float(settings.hook_timeout_seconds),
         hook_exits=hook_exits(settings),
+        unwaited_lists=unwaited_lists(settings),
     )
 
 
@@ -164,6 +165,16 @@ def hook_names(settings: Settings) -> dict[str, tuple[str, ...]]:
         name: (*commands, *(each.name for each in webhooks if each.wants(name)))
         for name, commands in hook_lists(settings).items()
     }
+
+
+def unwaited_lists(settings: Settings) -> frozenset[str]:
+    """Lists without commands, and without webhooks that are waited for."""
+    waited = [each for each in _webhooks(settings) if each.exit is not ExitPolicy.WARN]
+    return frozenset(
+        name
+        for name, commands in hook_lists(settings).items()
+        if not commands and not any(each.wants(name) for each in waited)
+    )
 
 
 def hook_exits(settings: Settings) -> dict[str, ExitPolicy]:

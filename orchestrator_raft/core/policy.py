@@ -177,6 +177,9 @@ class Policy:
     hook_exits: Mapping[str, ExitPolicy] = field(default_factory=dict)
     """Where people want another one than orchestrator has (HookExitPolicies)."""
 
+    unwaited_lists: frozenset[str] = frozenset()
+    """Lists in which nothing is waited for, so that no time passes while they run: webhooks that only warn."""
+
     def hook_exit(self, name: str) -> ExitPolicy:
         """What follows when a hook of this list fails."""
         return self.hook_exits.get(name, ExitPolicy.ABORT if name in STOPPING_LISTS else ExitPolicy.WARN)

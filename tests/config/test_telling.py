@@ -87,3 +87,19 @@ def test_the_secret_may_be_in_a_file(load_values: Load, tmp_path: Path) -> None:
         webhooks_of(settings)
     path.write_text("s-9\n")
     assert webhooks_of(settings).secret == b"s-9"
+
+
+@pytest.mark.parametrize(
+    ("values", "unwaited"),
+    [
+        ({}, True),
+        ({"Webhooks": {"chat": "http://h"}}, True),
+        ({"Webhooks": {"chat": "http://h"}, "WebhookExitPolicies": {"chat": "fail"}}, False),
+        ({"PreFailoverProcesses": ["a"], "Webhooks": {"chat": "http://h"}}, False),
+    ],
+)
+def test_no_time_passes_in_lists_of_which_nothing_is_waited_for(
+    load_values: Load, values: dict[str, Any], unwaited: bool
+) -> None:
+    policy = policy_of(load_values(values).settings)
+    assert ("PreFailoverProcesses" in policy.unwaited_lists) is unwaited

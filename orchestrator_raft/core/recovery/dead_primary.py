@@ -76,7 +76,8 @@ def leave_begin(context: Context, outcomes: Outcomes) -> Recovery:
     if broken:
         text = f"a hook said no, nothing was changed: {broken[0]}"
         return unsuccessful(context, context.recovery.with_errors(broken), EndState.FAILED, text)
-    if hooks(context, *BEFORE) or is_old(context):
+    took_time = [step for step in hooks(context, *BEFORE) if step.hook not in context.policy.unwaited_lists]
+    if took_time or is_old(context):
         return context.recovery.with_errors(failures(outcomes)).goto("recheck", context.now_ms)
     return leave_recheck(context, outcomes)
 

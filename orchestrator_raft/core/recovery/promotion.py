@@ -52,7 +52,7 @@ FOLLOWS = (PointTo, StartReplication)
 REPOINT_DEADLINE_S = 5.0
 
 
-def hooks(context: Context, *names: str, fail_stop: bool = False) -> tuple[Step, ...]:
+def hooks(context: Context, *names: str, fail_stop: bool = False) -> tuple[FireHook, ...]:
     """Steps for those of the lists that are configured; with ``fail_stop`` each stops the recovery if it may."""
     recovery, policy = context.recovery, context.policy
     if recovery.request.skip_hooks:
