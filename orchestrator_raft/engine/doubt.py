@@ -25,7 +25,7 @@ from orchestrator_raft.engine.witness import Witnesses
 
 Work = Coroutine[Any, Any, object]
 PATIENCE_S = 5.0
-"""So long it must have been in doubt: a pause of the primary, or the end of a short heartbeat period, comes before."""
+"""So long the leader must not have reached it: a pause of it, or the end of a short heartbeat period, comes before."""
 AGAIN_S = 60.0
 CODE = "ReplicaInDoubt"
 TEXT = "No node reaches the primary, and this replica says that it hears it"
@@ -48,33 +48,26 @@ class Doubts:
         """One replica of each primary in doubt, if it is time to ask."""
         if not moment.policy.restart_on_doubt:
             return
-        found = {cluster.id: self._hearing(cluster, moment) for cluster in moment.topology.clusters.values()}
-        doubted = {cluster_id for cluster_id, hearing in found.items() if hearing}
-        primaries = {moment.topology.clusters[cluster_id].primary for cluster_id in doubted}
-        self._since_s = {key: at_s for key, at_s in self._since_s.items() if key in primaries}
+        lost = {cluster.id: primary for cluster in moment.topology.clusters.values()
+                if (primary := _lost_primary(cluster, moment)) is not None}  # fmt: skip
+        out_of_reach = {primary.key for primary in lost.values()}
+        self._since_s = {key: self._since_s.get(key, moment.now_s) for key in out_of_reach}
         self._asked_at_s = {key: at_s for key, at_s in self._asked_at_s.items() if moment.now_s - at_s < AGAIN_S}
-        for cluster_id in sorted(doubted):
+        for cluster_id, primary in sorted(lost.items()):
             cluster = moment.topology.clusters[cluster_id]
-            work = self._claim(cluster, found[cluster_id], moment)
+            if moment.now_s - self._since_s[primary.key] < PATIENCE_S:
+                continue
+            work = self._claim(cluster, primary, moment)
             if work is not None:
                 yield f"doubt {cluster.name}", work
 
-    def _hearing(self, cluster: Cluster, moment: Moment) -> tuple[Server, ...]:
-        primary = moment.topology.primary_of(cluster.id)
-        wanted = moment.policy.recover_primary.match(cluster.name, cluster.alias)
-        if primary is None or primary.reached or not wanted:
-            return ()
-        return hearing_in_doubt(moment.topology, primary, self._witnesses.eyes(primary.key), moment.policy)
-
-    def _claim(self, cluster: Cluster, hearing: tuple[Server, ...], moment: Moment) -> Work | None:
-        primary = cluster.primary
-        if primary is None:
-            return None
-        since_s = self._since_s.setdefault(primary, moment.now_s)
-        if moment.now_s - since_s < PATIENCE_S or any(each.key in self._asked_at_s for each in hearing):
-            return None  # too early; or one was asked and hears it: the primary lives, or has not told yet
+    def _claim(self, cluster: Cluster, primary: Server, moment: Moment) -> Work | None:
+        eyes = self._witnesses.eyes(primary.key)
+        hearing = hearing_in_doubt(moment.topology, primary, eyes, moment.policy)
+        if not hearing or any(each.key in self._asked_at_s for each in hearing):
+            return None  # no doubt; or one was asked and hears it: the primary lives, or has not told yet
         chosen = hearing[0]
-        evidence = (f"no node reaches {primary}", f"{chosen.key} says that it hears it")
+        evidence = (f"no node reaches {primary.key}", f"{chosen.key} says that it hears it")
         subject = subject_of(chosen, cluster, moment, code=CODE, text=TEXT, evidence=evidence)
         recovery = new_recovery(
             RECONNECT.name, subject, cluster.id, moment,
@@ -89,3 +82,12 @@ class Doubts:
         result = await self._proposals.propose(ClaimRecovery, recovery=recovery, block_ms=0)
         if result.ok:
             self._on_claimed()
+
+
+def _lost_primary(cluster: Cluster, moment: Moment) -> Server | None:
+    """The primary of a cluster that people gave to us, while this leader does not reach it."""
+    primary = moment.topology.primary_of(cluster.id)
+    wanted = moment.policy.recover_primary.match(cluster.name, cluster.alias)
+    if primary is None or primary.observation is None or primary.reached or primary.answers or not wanted:
+        return None
+    return primary

@@ -35,10 +35,10 @@ def follow_up(stage: Stage, old: Server) -> None:
     old.start()
     rebuilt = stage.ended("rebuild")
     assert rebuilt["end"] == "succeeded", rebuilt
+    until("it is no stale primary any more", lambda: not _marked(stage, old))  # until then a fence ends sessions there
     stage.wait_following()
     assert old.value("(SELECT COUNT(*) FROM app.ledger WHERE id = 900000001)") == 0
     assert old.value("@@global.read_only") == 1
-    until("it is no stale primary any more", lambda: not _marked(stage, old))
 
 
 def _marked(stage: Stage, server: Server) -> bool:
