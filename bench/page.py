@@ -114,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.figure("CPU of the browser, nothing changes", "% of a core", [quiet]),
         report.figure(f"CPU of the browser, {UPDATES_PER_S} times a second every lag changes", "% of a core", [busy]),
         report.figure("drawings, meanwhile", "1/s", [drawn / seconds]),
+        report.figure("CPU of one drawing", "ms", [10 * (busy - quiet) * seconds / max(1, drawn)]),
     ]
     about = {**report.machine(), "seconds": seconds, "boxes": boxes, "browser": program}
     report.show(f"a page with {SERVERS} servers", about, figures)

@@ -127,12 +127,21 @@ export const MOVES = [
 ];
 
 const isWritable = (row) => row.reached && row.read_only === false;
+const hasTrouble = (row, code) => row.troubles.some((each) => each.code.includes(code));
 /** Operations after which a server stays where it is; planned before they are confirmed, too. */
 export const STAYS = [
   { label: "Stop replication", operation: "stop-replica", when: (row) => follows(row) && row.receiver === "running", text: "It lags until it is started again." },
+  { label: "Stop once all is applied", operation: "stop-replica-nice", when: (row) => follows(row) && row.receiver === "running", text: "It lags until it is started again." },
   { label: "Start replication", operation: "start-replica", when: (row) => follows(row) && (row.receiver !== "running" || row.applier !== "running"), text: "" },
+  { label: "Restart replication", operation: "restart-replica", when: follows, text: "It stops and starts." },
+  { label: "Skip a transaction", operation: "skip-query", when: (row) => follows(row) && row.replication_error, level: "danger", text: "It goes on behind the transaction that stopped its applier, and differs from its source from then on." },
+  { label: "Delay replication", operation: "delay-replication", when: follows, text: "It applies later than its source.", fields: [{ name: "seconds", label: "Seconds", required: true, value: "3600", pattern: "[0-9]+", plans: true }] },
   { label: "Set read-only", operation: "set-read-only", when: isWritable, level: "danger", isTyped: true, text: "It takes no writes from then on." },
   { label: "Set writable", operation: "set-writable", when: (row) => row.reached && row.read_only === true, text: "It is refused where that would make a second primary." },
+  { label: "Acknowledge by semi-sync", operation: "enable-semi-sync-replica", when: (row) => follows(row) && row.semi_sync && !row.semi_sync.replica, text: "Its source waits for it from then on." },
+  { label: "Inject errant transactions empty", operation: "gtid-errant-inject-empty", when: (row) => hasTrouble(row, "Errant"), text: "The primary writes them empty, so that every server has them by number. The data stays different." },
+  { label: "Forget errant transactions", operation: "gtid-errant-reset-master", when: (row) => hasTrouble(row, "Errant"), level: "danger", text: "The replica forgets their numbers. The data stays different." },
+  { label: "Begin a new binary log", operation: "flush-binary-logs", when: (row) => row.reached, text: "" },
 ];
 
 /** Ask for the plan of one operation on a server, and offer to carry it out. */
