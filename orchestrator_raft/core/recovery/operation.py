@@ -34,11 +34,11 @@ UNDOING = "undoing"
 
 
 def _steps(acts: Iterable[Act], context: Context) -> tuple[Step, ...]:
-    """The acts, and then each server is read. Raises CannotSay."""
+    """The acts, and then each server is read: the next stage may look at where it stands. Raises CannotSay."""
     steps: list[Step] = [step_of(act, context.topology) for act in acts]
     keys = dict.fromkeys(step.key for step in steps if isinstance(step, ServerStep))
     pause: tuple[Step, ...] = (Pause(deadline_s=RETRY_PAUSE_S),) if context.recovery.attempt > 1 else ()
-    return (*pause, *steps, *(Reprobe(key=key, deadline_s=REPROBE_S, required=False) for key in keys))
+    return (*pause, *steps, *(Reprobe(key=key, deadline_s=REPROBE_S) for key in keys))
 
 
 # -- look
@@ -155,11 +155,8 @@ def leave_act(context: Context, outcomes: Outcomes) -> Recovery:
 
 def _broken(context: Context, acts: tuple[Act, ...], outcomes: Outcomes) -> dict[InstanceKey, str]:
     """Servers on which not every act was done, with the first complaint of each."""
-    try:
-        steps = _steps(acts, context) if acts and not outcomes else ()
-    except CannotSay as error:
-        return {acts[0].key: str(error)}
-    del steps
+    if acts and not outcomes:
+        return {acts[0].key: _not_sayable(acts, context)}
     counted: dict[InstanceKey, int] = {}
     complaints: dict[InstanceKey, str] = {}
     for each in outcomes:
@@ -175,6 +172,14 @@ def _broken(context: Context, acts: tuple[Act, ...], outcomes: Outcomes) -> dict
     return {
         key: complaints.get(key, f"{key}: not done") for key, count in wanted.items() if counted.get(key, 0) < count
     }
+
+
+def _not_sayable(acts: tuple[Act, ...], context: Context) -> str:
+    try:
+        _steps(acts, context)
+    except CannotSay as error:
+        return str(error)
+    return "nothing was done"
 
 
 def _failing(recovery: Recovery, broken: dict[InstanceKey, str]) -> dict[InstanceKey, str]:
@@ -252,13 +257,20 @@ def _undone(recovery: Recovery, now_ms: int) -> Recovery:
     reason = next((mark.text for mark in reversed(recovery.timeline) if mark.name == UNDOING), "")
     if recovery.lost:
         names = ", ".join(str(key) for key in recovery.lost)
-        return recovery.ended(EndState.FAILED, now_ms, f"{names} could not be put back: {reason}")
+        return _ended(recovery, EndState.FAILED, now_ms, f"{names} could not be put back: {reason}")
     begun = _plan(recovery).stages[: recovery.progress.reached + 1]
     done = begun[: recovery.progress.stage]
     stays = ", ".join(stage.text for stage in (*done, *(each for each in begun if each.is_final)))
     if stays:
-        return recovery.ended(EndState.FAILED, now_ms, f"{reason}; cannot be put back, if it was done: {stays}")
-    return recovery.ended(EndState.UNDONE, now_ms, f"everything is as it was: {reason}")
+        return _ended(recovery, EndState.FAILED, now_ms, f"{reason}; cannot be put back, if it was done: {stays}")
+    return _ended(recovery, EndState.UNDONE, now_ms, f"everything is as it was: {reason}")
+
+
+def _ended(recovery: Recovery, end: EndState, now_ms: int, text: str) -> Recovery:
+    """Its record keeps what was done, and not what would have put it back."""
+    found = _plan(recovery)
+    done = replace(found, reads=(), places=(), stages=tuple(replace(each, undo=()) for each in found.stages))
+    return replace(recovery, plan=done).ended(end, now_ms, text)
 
 
 # -- close
@@ -283,11 +295,11 @@ def leave_close(context: Context, outcomes: Outcomes) -> Recovery:
     if found.stages and not recovery.moved:
         reasons = "; ".join(f"{each.key}: {each.reason}" for each in recovery.refused)
         end = EndState.FAILED if recovery.lost else EndState.UNDONE
-        return recovery.ended(end, now, f"nothing was moved: {reasons}")
+        return _ended(recovery, end, now, f"nothing was moved: {reasons}")
     text = f"{found.text} (by {found.how})" if found.how else found.text
     if recovery.refused:
         text += f"; {len(recovery.moved)} done, not: {', '.join(str(each.key) for each in recovery.refused)}"
-    return recovery.ended(EndState.SUCCEEDED, now, text)
+    return _ended(recovery, EndState.SUCCEEDED, now, text)
 
 
 OPERATION = Kind(
