@@ -45,8 +45,10 @@ def plain(value: Any) -> Json:
 
 
 def document(value: Any, moment: Moment | None) -> Json:
-    """The same of a value that was asked for; a cluster says too what it promises, and would do, at this moment."""
+    """The same of a value that was asked for; a server with its tags, a cluster with what it promises and would do."""
     shown = plain(value)
+    if isinstance(value, Server) and moment is not None:
+        shown["tags"] = [str(tag) for tag in moment.state.tags.get(value.key, ())]
     if isinstance(value, Cluster) and moment is not None:
         shown["no_loss_promise"] = plain(promise_of(moment.topology, value.id))
         shown["automatic_failover"] = plain(outlook(moment.state, moment.topology, value.id, moment.policy))

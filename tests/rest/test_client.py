@@ -93,7 +93,8 @@ ONE, TWO, THREE, FOUR, FIVE = (f"{HOST}:{port}" for port in (24001, 24002, 24003
 PRIMARY = f"{HOST}:24000"
 I1, I2, I4, I0 = (f"{HOST}/{port}" for port in (24001, 24002, 24004, 24000))
 ALL = [PRIMARY, ONE, TWO, THREE, FOUR, FIVE]
-LEFT_OUT = "left out"
+REFUSED = "refused"
+"""The command prints the message of the error; ``expected`` stands in it."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,8 @@ READS = (
     read("can-replicate-from-gtid", f"can-replicate-from-gtid/{I4}/{I2}", "if allowed", TWO),
     read("is-replicating", f"instance/{I1}", "if running", ONE),
     read("is-replication-stopped", f"instance/{I1}", "if stopped"),
-    read("last-pseudo-gtid", f"last-pseudo-gtid/{I1}", LEFT_OUT, "Pseudo-GTID"),
-    read("locate-gtid-errant", f"locate-gtid-errant/{I1}", "details"),
+    read("last-pseudo-gtid", f"last-pseudo-gtid/{I1}", REFUSED, "Pseudo-GTID"),
+    read("locate-gtid-errant", f"locate-gtid-errant/{I1}", REFUSED, "errant"),
     read("which-heuristic-cluster-pool-instances", "heuristic-cluster-pool-instances/bench/pool1", "instances"),
     read("search", f"search?s={HOST}:24003", "bare instances", THREE),
     read("clusters", "clusters-info", "names", PRIMARY),
@@ -155,7 +156,7 @@ READS = (
     Command("raft-leader-hostname", ("raft-state", "status"), "host", ["host-n1"]),
     read("api", "clusters", "bare text", PRIMARY),
     read("restart-replica-statements", f"restart-replica-statements/{I1}?q=select%201", "details",
-         "stop slave", "select 1", "start slave"),
+         "stop replica", "select 1", "start replica"),
 )  # fmt: skip
 TREES = ("topology", "topology-tabulated", "topology-tags")
 WITHOUT_REQUEST = ("which-api", "help")
@@ -173,9 +174,9 @@ WRITES = (
     write("make-co-master", f"make-co-master/{I2}", "moved", f"{TWO}<{PRIMARY}"),
     write("move-gtid", f"move-gtid/{I4}/{I2}", "moved", f"{FOUR}<{TWO}"),
     write("move-replicas-gtid", f"move-replicas-gtid/{I1}/{I2}", "instances", FOUR, FIVE),
-    write("match", f"match/{I4}/{I2}", LEFT_OUT, "Pseudo-GTID"),
-    write("match-up", f"match-up/{I4}", LEFT_OUT, "Pseudo-GTID"),
-    write("match-up-replicas", f"match-up-replicas/{I1}/", LEFT_OUT, "Pseudo-GTID"),
+    write("match", f"match/{I4}/{I2}", REFUSED, "Pseudo-GTID"),
+    write("match-up", f"match-up/{I4}", REFUSED, "Pseudo-GTID"),
+    write("match-up-replicas", f"match-up-replicas/{I1}/", REFUSED, "Pseudo-GTID"),
     write("gtid-errant-reset-master", f"gtid-errant-reset-master/{I2}", "instance", TWO, fleet="errant"),
     write("gtid-errant-inject-empty", f"gtid-errant-inject-empty/{I2}", "instance", PRIMARY, fleet="errant"),
     write("skip-query", f"skip-query/{I2}", "instance", TWO, fleet="broken"),
@@ -224,7 +225,7 @@ WRITES = (
     write("register-hostname-unresolve", f"register-hostname-unresolve/{I1}/virtual", "key", ONE),
     write("deregister-hostname-unresolve", f"deregister-hostname-unresolve/{I1}", "key", ONE,
           before=f"register-hostname-unresolve/{I1}/virtual"),
-    write("snapshot-topologies", "snapshot-topologies", LEFT_OUT, "not kept"),
+    write("snapshot-topologies", "snapshot-topologies", REFUSED, "not kept"),
     write("disable-global-recoveries", "disable-global-recoveries", "details", "disabled"),
     write("enable-global-recoveries", "enable-global-recoveries", "details", "enabled"),
     write("delay-replication", f"delay-replication/{I2}/5", "number", "5"),
@@ -258,7 +259,7 @@ async def said(rig: Rig, node: str, command: Command) -> list[str]:
             pytest.skip(f"no route yet for {request}")
         reply = (await rig[node].get(f"/api/{request}")).json
         if isinstance(reply, dict) and re.search("ERROR", str(reply.get("Code", ""))):
-            assert command.prints == LEFT_OUT, reply
+            assert command.prints == REFUSED, reply
             return [word for word in command.expected if word in reply["Message"]]
     return PRINTS[command.prints](reply)
 

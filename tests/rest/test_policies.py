@@ -105,6 +105,8 @@ async def test_tags_are_put_found_and_taken_off() -> None:
         for text, found in searches.items():
             assert (await get(f"/api/tagged/?tag={text}")).json == found, text
         assert [each["Key"] for each in (await get("/api/search?s=role=backup")).json] == [TWO]
+        native = await rig["n2"].get("/api/v2/servers/127.0.0.1:24002")
+        assert native.json["tags"] == ["role=backup", "slow="]
         text = (await get("/api/topology-tags/bench")).json["Details"].split("\n")
         assert [line.rpartition(" [")[2] for line in text] == ["]", "role=web]", "role=backup,slow]", "]"]
         gone = await get("/api/untag-all?tag=role=web")
