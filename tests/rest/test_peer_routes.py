@@ -19,16 +19,9 @@ LEFT = {path: operation.help for operation in LEFT_OUT for path in operation.com
 
 NOT_SERVED_YET = frozenset({
     "enable-gtid/:host/:port", "disable-gtid/:host/:port", "locate-gtid-errant/:host/:port",
-    "gtid-errant-reset-master/:host/:port", "gtid-errant-inject-empty/:host/:port", "skip-query/:host/:port",
-    "restart-slave/:host/:port", "restart-replica/:host/:port", "stop-slave-nice/:host/:port",
-    "stop-replica-nice/:host/:port", "change-master-credentials/:host/:port", "flush-binary-logs/:host/:port",
-    "purge-binary-logs/:host/:port/:logFile", "restart-slave-statements/:host/:port",
-    "restart-replica-statements/:host/:port", "enable-semi-sync-master/:host/:port",
-    "enable-semi-sync-source/:host/:port", "disable-semi-sync-master/:host/:port",
-    "disable-semi-sync-source/:host/:port", "enable-semi-sync-replica/:host/:port",
-    "disable-semi-sync-replica/:host/:port", "delay-replication/:host/:port/:seconds",
-    "can-replicate-from/:host/:port/:belowHost/:belowPort",
-    "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort", "kill-query/:host/:port/:process",
+    "change-master-credentials/:host/:port", "restart-slave-statements/:host/:port",
+    "restart-replica-statements/:host/:port", "can-replicate-from/:host/:port/:belowHost/:belowPort",
+    "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort",
 })  # fmt: skip
 """Take out what is served; nothing is ever added."""
 
