@@ -63,6 +63,7 @@ def policy_of(settings: Settings) -> Policy:
         lag_reasonable_s=float(settings.reasonable_replication_lag_seconds),
         silence_s=settings.replica_silence_milliseconds / 1000,
         net_timeout_reasonable_s=float(settings.reasonable_replica_net_timeout_seconds),
+        net_timeout_s=float(settings.set_replica_net_timeout_seconds),
         stall_s=float(settings.reasonable_disk_stall_seconds),
         ignored_codes=frozenset(settings.ignored_warnings),
         locked_after_s=float(

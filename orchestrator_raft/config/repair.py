@@ -49,6 +49,12 @@ class Speed(Group):
         "Seconds of replica_net_timeout above which a replica is said to notice a silent source too late.",
         least=1,
     )
+    set_replica_net_timeout_seconds: int = key(
+        "SetReplicaNetTimeoutSeconds",
+        0,
+        "Seconds of replica_net_timeout to set at replicas where it is longer, with half of it as heartbeat period; "
+        "0 changes nothing.",
+    )
     reasonable_disk_stall_seconds: int = key(
         "ReasonableDiskStallSeconds",
         10,

@@ -119,6 +119,8 @@ class Policy:
     """A primary with too few ackers that has committed nothing for so long is locked."""
     net_timeout_reasonable_s: float = 10.0
     """A replica with a longer replica_net_timeout tells too late that its source is gone."""
+    net_timeout_s: float = 0.0
+    """Set replica_net_timeout of replicas to this where it is longer, the heartbeat to half of it; 0 leaves both."""
     exact_semi_sync: bool = False
     """More ackers than the primary waits for are a problem (EnforceExactSemiSyncReplicas)."""
     recover_locked_semi_sync: bool = False

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.model import Recovery
-from orchestrator_raft.core.recovery.upkeep import UPKEEP, Chore, due
+from orchestrator_raft.core.recovery.upkeep import Chore, due
 from orchestrator_raft.core.replicated.claims import refuse_claim
 from orchestrator_raft.core.replicated.commands import ClaimRecovery
 from orchestrator_raft.core.topology import Cluster
@@ -69,7 +69,7 @@ class Upkeep:
         server = moment.topology.server(key)
         subject = subject_of(server, cluster, moment, code=CODE, text=chore.text, evidence=(text,))
         return new_recovery(
-            UPKEEP.name, subject, cluster.id, moment, recovery_id=new_id(), holder=self._node_id, term=self._term
+            chore.kind, subject, cluster.id, moment, recovery_id=new_id(), holder=self._node_id, term=self._term
         )
 
     async def _claim(self, recovery: Recovery, now_s: float) -> None:

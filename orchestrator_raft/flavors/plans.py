@@ -18,6 +18,7 @@ from orchestrator_raft.core.recovery.steps import (
     ResetReplication,
     ServerStep,
     SetEventScheduler,
+    SetNetTimeout,
     SetReadOnly,
     SetSemiSync,
     SetWritable,
@@ -27,7 +28,7 @@ from orchestrator_raft.core.recovery.steps import (
     StopReplication,
     WaitApplied,
 )
-from orchestrator_raft.flavors import administration, cloning, events, places, replication, semi_sync
+from orchestrator_raft.flavors import administration, cloning, events, net_timeout, places, replication, semi_sync
 from orchestrator_raft.flavors.base import Account, Statement
 from orchestrator_raft.flavors.replication import Grammar
 
@@ -81,6 +82,8 @@ def _on_source(grammar: Grammar, step: ServerStep, facts: Facts, account: Accoun
             return places.point_at(grammar, step, facts)
         case StartUntil():
             return places.start_until(grammar, step)
+        case SetNetTimeout():
+            return net_timeout.set_net_timeout(grammar, step)
         case _:
             return _on_threads(grammar, step, facts)
 

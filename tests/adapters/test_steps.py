@@ -12,6 +12,7 @@ from orchestrator_raft.core.recovery.steps import (
     ResetReplication,
     ServerStep,
     SetEventScheduler,
+    SetNetTimeout,
     SetReadOnly,
     SetSemiSync,
     SetWritable,
@@ -230,3 +231,26 @@ async def test_the_event_scheduler_is_switched_by_whoever_may(topology: Topology
         for _ in range(2):
             await perform(SetEventScheduler(key=key, on=on), replica, user=user)
         assert (await facts_of(replica)).settings.event_scheduler is on
+
+
+async def test_a_replica_is_told_to_notice_sooner_that_its_source_is_silent(topology: Topology) -> None:
+    replica = topology.servers[1]
+    key = key_of(replica)
+    before = await facts_of(replica)
+    assert before.channel is not None
+    for timeout_s in (7, 4):
+        await perform(StopReceiver(key=key), replica)
+        await perform(WaitApplied(key=key), replica)
+        await twice(SetNetTimeout(key=key, timeout_s=timeout_s), replica)
+        await perform(StartReplication(key=key), replica)
+        topology.wait_replicating([replica])
+        facts = await facts_of(replica)
+        assert facts.settings.net_timeout_s == timeout_s
+        assert facts.channel is not None
+        assert facts.channel.heartbeat_period_s == timeout_s / 2
+        assert facts.channel.uses_gtid
+    replica.execute("STOP REPLICA")
+    word = "CHANGE REPLICATION SOURCE TO SOURCE" if topology.flavor is Flavor.MYSQL else "CHANGE MASTER TO MASTER"
+    replica.execute(f"{word}_HEARTBEAT_PERIOD = {before.channel.heartbeat_period_s:g}")
+    replica.execute("START REPLICA")
+    topology.wait_acknowledging(primary_of(topology), 2)

@@ -51,6 +51,7 @@ from orchestrator_raft.core.recovery.steps import (
     ServerStep,
     SetDelay,
     SetEventScheduler,
+    SetNetTimeout,
     SetReadOnly,
     SetSemiSync,
     SetWritable,
@@ -357,8 +358,6 @@ class Fleet:
                 server.read_only = True
             case SetWritable():
                 server.read_only = False
-            case SetEventScheduler():
-                server.settings = replace(server.settings, event_scheduler=step.on)
             case SetSemiSync():
                 _set_semi_sync(step, server)
             case PointTo():
@@ -432,6 +431,11 @@ def _control(step: ServerStep, server: Database, others: Mapping[InstanceKey, Da
 
 def _administer(step: ServerStep, server: Database) -> None:
     match step:
+        case SetNetTimeout():
+            server.settings = replace(server.settings, net_timeout_s=step.timeout_s)
+            server.heartbeat_s = step.timeout_s / 2
+        case SetEventScheduler():
+            server.settings = replace(server.settings, event_scheduler=step.on)
         case SetDelay():
             server.delay_s, server.applier_on = step.delay_s, False
         case SkipTransaction():

@@ -60,6 +60,16 @@ def test_semi_sync_that_a_restart_took_away_is_put_back(new_stage: NewStage) -> 
     stage.check_nothing_lost()
 
 
+def test_replicas_notice_sooner_one_after_the_other_while_people_write(new_stage: NewStage) -> None:
+    stage = new_stage(count=3, settings={"SetReplicaNetTimeoutSeconds": 3})
+    stage.write()
+    replicas = stage.servers.replicas()
+    until("they notice sooner", lambda: all(each.value("@@global.replica_net_timeout") == 3 for each in replicas))
+    assert stage.ended("net_timeout", count=2)["end"] == "succeeded"
+    until("they replicate", lambda: all(replicates(each) for each in replicas))
+    stage.check_nothing_lost()
+
+
 def analysis(stage: Stage) -> list[dict[str, str]]:
     found: list[dict[str, str]] = stage.nodes.get("/api/replication-analysis")["Details"]
     return [each for each in found if each["Analysis"] != "NoProblem"]

@@ -72,6 +72,7 @@ def said(statements: Sequence[Statement], rows: Rows) -> Iterator[Statement]:
 NEEDED: dict[Any, dict[str, Any]] = {
     PointTo: {"source": SOURCE},
     SetEventScheduler: {"on": True},
+    steps.SetNetTimeout: {"timeout_s": 4},
     steps.CloneFrom: {"donor": SOURCE},
     steps.InjectEmpty: {"gtids": ""},
     steps.KillQuery: {"session": 7},

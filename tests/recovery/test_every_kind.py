@@ -95,6 +95,10 @@ REPAIRS = (
     Story("hooks, somebody else writes", HOOKS + star(""), kind="open_primary", change=("P ro", "R1 rw")),
     Story("hooks, the role is open", HOOKS + star(""), kind="fence_writer", on="R1", change=("P ro", "R1 rw")),
     Story("only its replicas hear the primary", star(), kind="reconnect", on="R1", change=("P cut",)),
+    Story(
+        "a replica notices late", star(r1="net-timeout=60", policy="policy net_timeout_s=10\n"),
+        kind="net_timeout", on="R1",
+    ),
     Story("semi-sync is gone", star(), kind="restore_semi_sync", change=("P restarted rw semi-sync=off",)),
     *(replace(story, fleet=HOOKS + story.fleet) for story in INTERMEDIATE),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.dead_primary import DEAD_PRIMARY
 from orchestrator_raft.core.recovery.machine import Kind
+from orchestrator_raft.core.recovery.net_timeout import NET_TIMEOUT
 from orchestrator_raft.core.recovery.operation import OPERATION
 from orchestrator_raft.core.recovery.rebuild import REBUILD
 from orchestrator_raft.core.recovery.reconnect import RECONNECT
@@ -24,6 +25,7 @@ ROWS = (
     RESTORE_SEMI_SYNC,
     SEMI_SYNC,
     UPKEEP,
+    NET_TIMEOUT,
     OPERATION,
     RECONNECT,
     REBUILD,

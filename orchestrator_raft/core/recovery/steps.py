@@ -175,6 +175,13 @@ class SetSemiSync(ServerStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetNetTimeout(ServerStep):
+    """Give a source up that is silent for so long, and want a heartbeat twice as often. Leaves replication stopped."""
+
+    timeout_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetEventScheduler(ServerStep):
     """Run scheduled events, or run none; events that run already go on to their end."""
 

@@ -18,6 +18,7 @@ from orchestrator_raft.core.instance import Flavor, InstanceKey, ThreadState
 from orchestrator_raft.core.policy import EventSchedulerPolicy, Policy
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
+from orchestrator_raft.core.recovery.net_timeout import NAME, tells_late
 from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     Reprobe,
@@ -43,23 +44,25 @@ class Chore:
     name: str
     text: str
     switch: Callable[[Policy], bool]
-    finds: Callable[[Topology, Server], str]
+    finds: Callable[[Topology, Server, Policy], str]
     steps: Callable[[InstanceKey], tuple[ServerStep, ...]]
+    kind: str = "upkeep"
+    """The recovery that does it; another one than this where one step is not enough."""
 
 
-def _writable(topology: Topology, server: Server) -> str:
+def _writable(topology: Topology, server: Server, policy: Policy) -> str:
     facts = server.fresh
     return f"the replica {server.key} takes writes" if facts is not None and facts.is_writable else ""
 
 
-def _weakly_read_only(topology: Topology, server: Server) -> str:
+def _weakly_read_only(topology: Topology, server: Server, policy: Policy) -> str:
     facts = server.fresh
     if facts is None or facts.flavor is not Flavor.MYSQL or facts.super_read_only or facts.is_writable:
         return ""
     return f"the replica {server.key} is read_only and not super_read_only: privileged accounts could write there"
 
 
-def _gave_up(topology: Topology, server: Server) -> str:
+def _gave_up(topology: Topology, server: Server, policy: Policy) -> str:
     channel = server.channel
     source = topology.servers.get(server.source) if server.source is not None else None
     if channel is None or source is None or not source.reached or source.stale is not None:
@@ -70,7 +73,7 @@ def _gave_up(topology: Topology, server: Server) -> str:
     return f"the receiver of {server.key} gave up ({channel.receiver_error_number}), and {source.key} answers"
 
 
-def _runs_events(topology: Topology, server: Server) -> str:
+def _runs_events(topology: Topology, server: Server, policy: Policy) -> str:
     facts = server.fresh
     return f"the replica {server.key} runs scheduled events" if facts and facts.settings.event_scheduler else ""
 
@@ -94,6 +97,10 @@ CHORES: tuple[Chore, ...] = (
         switch=lambda policy: policy.event_scheduler is EventSchedulerPolicy.ENFORCE,
         finds=_runs_events, steps=lambda key: (SetEventScheduler(key=key, on=False),),
     ),
+    Chore(
+        name="watchful replica", text="A replica notices soon that its source is silent",
+        switch=lambda policy: policy.net_timeout_s > 0, finds=tells_late, steps=lambda key: (), kind=NAME,
+    ),
 )  # fmt: skip
 
 
@@ -110,7 +117,7 @@ def due(topology: Topology, cluster: Cluster, policy: Policy) -> tuple[tuple[Ins
             continue
         chore = _first(topology, server, policy)
         if chore is not None:
-            found.append((server.key, chore, chore.finds(topology, server)))
+            found.append((server.key, chore, chore.finds(topology, server, policy)))
     return tuple(found)
 
 
@@ -130,7 +137,7 @@ def is_plain_replica(server: Server, primary: Server, policy: Policy) -> bool:
 
 
 def _first(topology: Topology, server: Server, policy: Policy) -> Chore | None:
-    return next((each for each in CHORES if each.switch(policy) and each.finds(topology, server)), None)
+    return next((each for each in CHORES if each.switch(policy) and each.finds(topology, server, policy)), None)
 
 
 def enter_repair(context: Context) -> tuple[Step, ...]:
