@@ -23,6 +23,8 @@ from sandbox.errors import SandboxError
 from sandbox.spawn import Process, spawn
 
 NODE_COUNT = 3
+MODULE = "orchestrator_raft"
+"""What is run; a bench may put something around it."""
 START_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 5.0
 LONG_TIMEOUT_S = 120.0
@@ -62,8 +64,9 @@ def configuration(number: int, count: int, directory: Path, http_port: int, raft
 class Node:
     """One node: its configuration file, its process, its HTTP API."""
 
-    def __init__(self, number: int, directory: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(self, number: int, directory: Path, settings: Mapping[str, Any], module: str = MODULE) -> None:
         self.number = number
+        self._module = module
         self.directory = directory
         self.settings = dict(settings)
         self.url = f"http://{self.settings['ListenAddress']}"
@@ -87,7 +90,7 @@ class Node:
             raise SandboxError(f"{self} is running already")
         self.directory.mkdir(parents=True, exist_ok=True)
         self.config_file.write_text(json.dumps(self.settings, indent=2) + "\n")
-        program = [sys.executable, "-m", "orchestrator_raft", "serve", "--config", str(self.config_file)]
+        program = [sys.executable, "-m", self._module, "serve", "--config", str(self.config_file)]
         self._process = spawn(program, log=self.log, environ={}, folder=self.directory)
 
     def wait_answering(self, timeout_s: float = START_TIMEOUT_S) -> None:
@@ -191,12 +194,13 @@ class Nodes:
         raft_port: int,
         count: int = NODE_COUNT,
         settings: Mapping[str, Any] | None = None,
+        module: str = MODULE,
     ) -> None:
         self.nodes = []
         for number in range(1, count + 1):
             own = directory / f"node{number}"
             config = configuration(number, count, own, http_port, raft_port) | dict(settings or {})
-            self.nodes.append(Node(number, own, config))
+            self.nodes.append(Node(number, own, config, module))
 
     def __repr__(self) -> str:
         return f"Nodes {', '.join(node.url for node in self.nodes)}"

@@ -39,6 +39,14 @@ class Change:
     urgent: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What of some facts may be replicated. It stays one object as long as it stays equal."""
+
+    of: Facts
+    facts: Facts
+
+
 class Inventory:
     """Observations by key, and the addresses that lead to them."""
 
@@ -46,6 +54,7 @@ class Inventory:
         self._observations: dict[InstanceKey, Observation] = {}
         self._addresses: dict[InstanceKey, InstanceKey] = {}
         self._out_of_force_at_s: dict[InstanceKey, float] = {}
+        self._structures: dict[InstanceKey, Structure] = {}
 
     def __repr__(self) -> str:
         reached = sum(1 for each in self._observations.values() if each.reached)
@@ -93,13 +102,31 @@ class Inventory:
             else:
                 self._addresses[address] = key
                 self._observations.pop(address, None)
+                self._structures.pop(address, None)
         if facts.semi_sync.source_enabled and not facts.semi_sync.source_active:
             self._out_of_force_at_s[key] = at_s
         before = self._observations.get(key)
         recorded = known[key].facts if key in known else None
         read = Reached(facts, result.latency_s)
         self._observations[key] = observe(before, key, read, at_s=at_s, asked_at_s=asked_at_s, recorded=recorded)
-        return Change(key, urgent=before is None or not before.reached or _differs(before.facts, facts))
+        return Change(key, urgent=before is None or not before.reached or self._differs(key, before.facts, facts))
+
+    def _differs(self, key: InstanceKey, before: Facts | None, after: Facts) -> bool:
+        """Structure or thread states changed, so a rule may give another answer."""
+        if before is None or self._structure(key, before) is not self._structure(key, after):
+            return True
+        return [(c.receiver, c.applier) for c in before.channels] != [(c.receiver, c.applier) for c in after.channels]
+
+    def _structure(self, key: InstanceKey, facts: Facts) -> Facts:
+        """The structural part of the facts of this server."""
+        known = self._structures.get(key)
+        if known is not None and known.of is facts:
+            return known.facts
+        structure = facts.structural()
+        if known is not None and known.facts == structure:
+            structure = known.facts
+        self._structures[key] = Structure(facts, structure)
+        return structure
 
     def _record_stranger(self, address: InstanceKey, name: InstanceKey, at_s: float) -> None:
         """Where a known server was, another one answers: that is for people to sort out, and no sign of death."""
@@ -130,20 +157,24 @@ class Inventory:
     def forget(self, key: InstanceKey) -> None:
         self._observations.pop(key, None)
         self._out_of_force_at_s.pop(key, None)
+        self._structures.pop(key, None)
         for address in [address for address, target in self._addresses.items() if target == key]:
             del self._addresses[address]
 
     def differences(self, state: State) -> tuple[ServerObservation, ...]:
         """What differs between the observations and the replicated records: the next ObserveServers, if not empty."""
         found = []
+        names: dict[InstanceKey, list[InstanceKey]] = {}
+        for address, target in self._addresses.items():
+            names.setdefault(target, []).append(address)
         for key, observation in self._observations.items():
             record = state.servers.get(key)
             facts = self._structural(observation)
-            addresses = tuple(address for address, target in self._addresses.items() if target == key)
+            addresses = tuple(names.get(key, ()))
             if record is None and not observation.reached:
                 continue
             is_twofold = any(is_absorbed(state, address, facts) for address in addresses)
-            if record is None or is_twofold or _is_news(record, facts, observation.reached, addresses):
+            if record is None or is_twofold or self._is_news(record, facts, observation.reached, addresses):
                 seen = ServerObservation(key=key, facts=facts, reachable=observation.reached, addresses=addresses)
                 found.append(seen)
         return (*found, *self._unknown_sources(state))
@@ -152,11 +183,27 @@ class Inventory:
         """What is to be replicated of a server."""
         if observation.facts is None:
             return None
-        facts = observation.facts.structural()
+        facts = self._structure(observation.key, observation.facts)
         lapsed_at_s, seen_at_s = self._out_of_force_at_s.get(observation.key), observation.seen_at_s
         if lapsed_at_s is None or seen_at_s is None or seen_at_s - lapsed_at_s >= SEMI_SYNC_HOLD_S:
             return facts
         return replace(facts, semi_sync=replace(facts.semi_sync, source_active=False))
+
+    def _is_news(
+        self, record: ServerRecord, facts: Facts | None, reached: bool, addresses: tuple[InstanceKey, ...]
+    ) -> bool:
+        if record.reachable != reached or not set(addresses) <= set(record.addresses):
+            return True
+        if not reached or record.facts is facts:
+            return False
+        if record.facts is None or record.facts != facts:
+            return True
+        known = self._structures.get(record.key)
+        if known is not None and known.facts is facts:
+            self._structures[record.key] = Structure(
+                known.of, record.facts
+            )  # one object: the next look sees it at once
+        return False
 
     def _unknown_sources(self, state: State) -> tuple[ServerObservation, ...]:
         """Sources that nobody has reached yet, but that a known replica names: the fleet is not shown without them."""
@@ -179,16 +226,3 @@ def _is_another(record: ServerRecord | None, facts: Facts) -> bool:
 
 def _is_recorded(state: State, address: InstanceKey) -> bool:
     return any(address in record.addresses for record in state.servers.values())
-
-
-def _is_news(record: ServerRecord, facts: Facts | None, reached: bool, addresses: tuple[InstanceKey, ...]) -> bool:
-    if record.reachable != reached or not set(addresses) <= set(record.addresses):
-        return True
-    return reached and record.facts != facts
-
-
-def _differs(before: Facts | None, after: Facts) -> bool:
-    """Structure or thread states changed, so a rule may give another answer."""
-    if before is None or before.structural() != after.structural():
-        return True
-    return [(c.receiver, c.applier) for c in before.channels] != [(c.receiver, c.applier) for c in after.channels]

@@ -36,6 +36,8 @@ from orchestrator_raft.tasks import Tasks
 TICK_S = 1.0
 QUIET_S = 0.1
 """Changes that are not urgent are looked at together, so often at most."""
+REST_SHARE = 3.0
+"""After a look at a large fleet, so many times what it took are left to others, unless something is urgent."""
 SETTLE_S = 1.0
 
 
@@ -82,12 +84,15 @@ class Watch:
 
     async def run(self) -> None:
         """Look for ever."""
+        time = asyncio.get_running_loop().time
         while True:
             self._changed.clear()
             self._urgent.clear()
+            begun_s = time()
             self.look()
+            took_s = time() - begun_s
             await self._wait(self._changed, TICK_S)
-            await self._wait(self._urgent, QUIET_S)
+            await self._wait(self._urgent, max(QUIET_S, REST_SHARE * took_s))
 
     async def _wait(self, event: asyncio.Event, at_most_s: float) -> None:
         try:
