@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from sandbox.binaries import Flavor
 from sandbox.servers import Server
+from sandbox.topology import replicates
 from tests.faults.stage import Stage, open_stage, source_port, until
 from tests.web.conftest import PATIENCE_MS, NewPage
 from tests.web.looks import PHONE, faults, is_too_wide
@@ -75,12 +77,31 @@ def test_a_server_is_dragged_onto_another_planned_confirmed_and_moved(stage: Sta
     assert never_reloaded(page)
 
 
+def test_replication_is_stopped_and_started_from_the_page(stage: Stage, new_page: NewPage) -> None:
+    page, server = cluster_page(stage, new_page), stage.servers.replicas()[-1]
+    box(page, server).click()
+    dialog = page.get_by_role("dialog")
+    for word, runs in (("Stop replication", False), ("Start replication", True)):
+        offer(page, "Replication and writes", f"{word} …")
+        expect(dialog.locator(".plan ol > li").first).to_be_visible()
+        dialog.get_by_role("button", name=word, exact=True).click()
+        expect(dialog.locator(".progress .sign.good")).to_be_visible()
+        dialog.get_by_role("button", name="Close").click()
+        until(f"{word} is done", partial(is_replicating, server, runs))
+        expect(box(page, server)).to_contain_text("ok" if runs else "not replicating")
+    assert never_reloaded(page)
+
+
+def is_replicating(server: Server, wanted: bool) -> bool:
+    return replicates(server) is wanted
+
+
 def offer(page: Page, group: str, button: str) -> None:
     """Press a button in a group of what can be done with the server in the panel."""
     menu = page.locator(".panel details").filter(has=page.locator("summary", has_text=re.compile(f"^{group}$")))
     if menu.get_attribute("open") is None:
         menu.locator("summary").click()
-    menu.get_by_role("button", name=button).click()
+    menu.get_by_role("button", name=button, exact=True).click()
 
 
 def left_of(page: Page, server: Server) -> float:
