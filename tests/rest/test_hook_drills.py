@@ -48,9 +48,7 @@ async def test_the_successor_may_be_named(rig: Rig) -> None:
 async def test_a_hook_that_fails_is_an_error_with_what_it_said(rig: Rig) -> None:
     rig.first.hooks.fails = "PreFailoverProcesses 1 of 1: exit code 3"
     try:
-        answer = await rig.first.ask(
-            "POST", DRILL, json={"list": "PreFailoverProcesses"}
-        )
+        answer = await rig.first.ask("POST", DRILL, json={"list": "PreFailoverProcesses"})
     finally:
         rig.first.hooks.fails = ""
     assert answer.status == 502
