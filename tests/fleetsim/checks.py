@@ -7,6 +7,7 @@ by what is so and not by what a node believes. A broken promise is noted where i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -417,6 +418,11 @@ class Checks:
         """It was acknowledged while semi-sync was out of force, and no leader had a chance to know that."""
         claimed_s = self._claimed_s.get(opening.recovery.id, opening.at_s) if opening.recovery else opening.at_s
         return not any(each.at_s <= seen_s < claimed_s - SEEN_S for seen_s in self.lapses_seen_s.get(each.server, ()))
+
+    def dropped(self, transactions: Sequence[Transaction]) -> None:
+        """A replica that restarted has dropped what it may have acknowledged: no promise covers that (semi-sync.md)."""
+        self._world.statistics.dropped_by_restarts += len(transactions)
+        self._excused.update(transactions)
 
     def is_excused(self, each: Acknowledged) -> bool:
         return each.transaction in self._excused

@@ -29,9 +29,9 @@ class MariadbReplication(Replication):
         self.slave_pos: Transaction | None = None
         """What replication has applied last."""
 
-    def started(self, *, runs: bool) -> None:
-        self.drop_relay_log()
-        super().started(runs=runs)
+    @property
+    def drops_at_restart(self) -> bool:
+        return True
 
     def start(self, *, receiver: bool, applier: bool) -> None:
         if self.receiver is STOPPED and self.applier is STOPPED:

@@ -46,12 +46,19 @@ class Replication:
         self._relay_number = 0
         """Counts relay logs: what was read from one that is gone is not applied."""
 
+    @property
+    def drops_at_restart(self) -> bool:
+        return self._server.configuration.relay_log_recovery
+
     def started(self, *, runs: bool) -> None:
         """The server has come up."""
         self.receiver = self.applier = STOPPED
         self._connection, self._applying, self._applied = None, False, 0
         self.is_semi_sync, self.error, self.error_number = False, "", 0
-        if self._server.configuration.relay_log_recovery:
+        if self.drops_at_restart:
+            self._server.world.checks.dropped(
+                [each for each, _ in self.relay if not self._server.logged.covers(one(each))]
+            )
             self.drop_relay_log()
         if self.source is not None and runs:
             self.start(receiver=True, applier=True)

@@ -29,6 +29,7 @@ class Statistics(Counts):
     resumed: int = 0
     blocked: int = 0
     losses_allowed: int = 0
+    dropped_by_restarts: int = 0
     server_kills: int = 0
     server_power_losses: int = 0
     server_freezes: int = 0
