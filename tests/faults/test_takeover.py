@@ -19,6 +19,8 @@ def test_a_takeover_loses_nothing_with_any_wait_count(new_stage: NewStage, flavo
     stage.write()
     old = stage.servers.primary()
     target = stage.servers.replicas()[-1]
+    if flavor is Flavor.MYSQL:
+        old.execute("SET GLOBAL event_scheduler = ON")
     follower = stage.other_node(stage.nodes.wait_leader())
     path = f"/api/graceful-master-takeover-auto/demo/{target.host}/{target.port}"
     reply = follower.get(path, 120.0)
@@ -29,6 +31,8 @@ def test_a_takeover_loses_nothing_with_any_wait_count(new_stage: NewStage, flavo
     assert source_port(old) == target.port
     stage.check_nothing_lost()
     assert stage.recoveries()[0]["errors"] == []
+    schedulers = [each.value("@@global.event_scheduler") for each in (old, target)]
+    assert schedulers == (["OFF", "ON"] if flavor is Flavor.MYSQL else ["OFF", "OFF"])
 
 
 def test_without_auto_the_old_primary_is_left_stopped(new_stage: NewStage) -> None:

@@ -9,24 +9,33 @@ only ever switched on where it was on before, and no event is altered.
 from __future__ import annotations
 
 from orchestrator_raft.core.instance import InstanceKey
-from orchestrator_raft.core.policy import EventSchedulerPolicy
+from orchestrator_raft.core.policy import EventSchedulerPolicy, Policy
 from orchestrator_raft.core.recovery.machine import Context
 from orchestrator_raft.core.recovery.model import Recovery
-from orchestrator_raft.core.recovery.steps import Outcome, Outcomes, SetEventScheduler, Step
+from orchestrator_raft.core.recovery.steps import Outcome, Outcomes, Reprobe, SetEventScheduler, Step
+from orchestrator_raft.core.topology import Server
 
 SWITCH_S = 2.0
 
 
-def is_moved(context: Context) -> bool:
+def is_moved(recovery: Recovery, policy: Policy) -> bool:
     """It ran at the primary, and people want it to follow the role."""
-    return context.recovery.event_scheduler and context.policy.event_scheduler is not EventSchedulerPolicy.NONE
+    return recovery.event_scheduler and policy.event_scheduler is not EventSchedulerPolicy.NONE
 
 
 def switched(context: Context, key: InstanceKey | None, *, on: bool, required: bool = True) -> tuple[Step, ...]:
     """The step, where the scheduler has anything to do with this change of primary."""
-    if key is None or not is_moved(context):
+    if key is None or not is_moved(context.recovery, context.policy):
         return ()
     return (SetEventScheduler(key=key, on=on, deadline_s=SWITCH_S, required=required),)
+
+
+def quieted(context: Context, server: Server) -> tuple[Step, ...]:
+    """For an old primary that is back, with its events: off, and read anew, since one may have written meanwhile."""
+    runs = server.facts is not None and server.facts.settings.event_scheduler is True
+    if not runs or context.policy.event_scheduler is EventSchedulerPolicy.NONE:
+        return ()
+    return SetEventScheduler(key=server.key, on=False, deadline_s=SWITCH_S), Reprobe(key=server.key)
 
 
 def of_others(outcomes: Outcomes) -> Outcomes:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.core.gtid import GtidSet, parse
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.event_scheduler import of_others, quieted, with_complaints
 from orchestrator_raft.core.recovery.losses import recorded
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import ENDING, EndState, Recovery
@@ -104,13 +105,15 @@ def _pause(recovery: Recovery) -> tuple[Step, ...]:
 def enter_fence(context: Context) -> tuple[Step, ...]:
     key = context.recovery.subject.key
     shut = Fence(key=key) if was_primary(context) else SetReadOnly(key=key)
-    return (*_pause(context.recovery), shut, Reprobe(key=key))
+    quiet = quieted(context, context.topology.server(key)) if was_primary(context) else ()
+    return (*_pause(context.recovery), shut, Reprobe(key=key), *quiet)
 
 
 def leave_fence(context: Context, outcomes: Outcomes) -> Recovery:
-    recovery, now = context.recovery, context.now_ms
-    if failures(outcomes):
-        return _again(recovery.with_errors(failures(outcomes)), now)
+    recovery, now = with_complaints(context.recovery, outcomes), context.now_ms
+    broken = failures(of_others(outcomes))
+    if broken:
+        return _again(recovery.with_errors(broken), now)
     fenced = replace(recovery, fenced=True, attempt=1)
     return fenced.marked("fenced", now, str(recovery.subject.key)).goto("compare", now)
 

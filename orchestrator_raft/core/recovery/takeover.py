@@ -143,10 +143,12 @@ def _decided(context: Context) -> Recovery:
     decided = replace(
         with_channel(recovery, topology.server(verdict.best).facts),
         successor=verdict.best,
+        event_scheduler=primary.fresh is not None and primary.fresh.settings.event_scheduler is True,
         followers=tuple(replica.key for replica in topology.replicas_of(primary.key) if replica.reached),
         refused=tuple(RefusedServer(each.key, each.reason) for each in verdict.refused),
     )
-    return decided.marked("chosen", now, str(verdict.best)).goto("quiet" if is_moved(context) else "demote", now)
+    following = "quiet" if is_moved(decided, policy) else "demote"
+    return decided.marked("chosen", now, str(verdict.best)).goto(following, now)
 
 
 def enter_demote(context: Context) -> tuple[Step, ...]:
