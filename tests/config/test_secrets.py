@@ -36,7 +36,7 @@ def test_passwords_tokens_and_hooks_are_marked() -> None:
         "MySQLTopologyPassword", "MySQLOrchestratorPassword", "HTTPAuthPassword", "ConsulAclToken", "OAuthClientSecret",
         "ReplicationCredentialsQuery", "WebhookSecret", "ProxySQLAdminPassword",
     } == set(TEXT_SECRETS)  # fmt: skip
-    assert 9 == len(HOOKS)
+    assert 10 == len(HOOKS)
     assert all(KEYS[name].secret for name in HOOKS)
 
 
