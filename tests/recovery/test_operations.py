@@ -246,6 +246,20 @@ def test_no_faults_in_any_order_lose_a_server(one: Wished, faults: list[tuple[in
     play(one, arm, str(faults))
 
 
+@pytest.mark.parametrize("one", ALL, ids=lambda story: story.name)
+def test_every_look_at_a_server_is_waited_for_since_the_next_stage_rests_on_it(one: Wished) -> None:
+    def arm(run: Run) -> None:
+        before = run.manager.hooks.before_step
+
+        def step(next_step: Step) -> None:
+            assert next_step.required, next_step
+            before(next_step)
+
+        run.manager.hooks.before_step = step
+
+    play(one, arm, "undisturbed")
+
+
 def test_two_operations_on_one_cluster_are_never_interleaved() -> None:
     run = STORIES[0].begin()
     run.claim()

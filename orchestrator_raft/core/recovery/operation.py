@@ -25,7 +25,8 @@ from orchestrator_raft.core.recovery.promotion import RETRY_PAUSE_S, hooks
 from orchestrator_raft.core.recovery.steps import Outcomes, Pause, Reprobe, ServerStep, Step, failures
 from orchestrator_raft.core.topology import Topology
 
-REPROBE_S = 1.0
+REPROBE_S = 3.0
+"""The next stage rests on it, so a slow server is given time; one that is not there says so at once."""
 LOOK_ATTEMPTS_MAX = 3
 STAGE_ATTEMPTS_MAX = 2
 UNDO_ATTEMPTS_MAX = 8
