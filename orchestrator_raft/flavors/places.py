@@ -85,7 +85,7 @@ def point_at(grammar: Grammar, step: PointAt, facts: Facts) -> tuple[Statement, 
 
 
 def _change(grammar: Grammar, step: PointAt, facts: Facts, channel: Channel) -> tuple[Statement, ...]:
-    if channel.source == step.source:
+    if channel.source == step.source and not channel.uses_gtid:
         return ()
     is_still = channel.applier is not ThreadState.RUNNING and channel.receiver is ThreadState.STOPPED
     if channel.source != step.left_source or channel.executed != step.left_at or not is_still:

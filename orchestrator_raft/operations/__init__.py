@@ -15,7 +15,7 @@ from __future__ import annotations
 from orchestrator_raft.operations.hooks import HOOK_ROWS
 from orchestrator_raft.operations.left_out import LEFT_OUT
 from orchestrator_raft.operations.model import Kind, Operation, Parameter, Where
-from orchestrator_raft.operations.moves import MOVE_ROWS, STAY_ROWS
+from orchestrator_raft.operations.moves import MOVE_ROWS, QUESTION_ROWS, STAY_ROWS
 from orchestrator_raft.operations.nodes import NODE_ROWS, OWN_ROWS
 from orchestrator_raft.operations.policies import POLICY_ROWS
 from orchestrator_raft.operations.publishing import PUBLISHING_ROWS
@@ -31,6 +31,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *OWN_ROWS,
     *POLICY_ROWS,
     *PUBLISHING_ROWS,
+    *QUESTION_ROWS,
     *READ_ROWS,
     *RECOVERY_ROWS,
     *RETURN_ROWS,

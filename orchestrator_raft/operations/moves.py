@@ -5,7 +5,7 @@ Each has a planner of its name in ``core/moves/table``.
 
 from __future__ import annotations
 
-from orchestrator_raft.operations.model import DRY_RUN, SERVER, Kind, Operation, Parameter, act
+from orchestrator_raft.operations.model import DRY_RUN, SERVER, Kind, Operation, Parameter, act, row
 
 BELOW = Parameter(name="target", kind=Kind.SERVER, help="the server to replicate from")
 PATTERN = Parameter(name="pattern", required=False, help="regex on host:port: only replicas that it matches")
@@ -85,6 +85,21 @@ STAY_ROWS: tuple[Operation, ...] = (
     _alone("disable-semi-sync-master", "Have a primary wait for nobody", "disable-semi-sync-source"),
     _alone("enable-semi-sync-replica", "Have a replica acknowledge what it receives"),
     _alone("disable-semi-sync-replica", "Have a replica acknowledge nothing"),
+    _alone("enable-gtid", "Have a replica find its place by GTID"),
+    _alone("disable-gtid", "Have a replica find its place by file and position"),
     _alone("gtid-errant-reset-master", "Forget a replica's errant transactions; its data stays"),
     _alone("gtid-errant-inject-empty", "Have the primary write a replica's errant transactions empty"),
+)  # fmt: skip
+
+QUESTION_ROWS: tuple[Operation, ...] = (
+    row("can-replicate-from", "May a server replicate from another, by what is known of both",
+        "can-replicate-from/{host}/{port}/{targetHost}/{targetPort}", parameters=(SERVER, BELOW),
+        native="GET /servers/{server}/can-replicate-from/{target}"),
+    row("can-replicate-from-gtid", "The same, and by the transactions that they hold",
+        "can-replicate-from-gtid/{host}/{port}/{targetHost}/{targetPort}", parameters=(SERVER, BELOW)),
+    row("restart-replica-statements", "What stops replication, a statement of your own, and what starts it again",
+        "restart-slave-statements/{host}/{port}", "restart-replica-statements/{host}/{port}",
+        parameters=(SERVER, Parameter(name="q", required=False, help="the statement between"))),
+    row("locate-gtid-errant", "Binary logs of a replica that hold its errant transactions",
+        "locate-gtid-errant/{host}/{port}", parameters=(SERVER,), native="GET /servers/{server}/errant-logs"),
 )  # fmt: skip

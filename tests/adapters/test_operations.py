@@ -8,11 +8,13 @@ import pytest
 import pytest_asyncio
 
 from orchestrator_raft.core.errors import Refused
+from orchestrator_raft.engine.service import Reply
 from sandbox.binaries import Flavor
 from sandbox.servers import Server
 from sandbox.topology import Topology
 from tests.adapters.conftest import NewTopology
 from tests.adapters.leading import Leading, leading
+from tests.adapters.test_steps_administration import say
 
 COUNT = 5
 
@@ -171,3 +173,71 @@ def by_place(servers: Topology, server: Server) -> None:
     else:
         server.execute("CHANGE MASTER TO MASTER_USE_GTID = no")
     server.execute("START REPLICA")
+
+
+async def test_threads_of_one_server_do_as_they_are_told(servers: Topology, manager: Leading) -> None:
+    primary, _, b, *_ = servers.servers
+    for operation, runs in (
+        ("stop-replica", False), ("start-replica", True), ("restart-replica", True), ("stop-replica-nice", False),
+        ("start-replica", True),
+    ):  # fmt: skip
+        write(primary)
+        await manager.call(operation, b)
+        await manager.until(operation, lambda runs=runs: manager.channel(b).replicates is runs)  # type: ignore[misc]
+    for seconds in (300, 0):
+        await manager.call("delay-replication", b, seconds=seconds)
+        assert manager.channel(b).delay_s == seconds
+        await manager.tree({b: primary})
+    servers.wait_caught_up()
+
+
+async def test_a_server_is_closed_and_opened_but_never_a_second_one(servers: Topology, manager: Leading) -> None:
+    primary, _, b, *_ = servers.servers
+    with pytest.raises(Refused, match="is the primary of this cluster"):
+        await manager.call("set-writeable", b)
+    await manager.call("set-read-only", primary)
+    assert manager.facts(primary).read_only
+    await manager.call("set-writeable", primary)
+    write(primary)
+    assert [entry.type for entry in manager.raft.state.audit if entry.by == "anna"][-2:] == [
+        "set-read-only", "set-writeable",
+    ]  # fmt: skip
+    assert not manager.facts(b).is_writable
+
+
+async def test_gtid_is_switched_off_and_on_again(servers: Topology, manager: Leading) -> None:
+    primary, _, b, *_ = servers.servers
+    write(primary)
+    for operation, uses_gtid in (("disable-gtid", False), ("enable-gtid", True)):
+        await manager.call(operation, b)
+        assert manager.channel(b).uses_gtid is uses_gtid
+        await manager.tree({b: primary})
+        write(primary)
+        servers.wait_caught_up()
+
+
+async def test_errant_transactions_are_found_and_shared(servers: Topology, manager: Leading) -> None:
+    _, _, b, *_ = servers.servers
+    if servers.flavor is Flavor.MARIADB:
+        with pytest.raises(Refused, match="that is for MySQL's GTIDs"):
+            await manager.call("locate-gtid-errant", b)
+        return
+    b.execute("FLUSH BINARY LOGS")
+    say(b, f"SET SESSION gtid_next = '{b.value('@@server_uuid')}:1'", "BEGIN", "COMMIT")
+    newest = str(b.execute("SHOW BINARY LOGS")[-1]["Log_name"])
+    errant = await shown(manager, b)
+    assert errant.value == [newest]
+    await manager.call("gtid-errant-inject-empty", b)
+    servers.wait_caught_up()
+    with pytest.raises(Refused, match="no errant GTID"):
+        await manager.call("gtid-errant-inject-empty", b)
+
+
+async def shown(manager: Leading, server: Server) -> Reply:
+    """Once both were read after it was written."""
+    for _ in range(100):
+        try:
+            return await manager.call("locate-gtid-errant", server)
+        except Refused:
+            await manager.call("refresh", server)
+    raise AssertionError("it is not seen as errant")

@@ -17,12 +17,7 @@ TEMPLATES = (Path(__file__).parent / "data" / "peer_routes.txt").read_text().spl
 OURS = {path for operation in OPERATIONS for path in operation.compatible}
 LEFT = {path: operation.help for operation in LEFT_OUT for path in operation.compatible}
 
-NOT_SERVED_YET = frozenset({
-    "enable-gtid/:host/:port", "disable-gtid/:host/:port", "locate-gtid-errant/:host/:port",
-    "change-master-credentials/:host/:port", "restart-slave-statements/:host/:port",
-    "restart-replica-statements/:host/:port", "can-replicate-from/:host/:port/:belowHost/:belowPort",
-    "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort",
-})  # fmt: skip
+NOT_SERVED_YET = frozenset({"change-master-credentials/:host/:port"})
 """Take out what is served; nothing is ever added."""
 
 

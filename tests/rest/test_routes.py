@@ -47,15 +47,23 @@ NOTHING_AMISS = {
     "skip-query": "No SQL error on",
     "gtid-errant-reset-master": "no errant GTID is found",
     "gtid-errant-inject-empty": "no errant GTID is found",
+    "locate-gtid-errant": "no errant GTID is found",
+    "enable-gtid": "already uses GTID",
 }
 """Refused on a server that is well; what they do: tests/scenarios and tests/adapters/test_steps_administration."""
 MOVE_NAMES = (*(row.name for row in MOVE_ROWS), *NOTHING_AMISS)
 """These need a deeper tree: test_moves. Or something amiss."""
-NATIVE = [(each.name, each.native) for each in OPERATIONS if each.native and each.name not in OWN_TESTS + MOVE_NAMES]
-READS = [(name, path) for name, path in PATHS if not OPERATION_BY_NAME[name].writes]
+BY_PLACE = ("disable-gtid", "can-replicate-from")
+"""The first needs real binary logs: tests/adapters/test_operations. The other names two servers in its native path."""
+NATIVE = [
+    (each.name, each.native)
+    for each in OPERATIONS
+    if each.native and each.name not in OWN_TESTS + MOVE_NAMES + BY_PLACE
+]
+READS = [(name, path) for name, path in PATHS if not OPERATION_BY_NAME[name].writes and name not in NOTHING_AMISS]
 NEVER_DONE = ("raft-follower-health-report", "grab-election")
 """Answered with a refusal, whatever the arguments."""
-NOT_HERE = (*NEVER_DONE, *MOVE_NAMES)
+NOT_HERE = (*NEVER_DONE, *MOVE_NAMES, "disable-gtid")
 WRITES = [(name, path) for name, path in PATHS if OPERATION_BY_NAME[name].writes and name not in NOT_HERE]
 EMPTY_LISTS = ("maintenance", "downtimed", "audit-recovery", "audit-failure-detection", "blocked-recoveries",
                "active-cluster-recovery", "audit-recovery-steps", "recently-active-cluster-recovery",
@@ -64,6 +72,7 @@ EMPTY_LISTS = ("maintenance", "downtimed", "audit-recovery", "audit-failure-dete
 
 def filled(operation: str, template: str) -> str:
     values = {**VALUES, "port": "24000"} if operation.startswith(ON_THE_PRIMARY) else VALUES
+    values = {**VALUES, "targetPort": "24000"} if operation.startswith("can-replicate") else values
     for name, value in values.items():
         template = template.replace(f"{{{name}}}", value)
     return template + QUERY.get("ack" if operation.startswith("ack") else operation, "")
@@ -214,7 +223,9 @@ async def test_what_is_for_servers_with_something_amiss_is_refused_on_others(nam
             refused = await rig.first.get(f"/api/{filled(name, path)}")
             assert (refused.status, NOTHING_AMISS[name] in refused.message) == (500, True), refused.body
         url, body = filled("", operation.native.partition(" ")[2]), native_body(operation, operation.native)
-        answer = await rig.first.ask("POST", f"/api/v2{url}", json=body, headers={"Prefer": "wait=60"})
+        method = operation.native.partition(" ")[0]
+        body = body if method == "POST" else None
+        answer = await rig.first.ask(method, f"/api/v2{url}", json=body, headers={"Prefer": "wait=60"})
         assert (answer.status, NOTHING_AMISS[name] in answer.json["detail"]) == (409, True), answer.body
         assert rig.first.defects == []
 

@@ -128,9 +128,9 @@ def forget_errant(wish: Wish, topology: Topology, _policy: Policy) -> Planned:
         too_few_ackers(topology, (server.key,)),
     )
     stages = (stop, reset, *(Stage(text="start", acts=back) for _ in back[:1]))
-    found = plan_for(server, f"{server.key} forgets its errant transactions", *stages, warnings=warnings)
+    planned = plan_for(server, f"{server.key} forgets its errant transactions", *stages, warnings=warnings)
     source = (server.source,) if server.source is not None else ()
-    return replace(found, reads=(server.key, *source))  # what is errant shows against a source that was read later
+    return replace(planned, reads=(server.key, *source))  # what is errant shows against a source that was read later
 
 
 def inject_empty(wish: Wish, topology: Topology, _policy: Policy) -> Planned:

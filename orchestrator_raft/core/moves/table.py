@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator_raft.core.moves import alone, binary_logs, channel, many, one, roles
+from orchestrator_raft.core.moves import alone, binary_logs, channel, gtid_mode, many, one, roles
 from orchestrator_raft.core.moves.model import Planned, Refusal, Verb, Wish
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Topology
@@ -47,6 +47,8 @@ PLANNERS: dict[str, Planner] = {
     "disable-semi-sync-master": alone.switch_semi_sync_source,
     "enable-semi-sync-replica": alone.switch_semi_sync_replica,
     "disable-semi-sync-replica": alone.switch_semi_sync_replica,
+    "enable-gtid": gtid_mode.enable_gtid,
+    "disable-gtid": gtid_mode.disable_gtid,
     "gtid-errant-reset-master": binary_logs.forget_errant,
     "gtid-errant-inject-empty": binary_logs.inject_empty,
 }
