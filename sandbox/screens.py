@@ -27,6 +27,7 @@ from sandbox.servers import Server
 SHOP, BILLING = ("shop", "shop.example"), ("billing", "billing.example")
 SHOP_SERVERS, BILLING_SERVERS = 6, 3
 SIZE = {"width": 1200, "height": 660}
+RECOVERY_HEIGHT = 535
 SCHEMES = ("light", "dark")
 TIMEOUT_S = 60.0
 
@@ -98,7 +99,9 @@ def take(browser: Browser, nodes: Nodes, folder: Path) -> None:
             page.goto(f"{nodes.nodes[1].url}/web/{view}")
             expect(page.get_by_role("status").get_by_text("live")).to_be_visible()
             expect(page.get_by_text("Loading …")).to_have_count(0)
-            save(page, folder / f"{name}-{scheme}.png")
+            save(
+                page, folder / f"{name}-{scheme}.png", height=RECOVERY_HEIGHT if name == "recovery" else SIZE["height"]
+            )
         page.goto(f"{nodes.nodes[1].url}/web/cluster/shop?server={servers[-1]}")
         page.get_by_text("Move", exact=True).click()
         page.get_by_role("button", name="Move below …").click()
@@ -111,9 +114,12 @@ def take(browser: Browser, nodes: Nodes, folder: Path) -> None:
     save(page, folder / "phone-dark.png")
 
 
-def save(page: Page, path: Path) -> None:
+def save(page: Page, path: Path, *, height: int | None = None) -> None:
+    """What is in the window, or the upper part of it."""
     page.wait_for_timeout(400)
-    path.write_bytes(page.screenshot())
+    size = page.viewport_size or SIZE
+    clip = {"x": 0, "y": 0, "width": size["width"], "height": height or size["height"]}
+    path.write_bytes(page.screenshot(clip=clip))  # type: ignore[arg-type]
     say(f"{path} {path.stat().st_size // 1024} KiB")
 
 

@@ -53,8 +53,13 @@ function table(recoveries) {
       h("td", { "data-label": "Of" }, h("span", { class: "address" }, name(each.subject.key)), h("span", { class: "quiet under" }, each.subject.cluster_alias)),
       h("td", { "data-label": "New primary", class: "address" }, each.promoted ? name(each.successor) : "–"),
       h("td", { "data-label": "Began" }, time(each.started_ms)),
-      h("td", { "data-label": "Took", class: "number" }, each.finished_ms ? millis(each.finished_ms - each.started_ms) : sign("busy", "still running")),
+      h("td", { "data-label": "Took", class: "number" }, each.finished_ms ? took(each) : sign("busy", "still running")),
       h("td", { "data-label": "Acknowledged" }, each.acknowledged ? [each.acknowledged.by || "somebody", h("span", { class: "quiet under" }, each.acknowledged.comment)] : "no"))))));
+}
+
+/** From the first sign of it to its end. */
+function took(recovery) {
+  return millis(recovery.finished_ms - (recovery.timeline[0]?.at_ms ?? recovery.started_ms));
 }
 
 function kindWords(recovery) {
@@ -82,7 +87,7 @@ function page(recovery, kind) {
   return [
     h("div", { class: "bar" },
       h("p", { class: "summary" }, end(recovery), ` ${kindWords(recovery)} of `, h("span", { class: "address" }, name(subject.key)),
-        recovery.promoted ? [", new primary ", h("strong", { class: "address" }, name(recovery.successor))] : "", recovery.finished_ms ? `, took ${millis(recovery.finished_ms - recovery.started_ms)}` : `, in phase ${recovery.phase}`),
+        recovery.promoted ? [", new primary ", h("strong", { class: "address" }, name(recovery.successor))] : "", recovery.finished_ms ? `, took ${took(recovery)}` : `, in phase ${recovery.phase}`),
       h("div", { class: "actions" }, h("a", { class: "button", href: url(path`/recoveries/${recovery.id}`), download: `recovery-${recovery.number}.json` }, "Export JSON"),
         !recovery.acknowledged && recovery.end !== "running" && actions([acknowledge(recovery)]))),
     h("div", { class: "columns" },
