@@ -8,6 +8,7 @@ that can no longer keep its word, or that has lost its eyes by a defect, ends th
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -62,6 +63,8 @@ from orchestrator_raft.telemetry.logs import on_failure
 
 log = structlog.get_logger("orchestrator_raft")
 HAND_OVER_TIMEOUT_S = 2.0
+GARBAGE_THRESHOLDS = (20_000, 20, 20)
+"""A node's data are values without cycles, which go by themselves: to look through all of them pauses for nothing."""
 
 
 def run(loaded: Loaded) -> int:
@@ -83,6 +86,8 @@ async def _run(loaded: Loaded) -> int:
         loop.add_signal_handler(number, ended.set)
     async with AsyncExitStack() as stack:
         node = await _start(loaded, stack, on_fatal)
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
+        gc.freeze()
         log.info("started", version=__version__, node=node.node_id, http=http_uri(loaded.settings))
         await ended.wait()
         if not broken:
