@@ -32,9 +32,9 @@ class Request:
 
 
 def request(operation: Operation, arguments: Mapping[str, str]) -> Request:
-    """The request of one operation. Raises InvalidInput for a text that no path can carry."""
-    if operation.native:
-        method, _, path = operation.native.partition(" ")
+    """The request of one operation, native if its path can be filled. Raises InvalidInput for what no path carries."""
+    method, _, path = operation.native.partition(" ")
+    if operation.native and set(_NAME.findall(path)) <= set(arguments):
         return _native(operation, method, path, arguments)
     template = _template(operation, arguments)
     parts = _parts(arguments)
