@@ -33,7 +33,7 @@ def get(path: str, *headers: str) -> bytes:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/api", "/api/", "/api/nonesuch", "/api/cluster", "/api/cluster//", "//api/clusters", "/api/clusters//",
+    ["/api", "/api/", "/api/nonesuch", "/api/cluster", "/api/cluster//", "//api/clusters", "/api/clusters//",
      "/api/discover/127.0.0.1", "/apiclusters", "/API/clusters", "/api/Clusters"],
 )  # fmt: skip
 async def test_an_unknown_path_is_answered_as_go_does(reading: Rig, path: str) -> None:

@@ -110,7 +110,7 @@ async def test_a_write_takes_its_parameters_from_the_body() -> None:
         (("GET", "/api/v2/audit?pages=1", None), 400, "it has: server, page"),
         (("GET", "/api/v2/nonesuch", None), 404, "no such path"),
         (("PUT", "/api/v2/clusters", None), 405, "GET, HEAD"),
-        (("GET", "/api/v2/servers/127.0.0.1:24001/downtime", None), 405, "DELETE, POST"),
+        (("GET", "/api/v2/servers/127.0.0.1:24001/refresh", None), 405, "POST"),
         (("HEAD", "/api/v2/nonesuch", None), 404, ""),
     ],
 )
