@@ -322,6 +322,8 @@ def api_of(settings: Settings) -> ApiSettings:
         client_certificates=settings.use_mutual_tls and not settings.listen_socket,
         client_units=tuple(settings.ssl_valid_ous),
         status_needs_certificate=settings.status_ou_verify,
+        web_message=settings.web_message,
+        hidden_in_host_names=settings.remove_text_from_hostname_display,
         message_identity=message_identity(settings),
         fails_without_quorum=settings.no_quorum_health == "fail",
         no_quorum_after_s=float(settings.no_quorum_health_seconds),

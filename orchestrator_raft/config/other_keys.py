@@ -211,7 +211,6 @@ UNUSED = (
 )
 
 NOT_YET = (
-    NotYet("there is no web page", ("WebMessage", "RemoveTextFromHostnameDisplay")),
     NotYet(
         "the nodes keep the audit, in a fixed length, and write it to no file",
         ("AuditLogFile", "AuditPurgeDays"),

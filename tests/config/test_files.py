@@ -74,10 +74,10 @@ def test_a_key_without_effect_is_reported_with_the_reason_unless_it_has_its_defa
             {"ServeAgentsHttp": False, "WebMessage": "", "OAuthScopes": [], "GraphitePollSeconds": 60}
         ).warnings
     )
-    lines = load_values({"ServeAgentsHttp": True, "WebMessage": "x"}).warnings
+    lines = load_values({"ServeAgentsHttp": True, "DataLossSeconds": 3}).warnings
     assert (
         "ServeAgentsHttp: without effect: orchestrator-agent and its seeding are not supported",
-        "WebMessage: without effect yet: there is no web page",
+        "DataLossSeconds: without effect yet: there is no policy that counts seconds",
     ) == lines
 
 
