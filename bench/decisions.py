@@ -2,7 +2,7 @@
 
 Everything runs in this process, without servers: 10,000 of them in clusters of four, as ``raft_machine.fleet`` makes
 them. Each figure is of one call; one server changes between two calls where the name says so. It is CPU time, since
-nothing is waited for: so other work on the machine falsifies little.
+nothing is waited for: so other work on the machine falsifies little. Garbage is collected as seldom as in a node.
 
 Parts (``--only`` chooses some):
 apply      the replicated state after one more ``ObserveServers``
@@ -25,6 +25,7 @@ from typing import Any
 from bench import report
 from bench.raft_machine import fleet
 from bench.report import Figure, figure
+from orchestrator_raft.app.run import GARBAGE_THRESHOLDS
 from orchestrator_raft.core.analysis import analyze
 from orchestrator_raft.core.gtid import GtidSet, parse_mysql
 from orchestrator_raft.core.health import Load, ServerSettings
@@ -231,6 +232,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts one after another."""
     options = parse(arguments)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     about = report.machine()
     figures = [each for name in options.only for each in PARTS[name](options)]
     report.show("Decisions about a large fleet", about, figures)
