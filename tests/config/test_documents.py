@@ -77,7 +77,7 @@ def test_explain_says_what_becomes_of_a_key() -> None:
         '  A text; default "127.0.0.1:10008".\n  ${NAME} is replaced by the environment variable NAME.'
     ) == explain("raftbind")
     assert "Without effect: orchestrator-agent" in explain("AgentPollMinutes")
-    assert "Without effect yet: " in explain("WebMessage")
+    assert "Without effect yet: " in explain("DataLossSeconds")
     assert "Old name of ReplicationLagQuery" in explain("SlaveLagQuery")
     assert "Unknown to orchestrator" in explain("DataLossPolicy")
     assert "it can be removed" in explain("RaftEnabledSingleNode")
@@ -103,7 +103,7 @@ def test_check_tells_errors_warnings_and_notes_together(tmp_path: Path) -> None:
 
 def test_strict_makes_warnings_errors_and_leaves_notes(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text('{"MySQLTopologyUser": "x", "BackendDB": "sqlite", "WebMessage": "x"}')
+    path.write_text('{"MySQLTopologyUser": "x", "BackendDB": "sqlite", "DataLossSeconds": 3}')
     lenient, strict = check(path, strict=False, environ={}), check(path, strict=True, environ={})
     assert (True, False) == (lenient.ok, strict.ok)
     assert lenient.findings.warnings == strict.findings.errors
