@@ -14,6 +14,7 @@ from orchestrator_raft.core.moves.model import Refusal
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.service.calls import Call, Reply
 from orchestrator_raft.engine.service.names import require_server
+from orchestrator_raft.engine.service.servers import DISCOVER_TIMEOUT_S
 
 if TYPE_CHECKING:
     from orchestrator_raft.engine.service.dispatch import Desk
@@ -60,9 +61,12 @@ async def restart_statements(call: Call, desk: Desk) -> Reply:
 async def locate_errant(call: Call, desk: Desk) -> Reply:
     """The binary logs that hold errant transactions. Raises Refused where there are none, or none of them is there."""
     leader = desk.leader()
-    moment = leader.viewer.moment()
-    server = require_server(moment.topology, call.arguments["server"])
-    errant = errant_of(moment.topology, server)
+    server = require_server(leader.viewer.moment().topology, call.arguments["server"])
+    for key in (server.key, server.source):  # one after the other: only a source that was read later shows it
+        if key is not None:
+            await leader.discovery.probe_now(key, timeout_s=DISCOVER_TIMEOUT_S)
+    topology = leader.viewer.moment().topology
+    errant = errant_of(topology, topology.server(server.key))
     if isinstance(errant, Refusal):
         raise Refused(f"locate-errant-gtid: {errant.reason}")
     try:
