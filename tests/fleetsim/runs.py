@@ -105,9 +105,10 @@ def _set_up(world: World, dice: random.Random, theme: str) -> Sequence[Client]:
     if dice.random() < 0.2 or theme == "delays":
         servers[-1].configuration.delay_s = servers[-1].replication.delay_s = dice.choice((2, 8, 3600))
     replicate(servers, dice, has_semi_sync=has_semi_sync)
-    if replicas > 2 and waits_for == 1 and dice.random() < 0.4:
+    shape = dice.random() if theme != "acker" else 0.5
+    if replicas > 2 and waits_for == 1 and shape < 0.4:
         _chain(servers, dice)
-    elif dice.random() < 0.15:
+    elif shape > 0.9:
         _pair(servers, dice)
     for slot in world.founders:
         world.nodes[slot].start()
