@@ -63,7 +63,7 @@ from orchestrator_raft.telemetry.logs import on_failure
 
 log = structlog.get_logger("orchestrator_raft")
 HAND_OVER_TIMEOUT_S = 2.0
-GARBAGE_THRESHOLDS = (20_000, 20, 20)
+GARBAGE_THRESHOLDS = (10_000, 5, 5)
 """A node's data are values without cycles, which go by themselves: to look through all of them pauses for nothing."""
 
 
