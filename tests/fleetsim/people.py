@@ -68,7 +68,6 @@ BY_ITSELF = (
     "move-up", "move-up-replicas", "repoint-replicas", "regroup-replicas", "take-siblings", "take-master",
     "make-co-master", "make-local-master", "make-master", "detach-replica", "reattach-replica", "restart-replica",
     "stop-replica-nice", "enable-semi-sync-replica", "disable-semi-sync-replica", "disable-semi-sync-master",
-    "enable-semi-sync-master",
 )  # fmt: skip
 
 
