@@ -128,6 +128,7 @@ async def _start(loaded: Loaded, stack: AsyncExitStack, on_fatal: Callable[[Base
     )  # fmt: skip
     engine_settings = engine_of(settings)
     serve_witness(node.channel, prober)
+    serve_reach(node.channel, prober)
 
     def on_broken(name: str, error: BaseException) -> None:
         on_failure(name, error)
@@ -135,7 +136,6 @@ async def _start(loaded: Loaded, stack: AsyncExitStack, on_fatal: Callable[[Base
 
     engine = Engine(outside, engine_settings, Reports(on_failure, on_broken))
     engine.start()
-    serve_reach(node.channel, prober)
     stack.push_async_callback(engine.close)
     files = https_of(settings)
     tls = ServerTls(files) if files is not None else None

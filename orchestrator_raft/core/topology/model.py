@@ -51,7 +51,7 @@ class ClusterRecord:
     """Another number each time a person sets it; 0 while nobody has."""
     domain: str = ""
     generation: int = 0
-    """Counts the changes of the primary role; publications carry it."""
+    """Counts the changes of the primary role."""
     ackers: tuple[InstanceKey, ...] = ()
     """Possible ackers: replicas that may have acknowledged a semi-sync commit. Shrinks only by command (D4)."""
     released: tuple[InstanceKey, ...] = ()
