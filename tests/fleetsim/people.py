@@ -127,7 +127,8 @@ def help_more(world: World) -> bool:
     each_is_closed = all(server.read_only for server in world.servers.values())
     for cluster in state.clusters.values():
         server = world.by_key.get(cluster.primary) if cluster.primary is not None else None
-        if server is None or server.replication.source is not None or not each_is_closed:
+        source = server.replication.source if server is not None else None
+        if server is None or (source is not None and source.is_detached) or not each_is_closed:
             continue
         if server.is_up and server.read_only and server.key not in state.stale:
             ask(world, "set-writeable", server=str(server.key))
