@@ -67,7 +67,7 @@ def _options(local_port: int, seeds: str) -> dict[str, object]:
         "loose-group-replication-start-on-boot": "OFF",
         "loose-group-replication-bootstrap-group": "OFF",
         "loose-group-replication-recovery-get-public-key": "ON",
-        "loose-group-replication-member-expel-timeout": 0,
+        "loose-group-replication-member-expel-timeout": 5,
     }
 
 

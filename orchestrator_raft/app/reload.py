@@ -45,6 +45,9 @@ class _Reads:
         self.fields: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
+        made = getattr(type(self._settings), name, None)
+        if isinstance(made, property) and made.fget is not None:  # what it is made of counts, not its own name
+            return made.fget(self)
         self.fields.add(name)
         return getattr(self._settings, name)
 

@@ -100,6 +100,6 @@ QUESTION_ROWS: tuple[Operation, ...] = (
     row("restart-replica-statements", "What stops replication, a statement of your own, and what starts it again",
         "restart-slave-statements/{host}/{port}", "restart-replica-statements/{host}/{port}",
         parameters=(SERVER, Parameter(name="q", required=False, help="the statement between"))),
-    row("locate-gtid-errant", "Binary logs of a replica that hold its errant transactions",
-        "locate-gtid-errant/{host}/{port}", parameters=(SERVER,), native="GET /servers/{server}/errant-logs"),
+    act("locate-gtid-errant", "Binary logs of a replica that hold its errant transactions",
+        "locate-gtid-errant/{host}/{port}", parameters=(SERVER,), native="POST /servers/{server}/locate-errant"),
 )  # fmt: skip

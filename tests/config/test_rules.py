@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator_raft.app.reload import fields_that_count
 from orchestrator_raft.config import Loaded
 
 Load = Callable[..., Loaded]
@@ -166,3 +167,9 @@ def test_what_is_odd_but_works_is_a_warning(load_values: Load, values: Any, star
 def test_nobody_promoted_without_a_person_is_worth_a_note(load_values: Load) -> None:
     (line,) = load_values({"RecoverMasterClusterFilters": []}).notes
     assert line.startswith("RecoverMasterClusterFilters: is empty: no dead primary is replaced by itself")
+
+
+def test_a_limit_that_is_worked_out_of_a_key_counts_when_the_file_is_read_again(load_values: Load) -> None:
+    counting = fields_that_count(load_values({}).settings)
+    assert "demotion_block_limit_milliseconds" in counting
+    assert "demotion_block_limit_s" not in counting

@@ -28,7 +28,7 @@ def check_nothing_happened(stage: CutStage, primary: object) -> None:
     found = stage.servers.primary()
     assert found is primary
     assert stage.primary_of_nodes() == stage.key(found)
-    assert all(replicates(each) for each in stage.servers.replicas())
+    until("all replicate", lambda: all(replicates(each) for each in stage.servers.replicas()))
     compared = ledger.compare(ledger.read(stage.log), found)
     assert compared.missing == ()
     assert stage.writers.twofold == []

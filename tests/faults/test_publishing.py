@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +32,14 @@ PREFIX = "mysql/master/demo"
 SECRET = "a secret of this test"
 
 
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
 class ConsulProcess:
     """The speaker as a process."""
 
@@ -41,8 +50,7 @@ class ConsulProcess:
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.kv.consul_speaker", str(self.port)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"ready\n"
+        until("the speaker listens", lambda: listens(self.port))
 
     def close(self) -> None:
         if self._process is not None:

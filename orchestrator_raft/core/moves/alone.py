@@ -217,10 +217,12 @@ def switch_semi_sync_source(wish: Wish, topology: Topology, _policy: Policy) -> 
     if semi_sync.source_enabled == on:
         return _nothing(server, f"semi-sync is {_said(on)} at {server.key} as a source already")
     ready = sum(1 for each in topology.replicas_of(server.key) if each.fresh is not None and acknowledges(each.fresh))
-    if on and facts.is_writable and semi_sync.wait_without_replicas and ready < semi_sync.wait_for_replica_count:
+    would_hang = "it could take no writes" if facts.is_writable else "its applier could not go on"
+    commits = facts.is_writable or bool(facts.channels)
+    if on and commits and semi_sync.wait_without_replicas and ready < semi_sync.wait_for_replica_count:
         return Refusal(
-            f"{server.key} would wait for {semi_sync.wait_for_replica_count} semi-sync replicas and has {ready}, so it "
-            "could take no writes: enable-semi-sync-replica at replicas of it first"
+            f"{server.key} would wait for {semi_sync.wait_for_replica_count} semi-sync replicas and has {ready}, so "
+            f"{would_hang}: enable-semi-sync-replica at replicas of it first"
         )
     warning = "" if on or not facts.is_writable else f"what {server.key} acknowledges may be lost with it from then on"
     verbs = (Verb.AWAIT_ACKS, Verb.AWAIT_NO_ACKS) if on else (Verb.AWAIT_NO_ACKS, Verb.AWAIT_ACKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator_raft.engine.service.dispatch import Desk
 
 ASK_TIMEOUT_S = 10.0
+"""For all of its binary logs together."""
 LOGS_MAX = 1000
 """So many binary logs are looked into, the newest ones."""
 REPLICA_WORD = {Flavor.MYSQL: "replica", Flavor.MARIADB: "slave"}
@@ -59,7 +61,10 @@ async def restart_statements(call: Call, desk: Desk) -> Reply:
 
 
 async def locate_errant(call: Call, desk: Desk) -> Reply:
-    """The binary logs that hold errant transactions. Raises Refused where there are none, or none of them is there."""
+    """The binary logs that hold errant transactions. Raises Refused where there are none, or none of them is there.
+
+    It takes the acting session of the server, so only who may write may ask, and nobody while it is worked on.
+    """
     leader = desk.leader()
     server = require_server(leader.viewer.moment().topology, call.arguments["server"])
     for key in (server.key, server.source):  # one after the other: only a source that was read later shows it
@@ -69,8 +74,12 @@ async def locate_errant(call: Call, desk: Desk) -> Reply:
     errant = errant_of(topology, topology.server(server.key))
     if isinstance(errant, Refusal):
         raise Refused(f"locate-errant-gtid: {errant.reason}")
+    running = desk.outside.consensus.state.active_recovery(server.cluster_id)
+    if running is not None:
+        raise Refused(f"recovery {running.id} is working on the cluster of {server.key}: wait until it ends")
     try:
-        found = await _logs_with(leader, server.key, errant)
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            found = await _logs_with(leader, server.key, errant)
     except TimeoutError as error:
         raise ServerError(f"{server.key}: its binary logs were not read within {ASK_TIMEOUT_S:g} s") from error
     finally:
