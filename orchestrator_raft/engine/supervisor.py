@@ -18,6 +18,7 @@ from orchestrator_raft.core.recovery.machine import Context, Entered, Performed,
 from orchestrator_raft.core.recovery.model import Recovery
 from orchestrator_raft.core.recovery.steps import Reprobe
 from orchestrator_raft.core.replicated import Result
+from orchestrator_raft.core.replicated.claims import refuse_paused
 from orchestrator_raft.core.replicated.commands import FinishRecovery, RecordPhase, ResumeRecovery
 from orchestrator_raft.engine.executor import Executor
 from orchestrator_raft.engine.proposals import Proposals
@@ -147,7 +148,11 @@ class Supervisor:
 
     def _context(self, recovery: Recovery) -> Context:
         moment = self._viewer.moment()
-        return Context(recovery=recovery, topology=moment.topology, policy=moment.policy, now_ms=moment.now_ms)
+        held = (recovery.cluster_id, *recovery.other_clusters)
+        paused = next(filter(None, (refuse_paused(moment.state, cluster_id) for cluster_id in held)), "")
+        return Context(
+            recovery=recovery, topology=moment.topology, policy=moment.policy, now_ms=moment.now_ms, paused=paused
+        )
 
     async def _propose_cut_down(self, kind: type[RecordPhase | FinishRecovery], recovery: Recovery) -> Result:
         """What was too large, with fewer words; if that is too large as well, it is not tried again in this term."""

@@ -87,6 +87,8 @@ class Vantage:
         return frozenset(_keys(json.loads(reply)["reached"]))
 
     async def _give_way(self, node_id: str, because: str) -> None:
+        if self._consensus.state.active_recoveries:
+            return  # one has begun since the comparison, and is not to be handed over in its midst
         result = await self._proposals.propose(GiveWay, node_id=node_id, reason=because)
         if not result.ok:
             await self._report(because, result.reason)

@@ -47,7 +47,8 @@ class WriteProbes:
             if facts is None or server is None or not facts.is_writable or server.stale is not None:
                 continue
             waits = self._next_at_s.get(server.key, 0.0) > moment.now_s
-            if not waits and moment.state.active_recovery(cluster.id) is None:
+            busy = moment.state.active_recovery(cluster.id) is not None or moment.state.pause_of(cluster.id) is not None
+            if not waits and not busy:
                 trouble = server.observation.write_trouble if server.observation is not None else None
                 failures = trouble.count if trouble is not None else 0
                 interval_s = min(INTERVAL_MAX_S, self._pace.interval_s * 2.0 ** max(0, failures - 1))

@@ -11,6 +11,7 @@ from orchestrator_raft.core.instance import Facts, Flavor, InstanceKey
 from orchestrator_raft.core.recovery.model import EndState, Recovery, Request, Subject
 from orchestrator_raft.core.recovery.rejoin import returning
 from orchestrator_raft.core.replicated import Result, State, apply
+from orchestrator_raft.core.replicated.claims import refuse_claim
 from orchestrator_raft.core.replicated.commands import (
     AcknowledgeRecoveries,
     BeginDowntime,
@@ -26,8 +27,9 @@ from orchestrator_raft.core.replicated.commands import (
     ServerObservation,
     SwitchRecoveries,
 )
+from orchestrator_raft.core.replicated.policy_commands import BeginMaintenance
 from orchestrator_raft.core.replicated.state import RECOVERIES_MAX, RETURNS_MAX
-from orchestrator_raft.core.topology import StaleStatus
+from orchestrator_raft.core.topology import Downtime, StaleStatus
 from tests.core.scenario import World
 
 STAR = """
@@ -291,6 +293,22 @@ def test_downtime_has_an_end_in_the_future_and_a_known_server(log: Log) -> None:
     assert log.manager.propose(BeginDowntime, key=log.key("P"), owner="a", reason="r", ends_ms=future).ok
     assert not log.manager.propose(EndDowntime, key=log.key("P"), expired=True).ok
     assert log.manager.propose(EndDowntime, key=log.key("P")).ok
+
+
+def test_a_mark_that_hardly_ever_ends_or_says_too_much_is_refused(log: Log) -> None:
+    age, soon = log.state.time_ms + 9_999_999 * 7 * 86_400_000, log.state.time_ms + 1000
+    for kind in (BeginDowntime, BeginMaintenance):
+        refused = log.manager.propose(kind, key=log.key("P"), owner="a", reason="r", ends_ms=age)
+        assert "within ten years" in refused.reason
+        talks = log.manager.propose(kind, key=log.key("P"), owner="a", reason="r" * 501, ends_ms=soon)
+        assert "longer than" in talks.reason
+
+
+def test_a_time_that_is_no_date_does_not_stop_the_state(log: Log) -> None:
+    mark = Downtime(key=log.key("P"), owner="a", reason="r", begun_ms=0, ends_ms=10**18)
+    state = replace(log.state, downtimes={log.key("P"): mark})
+    refusal = refuse_claim(state, log.recovery("r9"), 0)
+    assert refusal is not None and "9999-12-31" in refusal.reason
 
 
 def test_a_forgotten_server_leaves_nothing_behind(log: Log) -> None:

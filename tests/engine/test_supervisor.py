@@ -17,6 +17,7 @@ from orchestrator_raft.core.replicated import Command, Result
 from orchestrator_raft.core.replicated.commands import (
     FinishRecovery,
     ObserveServers,
+    PauseWrites,
     RecordPhase,
     ResumeRecovery,
 )
@@ -93,6 +94,16 @@ async def test_a_granted_recovery_is_carried_through_and_lets_go_of_the_servers(
     assert {stage.bench.facts(each).source for each in others} == {recovery.successor}
     assert stage.bench.raft.state.clusters[recovery.cluster_id].primary == recovery.successor
     assert stage.sessions.open_count == 0
+
+
+async def test_what_was_paused_after_its_claim_does_not_begin(stage: Stage) -> None:
+    proposals = stage.leader.proposals
+    assert (await proposals.propose(PauseWrites, paused=True, reason="a person works there")).ok
+    said = {key: stage.sessions.said_to(key) for key in stage.bench.fleet.servers}
+    recovery = await stage.run()
+    assert recovery.end is EndState.UNDONE
+    assert "given up before it began: writes to its servers are paused" in recovery.timeline[-1].text
+    assert {key: stage.sessions.said_to(key) for key in stage.bench.fleet.servers} == said
 
 
 async def test_looking_often_starts_a_recovery_once(stage: Stage) -> None:

@@ -10,6 +10,7 @@ import pytest_asyncio
 from orchestrator_raft.core.analysis import analyze
 from orchestrator_raft.core.instance import InstanceKey, Reached
 from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.replicated.commands import PauseWrites
 from orchestrator_raft.engine.leadership import Leader
 from orchestrator_raft.engine.write_probe import WritePace, WriteProbes
 from tests.engine.bench import PRIMARY, Bench
@@ -96,3 +97,10 @@ async def test_a_primary_that_is_read_only_is_not_asked(stage: Stage) -> None:
     closed = Reached(replace(facts, read_only=True))
     inventory.record(PRIMARY, closed, stage.bench.clock.monotonic_s(), stage.bench.raft.state.servers)
     assert await stage.asked_within(20.0) == 0
+
+
+async def test_nobody_is_asked_to_write_while_writes_are_paused(stage: Stage) -> None:
+    assert (await stage.leader.proposals.propose(PauseWrites, paused=True, reason="a person works there")).ok
+    assert await stage.asked_within(10.0) == 0
+    assert (await stage.leader.proposals.propose(PauseWrites, paused=False)).ok
+    assert await stage.asked_within(10.0) > 0

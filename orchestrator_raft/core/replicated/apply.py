@@ -95,6 +95,8 @@ def give_way(state: State, command: GiveWay) -> Applied:
     if state.gave_way_ms and since_ms < GIVE_WAY_BLOCK_MS:
         text = f"leadership was given away for that reason {since_ms // 1000} s ago, and is again after ten minutes"
         return state, Result(False, text)
+    if state.active_recoveries:
+        return state, Result(False, "a recovery is running, which is not handed over in its midst")
     given = replace(state, gave_way_ms=state.time_ms)
     return audited(given, command, "give-leadership-away", f"to {command.node_id}: {command.reason}"), Result(True)
 

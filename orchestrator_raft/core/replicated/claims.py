@@ -31,6 +31,8 @@ class Storm:
 
 
 NO_STORM = Storm()
+LAST_MS = 253_402_300_799_000
+"""The end of the year 9999."""
 
 
 def refuse_claim(state: State, recovery: Recovery, block_ms: int, storm: Storm = NO_STORM) -> ClaimRefusal | None:
@@ -136,6 +138,8 @@ def _refuse_automatic(state: State, recovery: Recovery, block_ms: int) -> ClaimR
 
 
 def _utc(at_ms: int) -> str:
+    """For people; a time that is no date is the last there is, since nothing here may raise."""
+    at_ms = min(at_ms, LAST_MS)
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 

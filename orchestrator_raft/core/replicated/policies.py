@@ -32,6 +32,7 @@ from orchestrator_raft.core.topology import Maintenance, RegisteredRule
 Applied = tuple[State, Result]
 V = TypeVar("V")
 TEXT_MAX = 500
+MARK_MAX_MS = 10 * 366 * 86_400_000
 """Characters of an owner, a reason, a name or a value."""
 TAGS_MAX = 100
 """Tags of one server."""
@@ -43,7 +44,14 @@ def _known(state: State, key: InstanceKey) -> str:
     return "" if key in state.servers else f"{key} is not known: discover it first"
 
 
-def _long(**texts: str) -> str:
+def bad_end(state: State, ends_ms: int, what: str) -> str:
+    """Why a mark must not end then: a mark without an end is forgotten, and a date has to be one."""
+    if ends_ms <= state.time_ms:
+        return f"{what} has to end in the future"
+    return f"{what} has to end within ten years" if ends_ms > state.time_ms + MARK_MAX_MS else ""
+
+
+def too_long(**texts: str) -> str:
     """Which text is longer than it may be."""
     name = next((name for name, text in texts.items() if len(text) > TEXT_MAX), "")
     return f"'{name}' is longer than {TEXT_MAX} characters" if name else ""
@@ -75,8 +83,8 @@ def begin_maintenance(state: State, command: BeginMaintenance) -> Applied:
     taken = ""
     if mark is not None and mark.ends_ms > state.time_ms:
         taken = f"{command.key} is in maintenance already, by {mark.owner}: {mark.reason}"
-    past = "" if command.ends_ms > state.time_ms else "maintenance has to end in the future"
-    long = _long(owner=command.owner, reason=command.reason)
+    past = bad_end(state, command.ends_ms, "maintenance")
+    long = too_long(owner=command.owner, reason=command.reason)
     refusal = _refused(state, _known(state, command.key), taken, past, long)
     if refusal is not None:
         return refusal
@@ -108,7 +116,7 @@ def end_maintenance(state: State, command: EndMaintenance) -> Applied:
 
 
 def register_rule(state: State, command: RegisterRule) -> Applied:
-    past = "" if command.ends_ms > state.time_ms else "a promotion rule has to end in the future"
+    past = bad_end(state, command.ends_ms, "a promotion rule")
     refusal = _refused(state, _known(state, command.key), past)
     if refusal is not None:
         return refusal
@@ -145,7 +153,7 @@ def tag_server(state: State, command: TagServer) -> Applied:
     kept = tuple(tag for tag in state.tags.get(command.key, ()) if tag.name != command.name)
     full = f"{command.key} has {TAGS_MAX} tags already" if len(kept) >= TAGS_MAX else ""
     nameless = "" if command.name else "a tag needs a name"
-    long = _long(name=command.name, value=command.value)
+    long = too_long(name=command.name, value=command.value)
     refusal = _refused(state, _known(state, command.key), nameless, full, long)
     if refusal is not None:
         return refusal
@@ -175,12 +183,12 @@ def untag_servers(state: State, command: UntagServers) -> Applied:
 
 
 def submit_pool(state: State, command: SubmitPool) -> Applied:
-    past = "" if command.ends_ms > state.time_ms else "a pool has to end in the future"
+    past = bad_end(state, command.ends_ms, "a pool")
     nameless = "" if command.name else "a pool needs a name"
     many = f"a pool has at most {POOL_MEMBERS_MAX} servers" if len(command.members) > POOL_MEMBERS_MAX else ""
     crowded = len(state.pools) >= POOLS_MAX and command.name not in state.pools
     full = f"there are {POOLS_MAX} pools already" if crowded else ""
-    refusal = _refused(state, past, nameless, many, full, _long(pool=command.name))
+    refusal = _refused(state, past, nameless, many, full, too_long(pool=command.name))
     if refusal is not None:
         return refusal
     before = state.pools.get(command.name)
@@ -224,7 +232,7 @@ def set_cluster_alias(state: State, command: SetClusterAlias) -> Applied:
     others = (each for each in state.clusters.values() if each.id != cluster.id)
     owner = next((each for each in others if command.alias and command.alias in (each.alias, each.name, each.id)), None)
     taken = f"'{command.alias}' names the cluster {owner.name} already" if owner is not None else ""
-    refusal = _refused(state, taken, _long(alias=command.alias))
+    refusal = _refused(state, taken, too_long(alias=command.alias))
     if refusal is not None:
         return refusal
     record = state.servers.get(cluster.primary) if cluster.primary is not None else None
@@ -247,7 +255,7 @@ def set_virtual_name(state: State, command: SetVirtualName) -> Applied:
     address = InstanceKey(command.hostname, command.key.port)
     taken = f"{address} is a server of its own" if command.hostname and address in state.servers else ""
     nothing = "" if command.hostname or mark else f"{command.key} has no virtual name"
-    refusal = _refused(state, _known(state, command.key), taken, nothing, _long(virtualname=command.hostname))
+    refusal = _refused(state, _known(state, command.key), taken, nothing, too_long(virtualname=command.hostname))
     if refusal is not None:
         return refusal
     names = _without(state.virtual_names, command.key)

@@ -187,8 +187,11 @@ def _needed(state: State, key: InstanceKey, gone: frozenset[InstanceKey]) -> str
 def begin_downtime(state: State, command: BeginDowntime) -> Applied:
     if command.key not in state.servers:
         return state, Result(False, f"{command.key} is not known: discover it first")
-    if command.ends_ms <= state.time_ms:
-        return state, Result(False, "a downtime has to end in the future")
+    why_not = policies.bad_end(state, command.ends_ms, "a downtime") or policies.too_long(
+        owner=command.owner, reason=command.reason
+    )
+    if why_not:
+        return state, Result(False, why_not)
     stale = policies.changed(command, state.downtimes.get(command.key))
     if stale is not None:
         return state, stale
