@@ -7,9 +7,9 @@ is a stage that says so, and comes only after everything that could still be ref
 from __future__ import annotations
 
 from orchestrator_raft.core.instance import Channel, Facts, Flavor, ThreadState
-from orchestrator_raft.core.moves.check import acknowledges, is_stopped, too_few_ackers
+from orchestrator_raft.core.moves.check import acknowledges, is_stopped, may_be_needed, too_few_ackers
 from orchestrator_raft.core.moves.model import Act, Plan, Planned, Refusal, Stage, Verb, Wish
-from orchestrator_raft.core.moves.one import drained
+from orchestrator_raft.core.moves.one import DROPS, drained
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Server, Topology
 
@@ -111,6 +111,10 @@ def delay_replication(wish: Wish, topology: Topology, _policy: Policy) -> Planne
         return Refusal(f"{wish.number} s is no delay: at most {DELAY_MAX_S}")
     if channel.delay_s == wish.number:
         return _nothing(server, f"{server.key} is delayed by {wish.number} s already")
+    if facts.flavor is Flavor.MARIADB:  # it has to stop altogether, and loses what it has not applied
+        why_not = f"{server.key} {DROPS}" if may_be_needed(facts) else too_few_ackers(topology, (server.key,))
+        if why_not:
+            return Refusal(why_not)
     runs = (channel.receives, channel.applier is ThreadState.RUNNING)
     if any(runs) and not all(runs):
         return Refusal(f"only one of the replication threads of {server.key} runs: start or stop both first")

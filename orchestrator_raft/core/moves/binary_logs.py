@@ -24,6 +24,8 @@ INJECTED_MAX = 1000
 """So many empty transactions in one operation; each waits for its acknowledgements."""
 LOG_FILE = re.compile(r"[\w.@+-]{1,255}")
 LATEST = "latest"
+RECORDED_MAX = 65_536
+"""Characters of a GTID set that go into the record of an operation."""
 
 
 def flush_binary_logs(wish: Wish, topology: Topology, _policy: Policy) -> Planned:
@@ -115,6 +117,11 @@ def forget_errant(wish: Wish, topology: Topology, _policy: Policy) -> Planned:
     if server.replicas or facts.replica_ids:
         count = max(len(server.replicas), len(facts.replica_ids or ()))
         return Refusal(f"gtid-errant-reset-master will not operate on {server.key} because it has {count} replicas")
+    few = too_few_ackers(topology, (server.key,))
+    if few:
+        return Refusal(few)
+    if facts.executed is not None and len(str(facts.executed)) > RECORDED_MAX:
+        return Refusal(f"what {server.key} has executed is too long a text to be recorded: do it there by hand")
     back = as_it_runs(server, channel)
     stop = Stage(
         text=f"{server.key} stands still", acts=(*drained(server, facts), act_on(server, Verb.STOP)), undo=back
@@ -125,7 +132,6 @@ def forget_errant(wish: Wish, topology: Topology, _policy: Policy) -> Planned:
     warnings = (
         f"what its errant transactions changed stays in the data of {server.key}: {errant.describe(EXTRA_MAX)}",
         f"the binary logs of {server.key} are emptied",
-        too_few_ackers(topology, (server.key,)),
     )
     stages = (stop, reset, *(Stage(text="start", acts=back) for _ in back[:1]))
     planned = plan_for(server, f"{server.key} forgets its errant transactions", *stages, warnings=warnings)

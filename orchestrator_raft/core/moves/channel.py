@@ -75,6 +75,8 @@ def _not_repointed(topology: Topology, server: Server, target: Server, policy: P
     why_not = not_movable(server)
     if why_not or server.fresh is None:
         return why_not
+    if server.fresh.is_writable and server.source != target.key:
+        return f"{server.key} takes writes, and would be a second writer there: set-read-only first"
     if not uses_gtid(server.fresh):
         return f"{server.key} does not replicate by GTID, so its place means nothing on another server"
     if may_be_needed(server.fresh):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator_raft.core.instance import Facts, Flavor
 from orchestrator_raft.core.moves.alone import act_on, as_it_runs, plan_for, replica
-from orchestrator_raft.core.moves.check import EXTRA_MAX, is_stopped, may_be_needed, not_movable
+from orchestrator_raft.core.moves.check import EXTRA_MAX, is_stopped, may_be_needed, not_movable, too_few_ackers
 from orchestrator_raft.core.moves.model import Act, Planned, Refusal, Stage, Verb, Wish
 from orchestrator_raft.core.moves.one import DROPS, drained
 from orchestrator_raft.core.policy import Policy
@@ -19,7 +19,7 @@ def enable_gtid(wish: Wish, topology: Topology, _policy: Policy) -> Planned:
     server, facts, channel = found
     if channel.uses_gtid:
         return Refusal(f"{server.key} already uses GTID")
-    why_not = _cannot_change(server, facts) or _has_no_gtids(topology, server, facts)
+    why_not = _cannot_change(topology, server, facts) or _has_no_gtids(topology, server, facts)
     if why_not:
         return Refusal(why_not)
     runs = as_it_runs(server, channel)
@@ -37,7 +37,7 @@ def disable_gtid(wish: Wish, topology: Topology, _policy: Policy) -> Planned:
     server, facts, channel = found
     if not channel.uses_gtid:
         return Refusal(f"{server.key} is not using GTID")
-    why_not = _cannot_change(server, facts)
+    why_not = _cannot_change(topology, server, facts)
     if why_not:
         return Refusal(why_not)
     runs = as_it_runs(server, channel)
@@ -50,8 +50,9 @@ def disable_gtid(wish: Wish, topology: Topology, _policy: Policy) -> Planned:
     return plan_for(server, text, *stages, warnings=(warning,))
 
 
-def _cannot_change(server: Server, facts: Facts) -> str:
-    return not_movable(server) or (f"{server.key} {DROPS}" if may_be_needed(facts) else "")
+def _cannot_change(topology: Topology, server: Server, facts: Facts) -> str:
+    drops = f"{server.key} {DROPS}" if may_be_needed(facts) else ""
+    return not_movable(server) or drops or too_few_ackers(topology, (server.key,))
 
 
 def _has_no_gtids(topology: Topology, server: Server, facts: Facts) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from orchestrator_raft.core.moves.check import too_few_ackers, uses_gtid
 from orchestrator_raft.core.moves.model import HOW_GTID, LeftOut, Plan, Planned, Refusal, Wish, counted, joined
 from orchestrator_raft.core.moves.one import move, not_below, target_of
+from orchestrator_raft.core.moves.patterns import compiled
 from orchestrator_raft.core.policy import Policy
 from orchestrator_raft.core.topology import Server, Topology
 
@@ -63,10 +62,9 @@ def matching(
     """Replicas of ``server`` that are meant."""
     replicas = tuple(each for each in topology.replicas_of(server.key) if each is not without)
     if pattern:
-        try:
-            wanted = re.compile(pattern)
-        except re.error as error:
-            return Refusal(f"'{pattern}' is no regular expression: {error}")
+        wanted = compiled(pattern)
+        if isinstance(wanted, Refusal):
+            return wanted
         replicas = tuple(each for each in replicas if wanted.search(str(each.key)))
     if not replicas:
         return Refusal(f"No replicas found for {server.key}" + (f" that '{pattern}' matches" if pattern else ""))

@@ -109,6 +109,8 @@ def not_below(topology: Topology, server: Server, target: Server, policy: Policy
     why_not = not_movable(server) or not_a_source(target)
     if why_not or server.fresh is None or target.fresh is None:
         return why_not
+    if server.fresh.is_writable:
+        return f"{server.key} takes writes, and would be a second writer there: set-read-only first"
     if may_be_needed(server.fresh):
         return f"{server.key} {DROPS}"
     reason = cannot_replicate(server.fresh, target.fresh, policy) or lacks_data(topology, server.fresh, target.fresh)
