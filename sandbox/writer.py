@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -27,7 +28,7 @@ from sandbox.ledger import Attempt, Outcome
 INTERVAL_MS = 5.0
 TIMEOUT_MS = 1000.0
 SEARCH_PAUSE_S = 0.003
-END_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 60.0
 
 READ_ONLY_ERRORS = frozenset({1290, 1836})
 """The server says that it is read-only, before it does anything. Any other error may come after the commit."""
@@ -144,9 +145,14 @@ def launch(
 
 
 def end(process: spawn.Process) -> int:
-    """Ask a writer to end and wait for it; its exit code."""
+    """Ask a writer to end and wait for it; its exit code. One that does not is killed, and TimeoutExpired says so."""
     process.send_signal(signal.SIGTERM)
-    return process.wait(END_TIMEOUT_S)
+    try:
+        return process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(END_TIMEOUT_S)
+        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
