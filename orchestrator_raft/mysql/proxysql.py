@@ -3,8 +3,8 @@
 Theory. The admin port speaks MySQL's protocol to an SQLite inside: ``mysql_servers`` is what is being written,
 ``runtime_mysql_servers`` what is in force, and LOAD takes the one to the other in one step, so clients never see half
 of a change. ProxySQL knows no check-and-set: the generation stands in the comment of the server's row, a greater one
-there is left alone, and live authority is asked for right before the first statement. The row of the old primary
-becomes that of the new one, so that weight, limits and TLS stay as people set them.
+there is left alone, and live authority is asked for right before every statement that changes something. The row of
+the old primary becomes that of the new one, so that weight, limits and TLS stay as people set them.
 
 Rules
 - Only rows of the writer hostgroups that are named in the configuration are touched.
@@ -104,8 +104,8 @@ class ProxySqlTarget:
         is_written = [each.generation for each in entries if each.is_at(record.primary)] == [record.generation]
         if is_written and len(entries) == 1 and [(row["hostname"], int(row["port"])) for row in in_force] == only:
             return False
-        before_write()
         for statement in changes(group, entries, record.primary, record.generation):
+            before_write()
             await admin.rows(statement)
         return True
 

@@ -114,6 +114,23 @@ async def test_nothing_is_written_without_authority(bench: Bench) -> None:
     assert bench.proxy.rows("mysql_servers") == []
 
 
+@pytest.mark.parametrize("allowed", [1, 2, 3])
+async def test_authority_that_ends_between_two_statements_stops_the_rest(bench: Bench, allowed: int) -> None:
+    await bench.publish(OLD)
+    begun, asked = len(bench.proxy.said), 0
+
+    def deposed_later() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > allowed:
+            raise AuthorityLost("gone")
+
+    with pytest.raises(AuthorityLost):
+        await bench.target.publish(Published(record=NEW), forced=False, before_write=deposed_later, timeout_s=30.0)
+    written = [each for each in bench.proxy.said[begun:] if not each.startswith("SELECT")]
+    assert len(written) == allowed
+
+
 async def test_a_hostile_name_is_only_a_name(bench: Bench) -> None:
     name = "db'); DELETE FROM mysql_servers; --\\"
     await bench.publish(replace(OLD, primary=InstanceKey(name, 3306)))
