@@ -10,6 +10,7 @@ import pytest
 from orchestrator_raft.core.instance import Facts, Flavor, InstanceKey, PromotionRule
 from orchestrator_raft.core.replicated import Command, Result, State, apply, policies
 from orchestrator_raft.core.replicated.commands import ForgetServers, ObserveServers, ServerObservation
+from orchestrator_raft.core.replicated.events import with_events
 from orchestrator_raft.core.replicated.policy_commands import (
     BeginMaintenance,
     DropPool,
@@ -128,6 +129,23 @@ def test_tags_are_taken_off_one_server_or_all_by_name_or_value(log: Log) -> None
     log.propose(TagServer, key=ONE, name="role")
     assert log.propose(UntagServers, name="role").value == "db1:3306\ndb2:3306"
     assert log.state.tags == {}
+
+
+def test_only_servers_whose_tags_have_changed_are_told_of_and_touched(log: Log) -> None:
+    log.propose(TagServer, key=ONE, name="role", value="web")
+    log.propose(TagServer, key=TWO, name="rack", value="7")
+    kept, last = log.state.tags[TWO], log.state.event_number
+    assert log.propose(UntagServers, name="role").ok
+    told = [event.server for event in log.state.events if event.number > last and event.type == "tags-changed"]
+    assert told == [ONE]
+    assert log.state.tags[TWO] is kept
+
+
+def test_equal_tags_in_another_object_are_no_news(log: Log) -> None:
+    log.propose(TagServer, key=ONE, name="role", value="web")
+    (tag,) = log.state.tags[ONE]
+    again = replace(log.state, tags={ONE: (replace(tag),)})
+    assert with_events(log.state, again, UntagServers(id="x", at_ms=1, name="nonesuch")).events == log.state.events
 
 
 def test_marks_go_with_their_server_when_it_is_forgotten(log: Log) -> None:

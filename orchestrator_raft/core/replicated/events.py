@@ -160,8 +160,10 @@ def _marks(before: State, after: State) -> Iterator[News]:
         if old_rule is None or new_rule is None or old_rule.rule is not new_rule.rule:
             yield from _begun_or_ended(old_rule, new_rule, "promotion-rule", _rule_text)
     for key in differences(before.tags, after.tags):
-        text = ", ".join(str(tag) for tag in after.tags.get(key, ())) or "none"
-        yield News(type="tags-changed", text=f"{key}: {text}", server=key)
+        tags = after.tags.get(key, ())
+        if tags != before.tags.get(key, ()):
+            text = ", ".join(str(tag) for tag in tags) or "none"
+            yield News(type="tags-changed", text=f"{key}: {text}", server=key)
     for old_stale, new_stale in _changes(before.stale, after.stale):
         yield from _begun_or_ended(old_stale, new_stale, "stale-primary", _stale_text)
 

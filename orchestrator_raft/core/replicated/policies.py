@@ -174,7 +174,8 @@ def untag_servers(state: State, command: UntagServers) -> Applied:
     touched = sorted(
         key for key, tags in state.tags.items() if command.key in (None, key) and any(goes(tag) for tag in tags)
     )
-    tags = {key: tuple(tag for tag in each if key not in touched or not goes(tag)) for key, each in state.tags.items()}
+    left = {key: tuple(tag for tag in state.tags[key] if not goes(tag)) for key in touched}
+    tags = {key: left.get(key, each) for key, each in state.tags.items()}
     after = replace(state, tags={key: each for key, each in tags.items() if each})
     text = command.name if command.value is None else f"{command.name}={command.value}"
     for key in touched:
