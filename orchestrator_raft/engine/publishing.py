@@ -7,6 +7,9 @@ Rules
   once when something changes.
 - A new leader compares every record with every target, and everybody does so once a minute: what somebody else
   changed there, or a write that was lost, is put right. Only differences are written.
+- What a person asks for counts from the next round on, so that a round under way neither takes it nor ends it. To
+  write over something newer (force) is asked for one record, and ends with it or when nobody waits for it any more.
+- A target that raises what it should not fails for that record, aloud; its line goes on.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ BACK_OFF_S = 0.5
 BACK_OFF_MAX_S = 60.0
 AUDITED_CHARACTERS_MAX = 500
 POLL_S = 0.02
+DEFECTS = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What a target raises where it was not prepared for an answer: noted and said like every failure of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,16 @@ class _Told:
     at_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Force:
+    """A person's leave to write one record over something newer."""
+
+    generation: int
+    round: int
+    """The first round that may use it."""
+    ends_s: float
+
+
 class Outdated(Refused):
     """The record was replaced while it was being published: the newer one is due."""
 
@@ -97,8 +112,9 @@ class Line:
         self._clock = clock
         self._require_authority = require_authority
         self._told: dict[str, _Told] = {}
-        self._forced: set[str] = set()
-        self._wanted: set[str] = set()
+        self._forced: dict[str, _Force] = {}
+        self._wanted: dict[str, int] = {}
+        """By alias the first round that can do what was asked."""
         self._woken = asyncio.Event()
         self._failures = 0
         self._begun = 0
@@ -110,16 +126,19 @@ class Line:
         """Something has changed: see at once what is due."""
         self._woken.set()
 
-    def want(self, aliases: Iterable[str], *, forced: bool) -> int:
-        """Compare these with the target now; ``forced`` ones are written over something newer.
+    def want(self, aliases: Iterable[str], *, forced: bool, ends_s: float) -> int:
+        """Compare these with the target now; with ``forced`` the records of this moment are written over something
+        newer until ``ends_s`` of the monotonic clock.
 
         The number of rounds after which that has been tried.
         """
-        taken = {alias for alias in aliases if self.target.takes(alias)}
-        self._wanted |= taken
-        self._forced |= taken if forced else set()
+        number, records = self._begun + 1, self._consensus.state.publications
+        for alias in (alias for alias in aliases if alias in records and self.target.takes(alias)):
+            self._wanted[alias] = number
+            if forced:
+                self._forced[alias] = _Force(generation=records[alias].generation, round=number, ends_s=ends_s)
         self.wake()
-        return self._begun + 1
+        return number
 
     def status(self, record: Publication) -> TargetStatus | None:
         """None where the record is not published here."""
@@ -128,8 +147,12 @@ class Line:
         told = self._told.get(record.alias)
         if told is None:
             return TargetStatus(target=self.target.name, detail=self.complaint)
-        if told.wanted != record and told.status.standing is not Standing.FAILED:
+        if told.status.standing is Standing.FAILED:
+            return told.status
+        if told.wanted != record:
             return replace(told.status, standing=Standing.WAITING)
+        if record.alias in self._wanted and told.status.standing is Standing.CURRENT:
+            return replace(told.status, standing=Standing.WAITING, detail=self.complaint)
         return told.status
 
     async def run(self, audit: Callable[[str], None]) -> None:
@@ -164,8 +187,8 @@ class Line:
         """Newest first: a failover goes before what is only compared."""
         now_s = self._clock.monotonic_s()
         self._told = {alias: told for alias, told in self._told.items() if alias in publications}
-        self._wanted &= publications.keys()
-        self._forced &= publications.keys()
+        self._wanted = {alias: number for alias, number in self._wanted.items() if alias in publications}
+        self._forced = {alias: force for alias, force in self._forced.items() if now_s < force.ends_s}
         due = [
             record
             for alias, record in publications.items()
@@ -197,17 +220,28 @@ class Line:
             except OrchestratorError as error:
                 self._note(record, Standing.FAILED, str(error))
                 done.failed = str(error)
+            except DEFECTS as error:
+                done.failed = f"{record.alias}: this is a defect, report it: {type(error).__name__}: {error}"
+                self._note(record, Standing.FAILED, done.failed)
         return done
+
+    def _may_force(self, record: Publication) -> bool:
+        """Somebody has asked, before this round, to write this very record over something newer, and still waits."""
+        force = self._forced.get(record.alias)
+        if force is None or force.round > self._begun:
+            return False
+        return force.generation == record.generation and self._clock.monotonic_s() < force.ends_s
 
     async def _publish(self, record: Publication) -> list[str]:
         """What the audit trail should have."""
-        forced = record.alias in self._forced
         self._require_authority()
         published = await with_addresses(record, self._outlet.addresses)
         changed = await self.target.publish(
-            published, forced=forced, before_write=lambda: self._check(record), timeout_s=TIMEOUT_S
+            published, forced=self._may_force(record), before_write=lambda: self._check(record), timeout_s=TIMEOUT_S
         )
-        self._forced.discard(record.alias)
+        force = self._forced.get(record.alias)
+        if force is not None and force.round <= self._begun:
+            del self._forced[record.alias]
         self._note(record, Standing.CURRENT, "")
         return (
             [f"the primary of {record.alias} is {record.primary} (generation {record.generation})"] if changed else []
@@ -228,7 +262,8 @@ class Line:
             generation=record.generation if standing is Standing.CURRENT else known,
         )  # fmt: skip
         self._told[record.alias] = _Told(status, record, self._clock.monotonic_s())
-        self._wanted.discard(record.alias)
+        if self._wanted.get(record.alias, 0) <= self._begun:
+            self._wanted.pop(record.alias, None)
         return before is None or (before.status.standing, before.status.detail) != (standing, detail)
 
 
@@ -271,7 +306,7 @@ class Publishing:
     async def submit(self, aliases: Sequence[str], *, forced: bool, timeout_s: float) -> tuple[str, ...]:
         """Publish these now; what went wrong, target by target, with what could not be done within ``timeout_s``."""
         ends_s = self._clock.monotonic_s() + timeout_s
-        asked = [(line, line.want(aliases, forced=forced)) for line in self.lines]
+        asked = [(line, line.want(aliases, forced=forced, ends_s=ends_s)) for line in self.lines]
         while any(line.rounds < number for line, number in asked) and self._clock.monotonic_s() < ends_s:
             await self._clock.sleep(POLL_S)
         return self.complaints(aliases)
