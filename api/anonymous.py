@@ -36,8 +36,8 @@ Names = Mapping[str, str]
 
 
 def is_asked(ask: Ask, operation: Operation) -> bool:
-    """Only reads are anonymised; elsewhere the switch has no meaning."""
-    return not operation.writes and ask.query_values.get(SWITCH, "").lower() in ("true", "1", "yes")
+    """Only reads are anonymised. On doubt they are: whoever names the switch does not want names to get out."""
+    return not operation.writes and ask.query_values.get(SWITCH, "false").lower() not in ("false", "0", "no")
 
 
 def without_switch(ask: Ask) -> Ask:

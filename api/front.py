@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Refused, Unavailable
-from orchestrator_raft.engine.service import Call, Person, Service, is_bound, typed_arguments
+from orchestrator_raft.engine.service import Call, Person, Service, is_bound, parse_flag, typed_arguments
 from orchestrator_raft.operations import LEFT_OUT, Operation, Where
 from orchestrator_raft.ports import Channel
 from orchestrator_raft.tasks import Tasks
@@ -229,7 +229,7 @@ class Front:
     def _open_stream(self, ask: Ask, raw: Raw) -> Answer | Stream:
         if ask.method == "HEAD":
             return Answer(status=200, body=b"", content_type=events.CONTENT_TYPE)
-        servers = raw.get("servers", "").lower() in ("true", "1", "yes")
+        servers = parse_flag("servers", raw.get("servers", "false"))
         return self._events.open(ask, raw.get("cluster", ""), raw.get("lastEventId", ""), servers=servers)
 
     async def _elsewhere(self, ask: Ask, person: Person, operation: Operation) -> Answer | None:

@@ -19,6 +19,8 @@ from .reply import body_of, envelope
 NOT_FOUND = b"404 page not found\n"
 NOT_ALLOWED = b"405 method not allowed\n"
 NO_SNIFFING = (("X-Content-Type-Options", "nosniff"),)
+FALSE_WHERE_EMPTY = frozenset({"skipProcesses", "unacknowledged"})
+"""orchestrator's own flags; ours are set where they are named without a value."""
 GO_WORDS = {
     UnreachableKind.UNRESOLVABLE: "no such host",
     UnreachableKind.NO_GREETING: "i/o timeout",
@@ -40,6 +42,7 @@ class CompatibleDialect:
         query = ask.query_values
         operation = match.route.operation
         asked = {each.name: query[each.name] for each in operation.parameters if each.name in query}
+        asked = {name: text for name, text in asked.items() if text or name not in FALSE_WHERE_EMPTY}
         raw = {**asked, **match.parameters}
         require_comment(operation, raw)
         return raw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import orjson
 
@@ -55,12 +55,12 @@ class NativeDialect:
         self._root = f"{url_prefix}/api/v2"
 
     def arguments(self, match: Match, ask: Ask) -> dict[str, str]:
-        """Parameters of the path, and the others from the query (GET) or the JSON body; unknown ones are an error."""
+        """Parameters of the path, and the others from the query or, of a write, the JSON body.
+
+        Raises InvalidInput for unknown ones, and for one that is given twice with different values.
+        """
         operation = match.route.operation
-        if ask.method in ("GET", "HEAD"):
-            given: Mapping[str, str] = ask.query_values
-        else:
-            given = _body(ask)
+        given = _once_each(ask.query, {} if ask.method in ("GET", "HEAD") else _body(ask))
         by_name = {_snake(each.name): each.name for each in operation.parameters if each.name not in match.parameters}
         unknown = sorted(set(given) - set(by_name))
         if unknown:
@@ -132,6 +132,15 @@ def _json(value: Json, *, status: int = 200) -> Answer:
 
 def _snake(name: str) -> str:
     return _CAPITAL.sub("_", name).lower()
+
+
+def _once_each(query: Iterable[tuple[str, str]], body: Mapping[str, str]) -> dict[str, str]:
+    """What query and body say together: neither is ignored. Raises InvalidInput where they contradict each other."""
+    found = dict(body)
+    for name, text in query:
+        if found.setdefault(name, text) != text:
+            raise InvalidInput(f"'{name}' is given twice, as '{found[name]}' and as '{text}', so nothing was done")
+    return found
 
 
 def _body(ask: Ask) -> dict[str, str]:

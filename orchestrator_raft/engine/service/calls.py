@@ -18,7 +18,9 @@ from orchestrator_raft.operations import Kind, Operation, Parameter
 
 WAIT_S = 900.0
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"^(\d+)([smhdw])$")
+_SET = ("true", "1", "yes", "")
+_UNSET = ("false", "0", "no")
+_DURATION = re.compile(r"^(\d{1,9})([smhdw])$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,15 @@ class NotKnown(InvalidInput):
 
 
 def typed_arguments(operation: Operation, raw: Mapping[str, str]) -> dict[str, Any]:
-    """Texts to typed values. A SERVER is given as ``host:port``. Raises InvalidInput naming parameter and value."""
+    """Texts to typed values. A SERVER is given as ``host:port``. Raises InvalidInput naming parameter and value.
+
+    An empty text is no value, but for a FLAG, which it sets.
+    """
     known = {parameter.name for parameter in operation.parameters}
     found: dict[str, Any] = {}
     for parameter in operation.parameters:
         text = raw.get(parameter.name)
-        if text is None or text == "":
+        if text is None or (text == "" and parameter.kind is not Kind.FLAG):
             if parameter.required:
                 raise InvalidInput(f"{operation.name} needs '{parameter.name}': {parameter.help}")
             continue
@@ -112,8 +117,18 @@ def _typed(parameter: Parameter, text: str) -> object:
     if parameter.kind is Kind.DURATION:
         return parse_duration(text)
     if parameter.kind is Kind.FLAG:
-        return text.lower() in ("true", "1", "yes", "")
+        return parse_flag(parameter.name, text)
     return text
+
+
+def parse_flag(name: str, text: str) -> bool:
+    """A flag that is named without a value is set. Raises InvalidInput: a word misread as no could start a failover."""
+    word = text.lower()
+    if word in _SET:
+        return True
+    if word in _UNSET:
+        return False
+    raise InvalidInput(f"'{text}' is neither true nor false ({name}): write {name}=true or {name}=false")
 
 
 def parse_server(text: str) -> InstanceKey:
