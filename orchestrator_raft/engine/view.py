@@ -29,6 +29,8 @@ class Moment:
     """This node's monotonic clock, to compare with observations."""
     unconfirmed: Mapping[InstanceKey, str] = field(default_factory=dict)
     """Why a problem of this server is not acted on now, where it could be."""
+    diagnoses: tuple[Diagnosis, ...] = ()
+    """What the watch found at its last look: not of this moment, and nothing on a node that does not lead."""
 
 
 class Viewer:
@@ -61,4 +63,5 @@ class Viewer:
             now_ms=now_ms,
             now_s=self._clock.monotonic_s(),
             unconfirmed=dict(self.unconfirmed),
+            diagnoses=self.diagnoses,
         )

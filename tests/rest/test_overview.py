@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from api.settings import ApiSettings, AuthenticationMethod
+from bench.raft_machine import fleet as large_fleet
+from orchestrator_raft.core.analysis import Severity, analyze
 from orchestrator_raft.core.policy import ClusterFilters, Policy
+from orchestrator_raft.core.replicated import State, apply
+from orchestrator_raft.core.topology import build
+from orchestrator_raft.engine.service.overview import CLUSTERS_AT_ONCE, fleet_of
+from orchestrator_raft.engine.view import Moment
+from orchestrator_raft.tasks import Tasks
 from tests.engine.fleet import key
 from tests.rest.rig import Rig
 
@@ -54,6 +63,48 @@ async def test_what_is_wrong_is_told_with_what_would_be_done_about_it() -> None:
         assert dead["repair"]
         assert "RecoverMasterClusterFilters" in dead["because"]
         assert next(iter(found)) == "DeadMaster"
+
+
+async def test_the_fleet_is_told_as_the_watch_found_it_last_and_what_it_has_not_seen_is_looked_at() -> None:
+    async with Rig(policy=UNREPAIRED) as rig:
+        await rig.discovered()
+        desk = rig.first.service.desk
+        await rig.until(
+            lambda: len(desk.moment().diagnoses) == len(rig.fleet.servers) and not severities(desk.moment())
+        )
+        well = desk.moment()
+        rig.first.prober.crash(24000)
+        await rig.until(lambda: Severity.CRITICAL in severities(desk.moment()))
+        ill = desk.moment()
+        for moment, is_dead in ((ill, True), (replace(well, diagnoses=ill.diagnoses), True),
+                                (replace(ill, diagnoses=well.diagnoses), False)):  # fmt: skip
+            [cluster] = (await fleet_of(moment, looked=True)).clusters
+            assert any(each.severity == "critical" for each in cluster.troubles) is is_dead
+        unseen = replace(ill, diagnoses=())
+        assert await fleet_of(unseen, looked=True) == await fleet_of(
+            replace(unseen, diagnoses=analyze(unseen.topology, unseen.policy)), looked=True
+        )
+
+
+def severities(moment: Moment) -> set[Severity]:
+    return {each.problem.rule.severity for each in moment.diagnoses if each.problem is not None}
+
+
+async def test_others_go_on_while_a_large_fleet_is_told() -> None:
+    state = State()
+    for command in large_fleet(12 * CLUSTERS_AT_ONCE):
+        state, _ = apply(state, command)
+    topology = build(state.servers, state.clusters, {}, state.marks, state.time_ms)
+    moment = Moment(state=state, topology=topology, policy=UNREPAIRED, now_ms=state.time_ms, now_s=0.0)
+    tasks = Tasks("test", lambda _name, _error: None)
+    telling = tasks.start("tell", fleet_of(moment, looked=True))
+    rounds = 0
+    while not telling.done():
+        await asyncio.sleep(0)
+        rounds += 1
+    await tasks.close()
+    assert len(telling.result().clusters) == 3 * CLUSTERS_AT_ONCE
+    assert rounds >= 3
 
 
 async def test_without_a_leader_nothing_is_said_of_health() -> None:
