@@ -23,6 +23,7 @@ const shared = {
   health: new Resource("/health", { accepts: [503] }),
   fleet: new Resource("/fleet"),
 };
+const FLEET_PAUSE_MS = 5000; /* who does not look at the fleet wants it for the banners only */
 let shown = null; /* {view, resources, words, query} */
 let focusHeading = false;
 
@@ -46,7 +47,7 @@ function viewOf(words, query) {
 }
 
 function go() {
-  const words = location.pathname.slice(HOME.length).split("/").filter(Boolean).map(decodeURIComponent);
+  const words = location.pathname.slice(HOME.length).split("/").filter(Boolean).map(decoded);
   const query = new URLSearchParams(location.search);
   const view = viewOf(words, query);
   const kept = shown?.view.name === view.name && sameResources(shown.view, view) ? shown.resources : null;
@@ -54,8 +55,18 @@ function go() {
   document.body.dataset.view = view.name;
   closeDialog();
   draw();
-  if (!kept) refresh(Object.values(shown.resources));
+  if (!kept) refresh(Object.values(shown.resources).filter((each) => each !== shared.fleet));
+  if (!kept) refreshFleet({ type: "shown" });
   if (words[0] === "discover") openDiscover();
+}
+
+/** A word of an address; one that is no proper text is taken as it stands. */
+function decoded(word) {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    return word;
+  }
 }
 
 function resourcesOf(view) {
@@ -81,10 +92,22 @@ function refresh(resources) {
 
 live.onnews = (event) => {
   if (!shown) return;
-  refresh(Object.values(shown.resources).filter((each) => !shown.view.wants || shown.view.wants(event, each)));
-  if (event.type !== "servers") refresh([shared.fleet]);
+  const own = Object.values(shown.resources).filter((each) => each !== shared.fleet);
+  refresh(own.filter((each) => !shown.view.wants || shown.view.wants(event, each)));
+  if (event.type !== "servers" || shown.view.name === "fleet") refreshFleet(event);
   if (event.type === "poll" || event.type === "reset") refresh([shared.health, shared.me]);
 };
+
+let fleetTimer = 0;
+
+/** The fleet costs the leader most: it is read at once by who looks at it, or has just changed something. */
+function refreshFleet(event) {
+  const isWanted = shown.view.name === "fleet" || event.type === "reset";
+  const rest = isWanted ? 0 : shared.fleet.askedAt + FLEET_PAUSE_MS - performance.now();
+  clearTimeout(fleetTimer);
+  if (rest > 0) fleetTimer = setTimeout(() => shared.fleet.refresh(), rest);
+  else shared.fleet.refresh();
+}
 
 let drawing = false;
 live.changed = () => {
@@ -107,9 +130,9 @@ function draw() {
   setWriter(!ANONYMOUS && shared.me.value?.may_write === true);
   render(app,
     h("a", { class: "skip", href: `${location.pathname}${location.search}#main` }, "Skip to content"),
-    header(), banners(),
+    guarded(header), guarded(banners),
     h("main", { id: "main", tabindex: "-1" }, errors(shown.resources), h("h1", { tabindex: "-1" }, title),
-      drawn(values)),
+      guarded(() => shown.view.draw(values, shown.resources))),
     footer(), dialog());
   if (focusHeading) {
     focusHeading = false;
@@ -118,13 +141,13 @@ function draw() {
   }
 }
 
-/** A defect of a view is shown, and takes nothing else with it. */
-function drawn(values) {
+/** A defect of one part is shown in its place, and takes nothing else with it. */
+function guarded(part) {
   try {
-    return shown.view.draw(values, shown.resources);
+    return part();
   } catch (error) {
     console.error(error);
-    return h("p", { class: "banner critical", role: "alert" }, sign("critical", "This view failed:"), ` ${error.message}`);
+    return h("p", { class: "banner critical", role: "alert" }, sign("critical", "This part of the page failed:"), ` ${error.message}`);
   }
 }
 
@@ -250,5 +273,5 @@ addEventListener("keydown", (event) => {
 
 setNavigate(navigate);
 go();
-refresh(Object.values(shared));
+refresh([shared.me, shared.health]);
 follow();

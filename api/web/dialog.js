@@ -4,7 +4,7 @@
 import { get, path } from "./api.js";
 import { h } from "./dom.js";
 import { live } from "./live.js";
-import { link, name, seconds, sign } from "./words.js";
+import { ENDS, end, link, name, seconds, sign } from "./words.js";
 
 const FOLLOW_MS = 300;
 let writer = false;
@@ -33,18 +33,24 @@ export function menu(groups) {
 
 /** Open the dialog: {title, text, label, fields, typeThis, level, planOf(values), run(values)}. */
 export function open(given) {
-  now = { fields: [], values: {}, typed: "", plan: undefined, error: null, done: null, recovery: null, busy: false, from: document.activeElement, ...given };
+  now = { fields: [], values: {}, typed: "", plan: undefined, error: null, done: null, recovery: null, busy: false, asked: 0, from: document.activeElement, ...given };
   for (const each of now.fields) now.values[each.name] = each.value ?? "";
   if (now.planOf) loadPlan();
   live.changed();
 }
 
+/** Ask for the plan of what is chosen now; until it is there nothing can be confirmed, and an older answer is dropped. */
 async function loadPlan() {
   const mine = now;
+  const number = ++mine.asked;
+  mine.plan = undefined;
+  mine.refused = null;
   try {
     const planned = await mine.planOf(mine.values);
+    if (number !== mine.asked) return;
     mine.plan = planned;
   } catch (error) {
+    if (number !== mine.asked) return;
     const unplannable = error.status === 400 && error.message.includes("dry_run"); /* a leader of an older version */
     mine.plan = null;
     mine.refused = unplannable ? null : error;
@@ -114,17 +120,26 @@ export function dialog() {
       given.typeThis && !given.done && h("label", { class: "typed" }, "To go on, type ", h("strong", {}, given.typeThis),
         h("input", { name: "typed", value: given.typed, autocomplete: "off", spellcheck: "false", oninput: (event) => { given.typed = event.target.value; live.changed(); } })),
       given.error && h("p", { class: "banner critical", role: "alert" }, h("strong", {}, sign("critical", given.error.title || "Failed")), ` ${given.error.message}`),
-      given.done && !given.error && h("p", { class: "banner good", role: "status" }, given.done),
+      given.done && !given.error && outcome(given),
       given.recovery && progress(given.recovery),
       h("div", { class: "actions" },
         h("button", { type: "button", onclick: closeDialog }, given.done ? "Close" : "Cancel"),
         !given.done && h("button", { type: "submit", class: given.level || "main", disabled: !ready(given) || given.busy }, given.busy ? "Working …" : given.label))));
 }
 
+/** What came of it: the server's words as long as it goes on, then how it ended. */
+function outcome({ done, recovery, busy }) {
+  if (!recovery || recovery.end === "running") return h("p", { class: `banner ${busy ? "busy" : "good"}`, role: "status" }, done);
+  const [kind, word] = ENDS[recovery.end] || ["unknown", recovery.end];
+  const hasWorked = kind === "good";
+  return h("p", { key: "end", class: `banner ${kind}`, role: hasWorked ? "status" : "alert" }, h("strong", {}, sign(kind, `It ${hasWorked ? "has " : "ended: "}${word}.`)),
+    hasWorked ? "" : " What happened is below.");
+}
+
 function input(each, given) {
   const change_ = (event) => {
     given.values[each.name] = event.target.type === "checkbox" ? event.target.checked : event.target.value;
-    if (given.planOf && each.plans) { given.plan = undefined; given.refused = null; loadPlan(); }
+    if (given.planOf && each.plans) loadPlan();
     live.changed();
   };
   if (each.options)
@@ -149,7 +164,7 @@ function planned(given) {
 /** A recovery's steps so far. */
 export function progress(recovery) {
   const begun = recovery.started_ms;
-  return h("div", { class: "progress" }, h("p", {}, sign(...(recovery.end === "running" ? ["busy", "running"] : recovery.end === "succeeded" ? ["good", "succeeded"] : ["critical", recovery.end])), " ", link(`recovery/${recovery.id}`, {}, "everything about it")),
+  return h("div", { class: "progress" }, h("p", {}, end(recovery), " ", link(`recovery/${recovery.id}`, {}, "everything about it")),
     h("ol", { class: "steps" }, recovery.timeline.map((mark, i) => h("li", { key: i }, h("span", { class: "number" }, `${mark.at_ms - begun} ms`), ` ${mark.name} ${mark.text}`))),
     recovery.errors.map((each, i) => h("p", { key: i }, sign("warning", "Note:"), ` ${each}`)));
 }

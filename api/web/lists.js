@@ -8,7 +8,7 @@ const PAGE_SIZE = 20;
 
 /** The page of an address: a word of it (as with the peers), else ?page=. */
 export function pageOf(words, query) {
-  const word = words[["cluster", "alias"].includes(words[0]) ? 2 : 0] || query.get("page") || "";
+  const word = words[["cluster", "alias", "id"].includes(words[0]) ? 2 : 0] || query.get("page") || "";
   return /^\d+$/.test(word) ? Number(word) : 0;
 }
 
@@ -68,8 +68,10 @@ function filter(here, server, text) {
 
 export function detectionsView(words, query) {
   const page = pageOf(words, query);
-  const alias = words[0] === "alias" ? words[1] : "";
-  const asked = new URLSearchParams({ page, ...(alias ? { alias } : {}), ...(words[0] === "id" ? { id: words[1] } : {}) });
+  const [kind, value] = words;
+  const filter = ["alias", "id"].includes(kind) && value ? [kind, value] : null;
+  const asked = new URLSearchParams({ page, ...(filter ? { [kind]: value } : {}) });
+  const here = `audit-failure-detection${filter ? `/${kind}/${encodeURIComponent(value)}` : ""}`;
   return {
     name: "detections",
     resources: { detections: { path: `/detections?${asked}` } },
@@ -80,7 +82,7 @@ export function detectionsView(words, query) {
         key: each.number, cells: [time(each.at_ms), sign("warning", each.subject.code), onServer(each.subject.key), each.subject.cluster_alias || each.subject.cluster_name, each.subject.evidence.join(" · ") || each.subject.text,
           each.recovery_id ? link(`recovery/${each.recovery_id}`, {}, "recovery") : "none"],
       })), "No failure was detected."),
-      detections && pager(page, detections.length, (to) => `audit-failure-detection?page=${to}`),
+      detections && pager(page, detections.length, (to) => `${here}?page=${to}`),
     ],
   };
 }

@@ -14,6 +14,7 @@ export class Resource {
     this.value = undefined;
     this.error = null;
     this.at = 0;
+    this.askedAt = -Infinity; /* by performance.now() */
     this.busy = false;
     this.again = false;
   }
@@ -26,7 +27,7 @@ export class Resource {
     this.busy = true;
     do {
       this.again = false;
-      const begun = performance.now();
+      const begun = (this.askedAt = performance.now());
       try {
         this.value = await get(this.where, { accepts: this.accepts });
         this.error = null;

@@ -34,6 +34,10 @@ class Scene:
     def get(self, path: str) -> Any:
         return self.do(self.rig.first.get(path)).json
 
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition on the rig, asked where it lives; the test fails when it never comes."""
+        self.do(self.rig.until(condition))
+
     def post(self, path: str, body: dict[str, Any] | None = None) -> int:
         return self.do(self.rig.first.ask("POST", path, json=body or {})).status
 
@@ -68,8 +72,11 @@ def running(make: Callable[[], Rig], *ports: int) -> Iterator[Scene]:
     assert ready.wait(START_S), "the rig did not start"
     if failed:
         raise failed[0]
-    yield found[0]
-    found[0]._loop.call_soon_threadsafe(ended.set)
-    thread.join(START_S)
+    try:
+        yield found[0]
+    finally:
+        found[0]._loop.call_soon_threadsafe(ended.set)
+        thread.join(START_S)
+    assert not thread.is_alive(), "the rig did not end"
     if failed:
         raise failed[0]

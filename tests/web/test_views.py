@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from api.settings import ApiSettings, AuthenticationMethod
+from orchestrator_raft.core.errors import ServerError
 from orchestrator_raft.core.instance import Location, UnreachableKind
-from tests.engine.fleet import Fleet, key, primary_facts, replica_facts
+from tests.engine.fleet import Fleet, Rows, key, primary_facts, replica_facts
 from tests.rest.rig import Rig
 from tests.web.conftest import PATIENCE_MS, NewPage
 from tests.web.looks import CONTRAST, PHONE, faults, is_too_wide
@@ -28,6 +30,12 @@ OLD_BOOKMARKS = {
     "audit/instance/127.0.0.1/24001": "Audit of 127.0.0.1:24001", "audit-recovery-steps/nonesuch": "Recovery",
 }  # fmt: skip
 MANY = 40
+TABS_MAX = 60
+REFUSING = 24109
+FLEET_PAUSE_MS = 4900
+"""A little less than the page's, since it counts from a moment earlier than the browser does."""
+FLEET_READS = """() => performance.getEntriesByType("resource")
+  .filter((each) => new URL(each.name).pathname.endsWith("/api/v2/fleet")).map((each) => each.startTime)"""
 
 
 def evil_fleet() -> Fleet:
@@ -50,6 +58,7 @@ def scene() -> Iterator[Scene]:
         assert found.post("/api/v2/servers/127.0.0.1:24001/downtime", {"owner": EVIL, "reason": EVIL}) == 200
         assert found.post("/api/v2/pauses", {"cluster": "c1", "reason": EVIL}) == 200
         assert found.post("/api/v2/clusters/large/takeover") == 202
+        found.until(lambda: not any(each.is_active for each in found.rig.raft.state.recoveries.values()))
         yield found
 
 
@@ -89,9 +98,7 @@ def test_everything_can_be_done_from_the_keyboard(scene: Scene, new_page: NewPag
     page.keyboard.press("/")
     page.keyboard.type("large")
     expect(page.locator("tbody.cluster")).to_have_count(1)
-    page.keyboard.press("Tab")
-    while page.evaluate("document.activeElement.textContent") != "large":
-        page.keyboard.press("Tab")
+    tab_to(page, "large")
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text("large")
     page.locator(".box").first.focus()
@@ -107,6 +114,17 @@ def test_everything_can_be_done_from_the_keyboard(scene: Scene, new_page: NewPag
     expect(page.get_by_role("dialog")).to_have_count(0)
     page.go_back()
     expect(page.locator(".panel")).to_have_count(0)
+
+
+def tab_to(page: Page, text: str) -> None:
+    """Press Tab until what has this text has the focus."""
+    passed = []
+    for _ in range(TABS_MAX):
+        page.keyboard.press("Tab")
+        passed.append(page.evaluate("document.activeElement.textContent"))
+        if passed[-1] == text:
+            return
+    raise AssertionError(f"Tab never came to {text!r}, but to {passed}")
 
 
 def test_many_healthy_replicas_are_one_box_until_they_are_wanted(scene: Scene, new_page: NewPage) -> None:
@@ -125,6 +143,102 @@ def test_what_the_server_says_no_to_is_shown(scene: Scene, new_page: NewPage) ->
     page.get_by_role("button", name="Probe now …").click()
     page.get_by_role("dialog").get_by_role("button", name="Probe now").click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("127.0.0.1:24003: refused")
+
+
+def test_a_plan_that_comes_late_is_not_taken_for_the_newest_choice(scene: Scene, new_page: NewPage) -> None:
+    page = show(new_page, scene, "cluster/large")
+    primary = scene.get("/api/v2/clusters/large/map")["cluster"]["primary"]
+    first, second = [name for name in (f"127.0.0.1:{24100 + each}" for each in range(5, 8)) if name != primary][:2]
+    held: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        if is_plan_of(route.request, first):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/takeover", hold_first)
+    page.get_by_role("button", name="Take over …").click()
+    dialog = page.get_by_role("dialog")
+    plan, go = dialog.locator(".plan"), dialog.get_by_role("button", name="Take over")
+    dialog.locator("input[name=typed]").fill("large")
+    expect(go).to_be_enabled()
+    with page.expect_request(lambda request: is_plan_of(request, first)):
+        dialog.get_by_label("New primary").select_option(first)
+    expect(plan).to_have_count(0)
+    expect(go).to_be_disabled()
+    dialog.get_by_label("New primary").select_option(second)
+    expect(plan).to_be_visible()
+    of_second = plan.inner_text()
+    with page.expect_response(lambda answer: is_plan_of(answer.request, first)):
+        held[0].continue_()
+    page.evaluate("new Promise((done) => setTimeout(done, 500))")  # for the late answer to be drawn, if it were
+    assert plan.inner_text() == of_second
+    expect(go).to_be_enabled()
+
+
+def is_plan_of(request: Request, target: str) -> bool:
+    return request.method == "POST" and (request.post_data_json or {}).get("target") == target
+
+
+def test_what_was_begun_and_failed_is_not_said_to_be_under_way(
+    scene: Scene, new_page: NewPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = scene.rig.fleet[REFUSING]
+    say = server.say
+
+    def refuse(sql: str) -> Rows:
+        if sql.startswith("STOP"):
+            raise ServerError(f"{server.facts.key}: it does not stop")
+        return say(sql)
+
+    monkeypatch.setattr(server, "say", refuse)
+    page = show(new_page, scene, f"cluster/large?server=127.0.0.1:{REFUSING}")
+    page.locator(".panel summary", has_text="Replication and writes").click()
+    page.get_by_role("button", name="Stop replication …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Stop replication").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("It ended:")
+    expect(dialog.locator(".banner.good, .banner.busy")).to_have_count(0)
+
+
+def test_an_address_that_is_no_text_is_shown_as_it_stands(scene: Scene, new_page: NewPage) -> None:
+    page = new_page(f"{scene.url()}/web/cluster/%ZZ")
+    expect(page.locator("h1")).to_have_text("%ZZ")
+    expect(page.get_by_role("navigation", name="Views")).to_be_visible()
+
+
+def test_announcements_that_fail_take_nothing_else_with_them(scene: Scene, browser: Browser) -> None:
+    page = browser.new_page()  # it complains in the console, and is to
+    broken = {**scene.get("/api/v2/fleet"), "pause": {"by": "", "reason": "", "since_ms": "never"}}
+    page.route("**/api/v2/fleet", lambda route: route.fulfill(json=broken))
+    page.goto(f"{scene.url()}/web/clusters")
+    expect(page.get_by_role("alert")).to_contain_text("This part of the page failed")
+    expect(page.locator("tbody.cluster")).to_have_count(2)
+    page.get_by_role("link", name="Audit", exact=True).click()
+    expect(page.locator("h1")).to_have_text("Audit")
+    page.close()
+
+
+def test_pages_of_detections_keep_their_filter(scene: Scene, new_page: NewPage) -> None:
+    for kind in ("alias/large", "id/1"):
+        page = show(new_page, scene, f"audit-failure-detection/{kind}?page=2")
+        expect(page.get_by_role("link", name="Newer")).to_have_attribute(
+            "href", f"audit-failure-detection/{kind}?page=1"
+        )
+
+
+def test_events_do_not_make_a_page_about_something_else_read_the_fleet(scene: Scene, new_page: NewPage) -> None:
+    page = show(new_page, scene, "audit")
+    asked_ms: list[float] = []
+    for number in range(1000):
+        page.evaluate("new Promise((done) => setTimeout(done, 100))")
+        assert scene.post("/api/v2/servers/127.0.0.1:24002/tags", {"tag": f"round={number}"}) == 200
+        asked_ms = page.evaluate(FLEET_READS)
+        if len(asked_ms) > 2:
+            break
+    assert len(asked_ms) > 2, "it is read now and then"
+    assert all(later - earlier > FLEET_PAUSE_MS for earlier, later in pairwise(asked_ms)), asked_ms
 
 
 def test_anonymised_views_have_no_names_and_no_buttons(scene: Scene, new_page: NewPage) -> None:
