@@ -82,6 +82,10 @@ class Reloader:
         self._use_hooks = use_hooks
         self._tls = tls
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(map(str, self._files))
+
     def __call__(self) -> Reloaded:
         """Raises InvalidInput with everything that is wrong; then nothing has changed."""
         try:
@@ -98,7 +102,7 @@ class Reloader:
         self._use_hooks(hooks_of(in_use))
         self._settings = in_use
         waiting = [name for name in differing if name not in counting]
-        return Reloaded(files=tuple(map(str, self._files)), changed=_keys(counting), need_restart=_keys(waiting))
+        return Reloaded(files=self.files, changed=_keys(counting), need_restart=_keys(waiting))
 
     def on_signal(self) -> None:
         """SIGHUP: the outcome goes into the log."""

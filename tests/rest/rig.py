@@ -85,6 +85,19 @@ class Got:
         return str(self.json["Message"])
 
 
+class TwinReload:
+    """A configuration that changes nothing when it is read again."""
+
+    files = ("orchestrator.conf.json",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> Reloaded:
+        self.count += 1
+        return Reloaded(files=self.files, need_restart=("ListenAddress",))
+
+
 class Node:
     """One node."""
 
@@ -100,8 +113,8 @@ class Node:
         self.failures: list[tuple[str, BaseException]] = []
         self.engine = Engine(outside, engine_settings, Reports(self._failed, self._failed))
         self.raft_admin = MemoryRaftAdmin(rig.raft, node_id, raft_address)
-        reloaded = Reloaded(files=("orchestrator.conf.json",), need_restart=("ListenAddress",))
-        self.service = Service(outside, self.engine, self.raft_admin, reload=lambda: reloaded)
+        self.reload = TwinReload()
+        self.service = Service(outside, self.engine, self.raft_admin, reload=self.reload)
         self.defects: list[tuple[str, str, BaseException]] = []
         self.view = TwinNodeView(rig.raft, node_id, rig.view_changes)
         self.front = Front(

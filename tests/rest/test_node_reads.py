@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from orchestrator_raft.core.instance import Reached, Unreachable, UnreachableKind
+from orchestrator_raft.core.instance import InstanceKey, Reached, Unreachable, UnreachableKind
 from orchestrator_raft.core.policy import ClusterFilters
 from orchestrator_raft.engine.clock import SystemClock
 from orchestrator_raft.engine.figures import PROBES_MAX, Figures
 from tests.engine.fleet import key, primary_facts
 from tests.rest.rig import POLICY, Rig
+from tests.rest.test_access import BOSS, MULTI, READER
 
 WATCHED = dataclasses.replace(POLICY, recover_primary=ClusterFilters(()))
 
@@ -72,6 +73,29 @@ async def test_a_server_is_resolved_by_connecting_to_it() -> None:
         assert (gone.status, gone.json["Code"]) == (500, "ERROR") and "refused" in gone.message
 
 
+async def test_who_may_only_read_cannot_have_the_leader_log_in_at_an_unknown_address() -> None:
+    async with Rig(2, policy=WATCHED, settings=MULTI) as rig:
+        leader = rig.first.prober
+        dialled: list[InstanceKey] = []
+        connect = leader.try_connect
+
+        async def noted(key: InstanceKey, *, timeout_s: float) -> Unreachable | None:
+            dialled.append(key)
+            return await connect(key, timeout_s=timeout_s)
+
+        await rig.until(lambda: rig.first.service.may_act)
+        assert (await rig.first.get("/api/discover/127.0.0.1/24000", headers=BOSS)).status == 200
+        await rig.until(lambda: set(rig.raft.state.servers) == set(rig.fleet.servers))
+        leader.try_connect = noted  # type: ignore[method-assign]
+        for node in ("n1", "n2"):
+            refused = await rig[node].get("/api/resolve/127.0.0.9/24009", headers=READER)
+            assert refused.status == 500 and "127.0.0.9:24009 is no known server" in refused.message
+        assert not [each for each in dialled if each.hostname == "127.0.0.9"]
+        assert (await rig["n2"].get("/api/resolve/127.0.0.1/24001", headers=READER)).message == "Instance resolved"
+        await rig["n2"].get("/api/resolve/127.0.0.9/24009", headers=BOSS)
+        assert [each for each in dialled if each.hostname == "127.0.0.9"]
+
+
 async def test_another_node_leads_after_a_reelection_asked_for_anywhere() -> None:
     async with Rig(3) as rig:
         await rig.discovered()
@@ -90,6 +114,7 @@ async def test_a_node_reads_its_configuration_again_and_says_what_needs_a_restar
         assert answer.message.startswith("Config reloaded") and "restart: ListenAddress" in answer.message
         other = await rig.first.get("/api/reload-configuration?config=/etc/other.json")
         assert other.status == 500 and "this node reads orchestrator.conf.json" in other.message
+        assert rig.first.reload.count == 1, "what is refused was not done either"
         native = await rig.first.ask("POST", "/api/v2/configuration/reload")
         assert native.json["result"]["need_restart"] == ["ListenAddress"]
 

@@ -7,6 +7,7 @@ Unavailable elsewhere, and ``api`` forwards such calls before they get here.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 from orchestrator_raft.core.errors import Refused, Unavailable
 from orchestrator_raft.core.replicated import State
@@ -39,8 +40,16 @@ from orchestrator_raft.operations import OPERATION_BY_NAME, Operation
 from orchestrator_raft.ports import RaftAdmin, Reloaded
 
 Handler = Callable[[Call, "Desk"], Awaitable[Reply]]
-Reload = Callable[[], Reloaded]
-"""Reads the configuration again. Raises InvalidInput with everything that is wrong in it."""
+
+
+class Reload(Protocol):
+    """Reads the configuration again. Raises InvalidInput with everything that is wrong in it."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What it reads."""
+
+    def __call__(self) -> Reloaded: ...
 
 
 class Desk:

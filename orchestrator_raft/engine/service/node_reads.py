@@ -30,9 +30,15 @@ async def changelog(call: Call, desk: Desk) -> Reply:
 
 
 async def resolve(call: Call, desk: Desk) -> Reply:
-    """Whether a server can be connected to from the leader. Raises NotReached."""
+    """Whether a server can be connected to from the leader. Raises NotReached.
+
+    To connect is to log in, so a reader may ask about known servers only: any other address could be a trap for the
+    account that manages all of them. Raises Refused.
+    """
     asked = call.arguments["server"]
     known = find_server(desk.moment().topology, asked, guess=True)
+    if known is None and not call.person.may_write:
+        raise Refused(f"{asked} is no known server, and who may only read cannot have the leader log in elsewhere")
     key = known.key if known is not None else asked
     unreachable = await desk.outside.prober.try_connect(key, timeout_s=DIAL_TIMEOUT_S)
     if unreachable is not None and not unreachable.kind.answers:
@@ -60,13 +66,16 @@ async def grab_election(call: Call, desk: Desk) -> Reply:
 
 
 async def reload(call: Call, desk: Desk) -> Reply:
-    """Of this node alone; the others read their own files."""
+    """Of this node alone; the others read their own files. Raises Refused where another file is asked for."""
     if desk.reload is None:
         raise Refused("reload-configuration: this node has no configuration file")
-    found = desk.reload()
     asked = call.text("config")
-    if asked and asked not in found.files:
-        raise Refused(f"this node reads {', '.join(found.files)}, not {asked}: restart it with that file")
+    files = desk.reload.files
+    if asked and asked not in files:
+        raise Refused(
+            f"this node reads {', '.join(files)}, not {asked}, so nothing was read: restart it with that file"
+        )
+    found = desk.reload()
     changed = ", ".join(found.changed) or "nothing has changed that counts without a restart"
     waiting = f"; these count after a restart: {', '.join(found.need_restart)}" if found.need_restart else ""
     return Reply(message=f"Config reloaded: {changed}{waiting}", value=found, moment=desk.moment())
