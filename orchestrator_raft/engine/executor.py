@@ -22,6 +22,7 @@ from orchestrator_raft.core.recovery.steps import (
     Outcomes,
     Pause,
     PointTo,
+    ReadCopy,
     ReadPlace,
     Reprobe,
     ResetReplication,
@@ -33,6 +34,7 @@ from orchestrator_raft.engine.discovery import Discovery
 from orchestrator_raft.engine.hands import Hands
 from orchestrator_raft.engine.inventory import Inventory
 from orchestrator_raft.flavors.base import Account
+from orchestrator_raft.flavors.cloning import ASK_COPY, copy_state
 from orchestrator_raft.flavors.places import ask_place, place_of
 from orchestrator_raft.ports import Clock, Hooks
 from orchestrator_raft.tasks import Tasks
@@ -91,6 +93,7 @@ class Executor:
     async def _perform_one(self, step: Step, recovery: Recovery) -> Outcome:
         facts: Facts | None = None
         place: Coordinates | None = None
+        detail = ""
         try:
             if isinstance(step, FireHook):
                 await self._fire(step, recovery)
@@ -98,6 +101,9 @@ class Executor:
                 facts = await self._reprobe(step)
             elif isinstance(step, ReadPlace):
                 place = await self._read_place(step, recovery)
+            elif isinstance(step, ReadCopy):
+                rows = await self._hands.ask(step.key, ASK_COPY, term=recovery.term, timeout_s=step.deadline_s)
+                detail = copy_state(rows, step.within_s)
             elif isinstance(step, ServerStep):
                 async with asyncio.timeout(step.deadline_s):
                     await self._act(step, recovery)
@@ -107,7 +113,7 @@ class Executor:
             return self._outcome(step, ok=False, detail=f"not done within {step.deadline_s:g} s")
         except OrchestratorError as error:
             return self._outcome(step, ok=False, detail=str(error))
-        return replace(self._outcome(step, ok=True), facts=facts, place=place)
+        return replace(self._outcome(step, ok=True, detail=detail), facts=facts, place=place)
 
     def _outcome(self, step: Step, *, ok: bool, detail: str = "") -> Outcome:
         return Outcome(step=step, ok=ok, detail=detail, at_ms=self._clock.wall_ms())

@@ -13,6 +13,7 @@ from orchestrator_raft.core.recovery.steps import (
     Fence,
     PointAt,
     PointTo,
+    ReadCopy,
     ReadPlace,
     Reprobe,
     ResetReplication,
@@ -49,7 +50,7 @@ class Speech:
 def plan(speech: Speech, step: ServerStep, facts: Facts, account: Account | None) -> Plan:
     """The statements that reach the step's goal; a wish that cannot be said makes a plan that fails and says so."""
     try:
-        if isinstance(step, CheckClone | CloneFrom):
+        if isinstance(step, CheckClone | CloneFrom | ReadCopy):
             return cloning.plan(step, facts, account)
         return _plan(speech, step, facts, account)
     except (InvalidInput, ValueError) as error:

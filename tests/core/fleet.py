@@ -34,6 +34,7 @@ from orchestrator_raft.core.instance import (
     UnreachableKind,
 )
 from orchestrator_raft.core.recovery.steps import (
+    COPIED,
     CheckClone,
     CloneFrom,
     Fence,
@@ -44,6 +45,7 @@ from orchestrator_raft.core.recovery.steps import (
     Outcome,
     PointTo,
     PurgeBinaryLogs,
+    ReadCopy,
     ReadPlace,
     Reprobe,
     ResetGtids,
@@ -98,6 +100,7 @@ class Database:
     receiver_state: ThreadState | None = None
     applier_state: ThreadState | None = None
     receiver_error: str = ""
+    copy_state: str = "no copy began"
     applier_error: str = ""
     lag_s: int | None = None
     delay_s: int = 0
@@ -344,11 +347,13 @@ class Fleet:
         self.flow()
         facts = self.facts(step.key) if isinstance(step, Reprobe) else None
         log = place(server.executed) if isinstance(step, ReadPlace) else None
+        if isinstance(step, ReadCopy):
+            return Outcome(step=step, ok=True, detail=server.copy_state)
         return Outcome(step=step, ok=not complaint, detail=complaint, facts=facts, place=log)
 
     def _act(self, step: ServerStep, server: Database) -> str:
         match step:
-            case Reprobe() | CheckClone():
+            case Reprobe() | CheckClone() | ReadCopy():
                 return ""
             case Fence():
                 server.read_only, server.pending = True, EMPTY_MYSQL
@@ -384,6 +389,7 @@ def _set_semi_sync(step: SetSemiSync, server: Database) -> None:
 def _clone(server: Database, donor: Database) -> None:
     """All data of the donor, its replication channel too; the server has restarted by then."""
     server.executed = server.retrieved = donor.executed
+    server.copy_state = COPIED
     server.source, server.read_only = donor.source, True
     server.receiver_on = server.applier_on = True
     server.receiver_state = server.applier_state = None

@@ -71,7 +71,8 @@ RETURNS = (
     ),
 )
 REBUILD = Return(
-    "it holds more, and is rebuilt", star(), kind="rebuild", change=("P dead",), back=("P has=P:1-200", "P back"),
+    "it holds more, and is rebuilt", star(), kind="rebuild", change=("P dead",),
+    back=("P has=P:1-200", "P back", "P stale=quarantined"),
     request=replace(PERSON, designated=parse_key("10.0.0.3:3306"), accept_loss=True),
 )  # fmt: skip
 OLD = "nogtid no-gtid-sets gtid-mode=OFF"

@@ -142,7 +142,7 @@ def former_replicas(context: Context) -> tuple[Server, ...]:
         replace(server, stale=None)
         for server in servers
         if (server.source != recovery.subject.key or _was_being_attached(context, server.key))
-        and (server.stale is None or server.stale.status is not StaleStatus.QUARANTINED)
+        and (server.stale is None or (server.stale.status is not StaleStatus.QUARANTINED and not server.stale.unsound))
     )
 
 

@@ -2,9 +2,10 @@
 
 Theory. It destroys what only this server has, so either that was saved, or a person said that it may go; which of the
 two is checked before the claim and again in here. Before anything is dropped, plugin, privileges and versions of both
-servers are checked. After the copy the server has nothing extra any more: whether the copy succeeded is told by what it
-has then, not by how the statement ended, since the server restarts in the middle of it. Then it is like any stale
-primary whose fence has to be renewed: its return attaches it.
+servers are checked. From the beginning of the copy on the server's mark says that its data is unsound, so no return
+attaches it, however this ends. Only a copy that the server itself calls whole takes that back: not the end of the
+statement, since the server restarts in the middle of it, and not its GTIDs, which may outlive its data. Then it is like
+any stale primary whose fence has to be renewed: its return attaches it.
 
 It gives way to everything more urgent, which ends the copy; then the server has lost its data and is rebuilt again.
 """
@@ -15,14 +16,18 @@ from dataclasses import replace
 
 from orchestrator_raft.core.instance import Flavor, InstanceKey
 from orchestrator_raft.core.policy import Policy
+from orchestrator_raft.core.recovery.losses import recorded
 from orchestrator_raft.core.recovery.machine import Context, Kind, Phase
 from orchestrator_raft.core.recovery.model import EndState, Recovery
 from orchestrator_raft.core.recovery.rejoin import extra_gtids
 from orchestrator_raft.core.recovery.steps import (
+    COPIED,
+    COPYING,
     CheckClone,
     CloneFrom,
     Outcomes,
     Pause,
+    ReadCopy,
     Reprobe,
     Step,
     failures,
@@ -30,7 +35,12 @@ from orchestrator_raft.core.recovery.steps import (
 )
 from orchestrator_raft.core.topology import Server, StaleStatus, Topology
 
+CHECKED = "checked"
+CHECK = "check"
 CLONED = "cloned"
+UNSOUND = "a copy of the data failed: rebuild it again"
+CLOCKS_S = 15.0
+"""A copy is this rebuild's if it began after the check, by the server's clock, with so much for the way there."""
 WAIT_PAUSE_S = 2.0
 WAIT_ATTEMPTS_MAX = 300
 DEADLINE_MS = 24 * 3600_000
@@ -42,6 +52,8 @@ def obstacle(topology: Topology, key: InstanceKey, donor: InstanceKey | None, *,
     primary = topology.primary_of(server.cluster_id)
     if primary is None or primary.key == key:
         return f"{key} is the primary of its cluster"
+    if server.stale is None or server.stale.status is not StaleStatus.QUARANTINED:
+        return f"{key} is not in quarantine: only a server that is kept out is rebuilt"
     if server.fresh is None or primary.fresh is None:
         return f"{key if server.fresh is None else primary.key} does not answer"
     if server.replicas or server.fresh.group is not None:
@@ -64,12 +76,12 @@ def _misfit(topology: Topology, server: Server, donor: InstanceKey | None) -> st
 
 
 def is_saved(server: Server, primary: Server) -> bool:
-    """It has nothing that its primary lacks, or all of that is in a file."""
-    saved = server.stale.saved if server.stale is not None else None
-    if saved is not None and saved.path and not saved.problem:
-        return True
+    """It has nothing that its primary lacks, or exactly what it has extra now is in a file."""
     extra = extra_gtids(server, primary)
-    return extra is not None and extra.is_empty
+    if extra is None or extra.is_empty:
+        return extra is not None
+    saved = server.stale.saved if server.stale is not None else None
+    return saved is not None and bool(saved.path) and not saved.problem and saved.wanted == recorded(extra)
 
 
 def donor_for(topology: Topology, server: Server, policy: Policy) -> InstanceKey | None:
@@ -100,9 +112,7 @@ def waiting(topology: Topology, cluster_id: str, policy: Policy) -> tuple[Server
     return tuple(
         server
         for server in topology.members(cluster_id)
-        if server.stale is not None
-        and server.stale.status is StaleStatus.QUARANTINED
-        and not server.set_aside
+        if not server.set_aside
         and not obstacle(topology, server.key, donor_for(topology, server, policy), accept_loss=False)
     )
 
@@ -135,7 +145,7 @@ def leave_check(context: Context, outcomes: Outcomes) -> Recovery:
         text = f"nothing was changed: {broken[0]}"
         return recovery.with_errors(broken).ended(EndState.UNDONE, now, text)
     text = f"its data is replaced by a copy of {request.designated}'s"
-    return recovery.marked("checked", now, text).goto("clone", now)
+    return recovery.marked(CHECKED, now, text).goto("clone", now)
 
 
 def enter_clone(context: Context) -> tuple[Step, ...]:
@@ -150,23 +160,27 @@ def leave_clone(context: Context, outcomes: Outcomes) -> Recovery:
 
 
 def enter_wait(context: Context) -> tuple[Step, ...]:
-    primary = context.topology.primary_of(context.recovery.cluster_id)
-    keys = (context.recovery.subject.key, *((primary.key,) if primary is not None else ()))
-    return (Pause(deadline_s=WAIT_PAUSE_S), *(Reprobe(key=key) for key in keys))
+    recovery, primary = context.recovery, context.topology.primary_of(context.recovery.cluster_id)
+    key, checked_ms = recovery.subject.key, recovery.mark_time(CHECKED) or recovery.started_ms
+    within_s = (context.now_ms - checked_ms) / 1000 + CLOCKS_S
+    of_primary = (Reprobe(key=primary.key),) if primary is not None else ()
+    return (Pause(deadline_s=WAIT_PAUSE_S), Reprobe(key=key), ReadCopy(key=key, within_s=within_s), *of_primary)
 
 
 def leave_wait(context: Context, outcomes: Outcomes) -> Recovery:
     recovery, now = context.recovery, context.now_ms
     key = recovery.subject.key
     server, primary = context.topology.server(key), context.topology.primary_of(recovery.cluster_id)
-    if primary is None or succeeded(outcomes, Reprobe, key) is None or not primary.reached:
+    read = succeeded(outcomes, ReadCopy, key)
+    if primary is None or read is None or read.detail == COPYING or not primary.reached:
         if recovery.attempt < WAIT_ATTEMPTS_MAX:
             return replace(recovery, attempt=recovery.attempt + 1).goto("wait", now)
-        text = f"{key} does not answer since its data was replaced: start it, then it comes back by itself"
+        text = f"{key} does not say whether it has a whole copy: see that it runs, then rebuild it again"
         return recovery.with_errors((text,)).ended(EndState.FAILED, now, text)
     extra = extra_gtids(server, primary)
-    if extra is None or not extra.is_empty:
-        text = f"the copy failed, and {key} may have lost its data: rebuild it again, or from a backup"
+    if read.detail != COPIED or extra is None or not extra.is_empty:
+        why = f" ({read.detail})" if read.detail != COPIED else ""
+        text = f"the copy failed{why}, and {key} may have lost its data: rebuild it again"
         return recovery.with_errors((text,)).ended(EndState.FAILED, now, text)
     text = f"{key} has a copy of the data of {recovery.request.designated}"
     return replace(recovery, moved=(key,)).ended(EndState.SUCCEEDED, now, text)
@@ -176,7 +190,7 @@ REBUILD = Kind(
     "rebuild",
     "Replace the data of a server that is kept out by a copy of a healthy replica's (CLONE plugin)",
     (
-        Phase("check", "See that both servers can, and that nothing is lost", enter_check, leave_check),
+        Phase(CHECK, "See that both servers can, and that nothing is lost", enter_check, leave_check),
         Phase("clone", "Copy", enter_clone, leave_clone),
         Phase("wait", "Wait until it is back, and see what it has", enter_wait, leave_wait),
     ),

@@ -69,6 +69,8 @@ def _may_leave(server: Server, primary: Server) -> bool:
     if server.fresh is not None and server.fresh.is_writable:
         return True
     extra = extra_gtids(server, primary)
+    if server.stale is not None and server.stale.unsound:
+        return False
     return extra is not None and extra.is_empty and _has_recorded_extra(server, primary)
 
 
@@ -136,8 +138,10 @@ def leave_compare(context: Context, outcomes: Outcomes) -> Recovery:
     if primary is None or succeeded(outcomes, Reprobe, primary.key) is None or server.facts is None:
         return _again(recovery.with_errors(failures(outcomes) or ("the cluster has no primary now",)), now)
     extra, in_words = extra_transactions(server, primary)
-    if extra:
-        text = f"{server.key} holds transactions that {primary.key} lacks: {in_words}"
+    unsound = server.stale.unsound if server.stale is not None else ""
+    if extra or unsound:
+        lacking = f"{server.key} holds transactions that {primary.key} lacks: {in_words}"
+        text = f"{server.key}: {unsound}" if unsound else lacking
         kept_out = replace(recovery, lost_gtids=extra).with_errors((text,))
         if not hooks(context, KEPT_OUT):
             return kept_out.ended(EndState.QUARANTINED, now, text)

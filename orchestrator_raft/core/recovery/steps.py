@@ -165,6 +165,19 @@ class CloneFrom(ServerStep):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReadCopy(ServerStep):
+    """Ask what became of a copy that began at most ``within_s`` seconds ago; the outcome's detail says it."""
+
+    writes: ClassVar[bool] = False
+    within_s: float = 0.0
+
+
+COPIED = "copied"
+COPYING = "copying"
+"""What ``ReadCopy`` says of a copy that is whole, and of one that still runs; anything else says why there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetSemiSync(ServerStep):
     """Semi-sync for a role; None leaves a side as it is."""
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from orchestrator_raft.core.instance import Channel, InstanceKey
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.model import EndState, Recovery
-from orchestrator_raft.core.recovery.rebuild import REBUILD
+from orchestrator_raft.core.recovery.rebuild import CHECK, REBUILD, UNSOUND
 from orchestrator_raft.core.replicated.servers import reassign
 from orchestrator_raft.core.replicated.state import State
 from orchestrator_raft.core.topology import ServerRecord, StalePrimary, StaleStatus, resolve_sources
@@ -21,7 +21,16 @@ from orchestrator_raft.core.topology import ServerRecord, StalePrimary, StaleSta
 
 def follow(state: State, before: Recovery, after: Recovery) -> State:
     """The state after a recovery has got from one record to the next."""
-    return _promote(_mark_stale(state, before, after), before, after)
+    return _promote(_unsound(_mark_stale(state, before, after), before, after), before, after)
+
+
+def _unsound(state: State, before: Recovery, after: Recovery) -> State:
+    """A copy begins: until one has succeeded the server's data counts for nothing."""
+    key = after.subject.key
+    if after.kind != REBUILD.name or before.phase != CHECK or after.phase == CHECK or key not in state.servers:
+        return state
+    mark = state.stale.get(key) or _stale(state, after, key)
+    return replace(state, stale={**state.stale, key: replace(mark, unsound=UNSOUND, detail=UNSOUND)})
 
 
 def _mark_stale(state: State, before: Recovery, after: Recovery) -> State:
@@ -100,6 +109,7 @@ def _returned(state: State, recovery: Recovery) -> State:
         mark = stale.get(key) or _stale(state, recovery, key)
         saved = mark.saved if mark.saved is not None and mark.saved.wanted == recovery.lost_gtids else None
         stale[key] = replace(mark, status=StaleStatus.QUARANTINED, extra=recovery.lost_gtids, saved=saved)
+        stale[key] = replace(stale[key], detail=mark.unsound or mark.detail)
     else:
         return state
     state = _linked(state, recovery.moved, recovery.successor)
@@ -112,7 +122,7 @@ def _rebuilt(state: State, recovery: Recovery) -> State:
     mark = state.stale.get(key)
     if mark is None or recovery.end is not EndState.SUCCEEDED:
         return state
-    renewed = replace(mark, status=StaleStatus.OUT_OF_REACH, extra="", saved=None)
+    renewed = replace(mark, status=StaleStatus.OUT_OF_REACH, extra="", detail="", unsound="", saved=None)
     return replace(state, stale={**state.stale, key: renewed})
 
 

@@ -152,6 +152,8 @@ class StalePrimary:
     extra: str = ""
     """GTIDs that only this server holds, once they are known; then it is quarantined."""
     detail: str = ""
+    unsound: str = ""
+    """Why its data is not to be trusted, whatever its GTIDs say: it is not attached until a copy has succeeded."""
     saved: SavedTransactions | None = None
     """What became of saving those transactions; None while nobody has tried."""
 
