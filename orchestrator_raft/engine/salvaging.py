@@ -2,7 +2,8 @@
 
 The return has ended by then: whatever becomes of this blocks and fails nothing. One at a time, since a file may be
 large and the leader has other things to do. What became of it is replicated, also where nothing could be saved; the
-file is on the node that led.
+file is on the node that led. A save counts for the return and the transactions that it was begun for, for no others: a
+server that was kept out anew meanwhile is saved anew.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator_raft.core.instance import InstanceKey
+from orchestrator_raft.core.recovery.losses import recorded
 from orchestrator_raft.core.recovery.salvage import salvage, to_be_saved
 from orchestrator_raft.core.replicated.commands import RecordSaved
 from orchestrator_raft.core.replicated.salvage import kept_out_by
@@ -43,14 +45,19 @@ class Salvaging:
                 return
 
     async def _save(self, key: InstanceKey, moment: Moment) -> None:
-        saved = await save(self._salvager, self._proposals.node_id, key, moment)
-        await self._proposals.propose(RecordSaved, key=key, saved=saved)
+        recovery_id, saved = await save(self._salvager, self._proposals.node_id, key, moment)
+        await self._proposals.propose(RecordSaved, key=key, saved=saved, recovery_id=recovery_id)
 
 
-async def save(salvager: Salvager, node_id: str, key: InstanceKey, moment: Moment) -> SavedTransactions:
-    """Save what only this server has. Never raises for what a server does."""
+async def save(salvager: Salvager, node_id: str, key: InstanceKey, moment: Moment) -> tuple[str, SavedTransactions]:
+    """Save what only this server has; also the return that keeps it out, or ''. Never raises for what a server does.
+
+    Both are as they are now, before the save: what only it has by the end of it may be something else.
+    """
     recovery = kept_out_by(moment.state, key)
-    wanted = salvage(moment.topology, key, recovery.id if recovery is not None else ASKED_FOR)
+    recovery_id, kept_out_for = (recovery.id, recovery.lost_gtids) if recovery is not None else ("", "")
+    wanted = salvage(moment.topology, key, recovery_id or ASKED_FOR)
     if isinstance(wanted, str):
-        return SavedTransactions(node_id=node_id, problem=wanted)
-    return replace(await salvager.save(wanted, timeout_s=TIMEOUT_S), node_id=node_id)
+        return recovery_id, SavedTransactions(node_id=node_id, problem=wanted, wanted=kept_out_for)
+    saved = await salvager.save(wanted, timeout_s=TIMEOUT_S)
+    return recovery_id, replace(saved, node_id=node_id, wanted=recorded(wanted.extra))

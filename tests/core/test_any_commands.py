@@ -139,7 +139,11 @@ def command(draw: st.DrawFn, state: State) -> Command:
                 BeginDowntime: {"key": keys, "owner": text, "reason": text, "ends_ms": st.integers(0, 10**7)},
                 EndDowntime: {"key": keys, "expired": st.booleans()},
                 MarkStale: {"key": keys, "status": st.sampled_from(StaleStatus), "extra": text},
-                RecordSaved: {"key": keys, "saved": st.builds(SavedTransactions, path=text, problem=text)},
+                RecordSaved: {
+                    "key": keys,
+                    "saved": st.builds(SavedTransactions, path=text, problem=text),
+                    "recovery_id": st.just("") | recovery_ids,
+                },
                 ReleaseAckers: {"cluster_id": cluster_ids, "keys": some_keys, "lapses": st.integers(0, 3)},
                 AdmitAckers: {"cluster_id": cluster_ids, "keys": some_keys},
                 LapsePromise: {"cluster_id": cluster_ids, "because": text},

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from orchestrator_raft.core.gtid import parse_mysql
 from orchestrator_raft.core.recovery.model import EndState, Recovery
+from orchestrator_raft.core.recovery.rebuild import is_saved
 from orchestrator_raft.core.recovery.salvage import Salvage
 from orchestrator_raft.core.topology import SavedTransactions, StalePrimary, StaleStatus
 from orchestrator_raft.engine.leadership import Engine, Outside
@@ -17,6 +18,7 @@ from tests.engine.bench import PRIMARY, Bench
 from tests.engine.fleet import uuid_of
 
 EXTRA = f"{uuid_of(PRIMARY)}:21-23"
+MORE = f"{uuid_of(PRIMARY)}:21-24"
 
 
 @dataclass
@@ -91,10 +93,47 @@ async def test_what_only_it_has_is_saved_once_and_recorded_with_its_return(kept_
     saved = kept_out.rejoin.saved
     assert saved == kept_out.mark.saved
     assert saved is not None
-    assert (saved.node_id, saved.path) == ("n1", "/a.sql")
+    assert (saved.node_id, saved.path, saved.wanted) == ("n1", "/a.sql", EXTRA)
     assert [mark.text for mark in kept_out.rejoin.timeline if mark.name == "saved"] == ["/a.sql on node n1, 5 bytes"]
     await asyncio.sleep(120.0)
     assert len(salvager.asked) == 1
+
+
+def is_saved_there(kept_out: KeptOut) -> bool:
+    assert kept_out.engine_of_n1 is not None
+    leader = kept_out.engine_of_n1.leader
+    assert leader is not None
+    topology = leader.viewer.moment().topology
+    server = topology.server(PRIMARY)
+    primary = topology.primary_of(server.cluster_id)
+    assert primary is not None
+    return is_saved(server, primary)
+
+
+async def test_saved_means_exactly_what_it_has_extra_now(kept_out: KeptOut) -> None:
+    await kept_out.until(lambda: kept_out.mark.saved is not None)
+    assert is_saved_there(kept_out)
+    server = kept_out.fleet.servers[PRIMARY]
+    assert server.facts.executed is not None
+    server.facts = replace(server.facts, executed=server.facts.executed.union(parse_mysql(MORE)))
+    await asyncio.sleep(15.0)
+    assert kept_out.mark.saved is not None
+    assert not is_saved_there(kept_out)
+
+
+async def test_a_save_that_was_begun_for_an_earlier_return_counts_for_nothing(kept_out: KeptOut) -> None:
+    salvager, first = kept_out.salvager, kept_out.rejoin.id
+    assert salvager is not None
+    await kept_out.until(lambda: bool(salvager.asked))
+    server = kept_out.fleet.servers[PRIMARY]
+    assert server.facts.executed is not None
+    executed = server.facts.executed.union(parse_mysql(MORE))
+    server.facts = replace(server.facts, executed=executed, read_only=False, super_read_only=False)
+    await kept_out.until(lambda: kept_out.rejoin.id != first)
+    await kept_out.until(lambda: kept_out.mark.saved is not None)
+    assert [each.folder for each in salvager.asked] == [first, kept_out.rejoin.id]
+    assert kept_out.mark.saved is not None
+    assert kept_out.mark.saved.wanted == MORE
 
 
 async def test_what_could_not_be_saved_is_told_and_not_tried_again_by_itself() -> None:

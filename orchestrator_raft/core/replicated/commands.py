@@ -172,6 +172,8 @@ class RecordSaved(Command):
 
     key: InstanceKey
     saved: SavedTransactions
+    recovery_id: str = ""
+    """The return that kept the server out when the save began; empty where none did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

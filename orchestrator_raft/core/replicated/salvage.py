@@ -21,13 +21,15 @@ def kept_out_by(state: State, key: InstanceKey) -> Recovery | None:
 
 
 def record_saved(state: State, command: RecordSaved) -> tuple[State, Result]:
-    """A later attempt takes the place of an earlier one."""
+    """A later attempt takes the place of an earlier one; one that is about an earlier return tells nothing any more."""
     key = command.key
     if key not in state.servers:
         return state, Result(False, f"{key} is not watched")
     stale, recoveries = dict(state.stale), dict(state.recoveries)
     recovery = kept_out_by(state, key)
-    saved = replace(command.saved, at_ms=state.time_ms, wanted=recovery.lost_gtids if recovery is not None else "")
+    if command.recovery_id != (recovery.id if recovery is not None else ""):
+        return state, Result(False, f"{key} was looked at anew while its transactions were saved: save them again")
+    saved = replace(command.saved, at_ms=state.time_ms)
     if key in stale:
         stale[key] = replace(stale[key], saved=saved)
     if recovery is not None:

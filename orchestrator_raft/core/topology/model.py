@@ -132,7 +132,7 @@ class SavedTransactions:
     problem: str = ""
     """Why nothing, or not everything, was saved; one line."""
     wanted: str = ""
-    """What kept the server out when this was recorded: with something else it is to be saved anew."""
+    """What only this server had when the save began: with something else it is to be saved anew."""
     at_ms: int = 0
 
     def __str__(self) -> str:

@@ -30,8 +30,8 @@ async def save_lost_transactions(call: Call, desk: Desk) -> Reply:
     if salvager is None:
         raise Refused("this node has no directory for lost transactions: set LostTransactionsDirectory or RaftDataDir")
     server, moment = await _read(leader, call.arguments["server"])
-    saved = await save(salvager, leader.proposals.node_id, server.key, moment)
-    await propose(leader, call, RecordSaved, key=server.key, saved=saved)
+    recovery_id, saved = await save(salvager, leader.proposals.node_id, server.key, moment)
+    await propose(leader, call, RecordSaved, key=server.key, saved=saved, recovery_id=recovery_id)
     if not saved.path:
         raise ServerError(f"{server.key}: nothing was saved: {saved.problem}")
     return Reply(message=f"Saved: {saved}", value=saved, moment=moment)
