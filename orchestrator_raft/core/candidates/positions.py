@@ -84,8 +84,8 @@ def _unfit(server: Server, failed: Server, policy: Policy, designated: InstanceK
 
 
 def _shares_source(server: Server, failed: Server) -> bool:
-    channel = server.channel
-    return channel is not None and channel.source == failed.key
+    """By the server that the address in its channel stands for: that may be another name of it."""
+    return server.channel is not None and server.source == failed.key
 
 
 def _executed(server: Server) -> Coordinates:

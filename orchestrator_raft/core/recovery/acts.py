@@ -69,7 +69,7 @@ STEPS: dict[Verb, Callable[[Act, Topology], ServerStep]] = {
     Verb.WAIT: _wait,
     Verb.READ_PLACE: lambda act, _: ReadPlace(key=act.key, deadline_s=act.deadline_s),
     Verb.UNTIL: lambda act, _: start_until(act),
-    Verb.POINT_AT: lambda act, _: point_at(act),
+    Verb.POINT_AT: point_at,
     Verb.CLOSE: lambda act, _: SetReadOnly(key=act.key, deadline_s=act.deadline_s),
     Verb.OPEN: lambda act, _: SetWritable(key=act.key, deadline_s=act.deadline_s),
     Verb.DELAY: lambda act, _: SetDelay(key=act.key, delay_s=act.number, deadline_s=act.deadline_s),

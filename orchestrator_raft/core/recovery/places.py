@@ -2,6 +2,9 @@
 
 It is recorded with the stage then. So what is done twice, or put back, is done from the places where the servers stood,
 wherever they have got meanwhile.
+
+Whose log a place is in is told by the server that an address stands for. A statement can compare only the address that
+the replica itself has: a step names a source by that one where the replica has it already.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from dataclasses import replace
 from orchestrator_raft.core.instance import Coordinates, InstanceKey
 from orchestrator_raft.core.moves.model import Act, Place, Plan, Verb
 from orchestrator_raft.core.recovery.steps import Outcomes, PointAt, ReadPlace, ServerStep, StartUntil
-from orchestrator_raft.core.topology import Topology
+from orchestrator_raft.core.topology import Server, Topology
 
 
 def with_places(plan: Plan, outcomes: Outcomes) -> Plan:
@@ -41,7 +44,7 @@ def _where(key: InstanceKey, log_of: InstanceKey | None, plan: Plan, topology: T
     found = next((place.log for place in plan.places if place.key == key), None) if key == log_of else None
     server = topology.servers.get(key)
     facts = server.fresh if server is not None else None
-    if key != log_of and facts is not None and facts.channel is not None and facts.source == log_of:
+    if server is not None and key != log_of and facts is not None and facts.channel and server.source == log_of:
         found = facts.channel.executed
     return found if found is not None and found.log_file else None
 
@@ -52,10 +55,18 @@ def start_until(act: Act) -> ServerStep:
     return StartUntil(key=act.key, place=act.left_at, deadline_s=act.deadline_s)
 
 
-def point_at(act: Act) -> ServerStep:
+def as_said(server: Server | None, source: InstanceKey) -> InstanceKey:
+    """The address by which the replica ``server`` has this source; the source's own key where it has another one."""
+    if server is None or server.channel is None or server.source != source:
+        return source
+    return server.channel.source
+
+
+def point_at(act: Act, topology: Topology) -> ServerStep:
     if act.left_at is None or act.place is None or act.source is None or act.log_of is None:
         raise AssertionError(f"{act} has no place")
+    server = topology.servers.get(act.key)
     return PointAt(
-        key=act.key, source=act.source, place=act.place, left_source=act.log_of, left_at=act.left_at,
-        deadline_s=act.deadline_s,
+        key=act.key, source=as_said(server, act.source), place=act.place, left_source=as_said(server, act.log_of),
+        left_at=act.left_at, deadline_s=act.deadline_s,
     )  # fmt: skip

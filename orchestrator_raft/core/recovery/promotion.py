@@ -19,6 +19,7 @@ from orchestrator_raft.core.policy import ExitPolicy
 from orchestrator_raft.core.recovery.event_scheduler import of_others, switched, with_complaints
 from orchestrator_raft.core.recovery.machine import Context, Phase
 from orchestrator_raft.core.recovery.model import RESUMED, EndState, Recovery
+from orchestrator_raft.core.recovery.places import as_said
 from orchestrator_raft.core.recovery.steps import (
     FireHook,
     Outcomes,
@@ -105,8 +106,8 @@ def _follow_by_position(recovery: Recovery, server: Server, successor: InstanceK
     if recovery.coordinates is None or recovery.left_at is None:
         return ()
     point = PointAt(
-        key=server.key, source=successor, place=recovery.coordinates,
-        left_source=recovery.subject.key, left_at=recovery.left_at, deadline_s=REPOINT_DEADLINE_S,
+        key=server.key, source=as_said(server, successor), place=recovery.coordinates,
+        left_source=as_said(server, recovery.subject.key), left_at=recovery.left_at, deadline_s=REPOINT_DEADLINE_S,
     )  # fmt: skip
     return point, StartReplication(key=server.key, deadline_s=REPOINT_DEADLINE_S)
 
