@@ -103,8 +103,6 @@ class Row:
     name: str
     operation: str
     view: Callable[[Any], views.View] = views.done
-    with_target: str = ""
-    """Another operation, taken when a target is named."""
     question: str = ""
     """What a person is asked before it is done; parameters in braces."""
     warnings: Mapping[str, str] = field(default_factory=dict)
@@ -124,8 +122,8 @@ ROWS = (
     Row(name="audit", operation="audit", view=views.audit),
     Row(name="discover", operation="discover"),
     Row(name="forget", operation="forget", question="{server} will not be watched any more."),
-    Row(name="failover", operation="force-master-failover", with_target="force-master-takeover",
-        question="The primary of {cluster} will be treated as dead and replaced.", careful="careful",
+    Row(name="failover", operation="force-master-failover", careful="careful",
+        question="The primary of {cluster} will be treated as dead and replaced.",
         warnings={"accept_loss": "Writes that clients were told are safe may be lost for good."}),
     Row(name="takeover", operation="graceful-master-takeover-auto",
         question="Another server will become the primary of {cluster}; writes are refused for a moment."),
@@ -163,20 +161,17 @@ def command_of(row: Row) -> click.Command:
     operation = OPERATION_BY_NAME[row.operation]
     parameters = operation.parameters
     plans = any(each.name == DRY_RUN for each in parameters)
-    if row.with_target:
-        parameters = (*parameters, *_more(OPERATION_BY_NAME[row.with_target], operation))
 
     def run(*, force: bool = False, **given: str | bool | None) -> None:
         arguments = {name: _said(value) for name, value in given.items() if value not in (None, False)}
         if row.careful and not force:
             arguments[row.careful] = _said(True)
-        chosen = OPERATION_BY_NAME[row.with_target] if row.with_target and "target" in arguments else operation
         warnings = (text for name, text in row.warnings.items() if name in arguments)
         if plans and is_asked() and DRY_RUN not in arguments:
-            present(call(chosen, {**arguments, DRY_RUN: _said(True)}), row.view)
+            present(call(operation, {**arguments, DRY_RUN: _said(True)}), row.view)
         asks = row.question if DRY_RUN not in arguments else ""
         require_yes(" ".join((asks.format_map(arguments), *warnings)))
-        present(call(chosen, arguments), row.view)
+        present(call(operation, arguments), row.view)
 
     options = [_parameter(each, row.defaults.get(each.name)) for each in parameters if each.name != row.careful]
     extra = [yes_option()] if row.question else []
@@ -185,16 +180,6 @@ def command_of(row: Row) -> click.Command:
         extra.append(click.Option(["--force"], is_flag=True, help=text))
     text = row.help or f"{operation.help}."
     return click.Command(row.name, callback=run, params=[*options, *extra, json_option()], help=text)
-
-
-def _more(other: Operation, operation: Operation) -> tuple[Parameter, ...]:
-    """Parameters that only the other operation has: as options."""
-    known = {parameter.name for parameter in operation.parameters}
-    return tuple(
-        Parameter(name=each.name, kind=each.kind, required=False, help=each.help)
-        for each in other.parameters
-        if each.name not in known
-    )
 
 
 def _parameter(parameter: Parameter, default: Callable[[], str] | None) -> click.Parameter:

@@ -1,7 +1,8 @@
 """Commands of the operations that run as a plan: one for each that no row names yet.
 
 At a terminal the plan is shown, and then it is asked whether to go on; with ``--plan`` that is all. A program is not
-asked.
+asked. A plan is asked for on native paths alone: on a compatible one a node that does not know the word would ignore
+it, and act.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ QUESTION = "This will be done."
 
 
 def add_planned(cli: click.Group) -> None:
-    known = {name for row in ROWS for name in (row.operation, row.with_target)}
+    known = {row.operation for row in ROWS}
     for operation in OPERATIONS:
-        is_planned = any(parameter.name == DRY_RUN for parameter in operation.parameters)
+        is_planned = bool(operation.native) and any(each.name == DRY_RUN for each in operation.parameters)
         if is_planned and operation.name not in known and operation.name not in cli.commands:
             cli.add_command(command_of(Row(name=operation.name, operation=operation.name, question=QUESTION)))

@@ -2,6 +2,7 @@
 
 The native API is spoken where the operation has a path there, the compatible one elsewhere. Arguments are texts by the
 operation's parameter names; those that the path does not carry go into the query of a GET, else into a JSON body.
+Compatible paths ignore names that they do not know, as orchestrator does, so ``dry_run`` never goes over one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlencode
 from orchestrator_raft.core.errors import InvalidInput
 from orchestrator_raft.operations import Operation
 
+NATIVE_ONLY = "dry_run"
 _NAME = re.compile(r"\{(\w+)\}")
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _ADDRESSES = {("host", "port"): "server", ("targetHost", "targetPort"): "target"}
@@ -36,6 +38,8 @@ def request(operation: Operation, arguments: Mapping[str, str]) -> Request:
     method, _, path = operation.native.partition(" ")
     if operation.native and set(_NAME.findall(path)) <= set(arguments):
         return _native(operation, method, path, arguments)
+    if NATIVE_ONLY in arguments:
+        raise InvalidInput(f"{operation.name} cannot be planned: on its path a node could ignore {NATIVE_ONLY} and act")
     template = _template(operation, arguments)
     parts = _parts(arguments)
     path = _NAME.sub(lambda match: _segment(parts[match[1]]), template)

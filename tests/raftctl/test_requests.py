@@ -70,6 +70,25 @@ def test_a_compatible_path_carries_the_target() -> None:
     assert {"cluster": "127.0.0.1:3306", "target": "[fd00::1]:3306"} == understood(made)[1]
 
 
+@pytest.mark.parametrize(
+    "operation", [each for each in OPERATIONS if any(one.name == "dry_run" for one in each.parameters)]
+)
+def test_a_plan_is_never_asked_for_on_a_compatible_path(operation: Operation) -> None:
+    arguments = {each.name: sample(each) for each in operation.parameters}
+    if operation.native:
+        assert request(operation, arguments).path.startswith("v2/")
+    else:
+        with pytest.raises(InvalidInput, match="cannot be planned"):
+            request(operation, arguments)
+
+
+def test_a_failover_to_a_named_server_is_posted() -> None:
+    operation = OPERATION_BY_NAME["force-master-failover"]
+    made = request(operation, {"cluster": "shop", "target": "db2:3306", "dry_run": "true"})
+    assert (made.method, made.path) == ("POST", "v2/clusters/shop/failover")
+    assert json.loads(made.body) == {"target": "db2:3306", "dry_run": "true"}
+
+
 def test_what_a_compatible_path_does_not_carry_goes_into_the_query() -> None:
     made = request(OPERATION_BY_NAME["recover-lite"], {"server": "db1:3306", "skipProcesses": "true"})
     assert "recover-lite/db1/3306?skipProcesses=true" == made.path

@@ -59,6 +59,24 @@ async def test_what_is_not_clear_is_refused_and_changes_nothing(
     assert (reading.raft.state.recoveries, reading.raft.state.pauses) == ({}, {})
 
 
+@pytest.mark.parametrize("path", [FAILOVER, "/api/v2/clusters/bench/graceful-master-takeover"])
+async def test_the_native_paths_take_the_server_to_promote(path: str) -> None:
+    async with Rig(2) as rig:
+        await rig.discovered()
+        stranger = await rig["n2"].ask("POST", path, json={"target": "127.0.0.1:24009"}, headers=WAIT)
+        assert stranger.status == 400 and "24009" in stranger.json["detail"], stranger.body
+        asked = {"target": "127.0.0.1:24002"}
+        plan = await rig["n2"].ask("POST", path, json={**asked, "dry_run": True}, headers=WAIT)
+        assert plan.status == 200 and "127.0.0.1:24002" in plan.json["message"] + str(plan.json["result"])
+        assert rig.raft.state.recoveries == {}
+        done = await rig["n2"].ask("POST", path, json=asked, headers=WAIT)
+        assert done.status == 200, done.body
+        recovery = rig.raft.state.recoveries[done.json["result"]["id"]]
+        assert str(recovery.successor) == "127.0.0.1:24002"
+        command = path.rpartition("/")[2].replace("failover", "force-master-takeover")
+        assert recovery.request.command == command
+
+
 async def test_the_query_of_a_delete_says_which_pause_ends() -> None:
     async with Rig(2) as rig:
         await rig.discovered()

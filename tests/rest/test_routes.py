@@ -41,8 +41,9 @@ UNDER_WAY_MS = 600_000
 
 PATHS = [(operation.name, path) for operation in OPERATIONS for path in operation.compatible]
 OWN_TESTS = ("events", "api-page", "use-access-token", "hooks-preview", "hooks-drill",
-             "save-lost-transactions", "rebuild")  # fmt: skip
-"""These answer in another way: test_events, test_openapi, test_tokens, test_hook_drills; tests/faults/test_rebuild."""
+             "save-lost-transactions", "rebuild", "graceful-master-takeover")  # fmt: skip
+"""These answer in another way: test_arguments, test_events, test_openapi, test_tokens, test_hook_drills;
+tests/faults/test_rebuild."""
 NOTHING_AMISS = {
     "skip-query": "No SQL error on",
     "gtid-errant-reset-master": "no errant GTID is found",

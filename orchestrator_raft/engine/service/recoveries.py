@@ -142,12 +142,12 @@ async def force_failover(call: Call, desk: Desk) -> Recovery:
     if call.flag("accept_loss"):
         moment = await _once_free(desk, primary.cluster_id)
         primary = _primary(moment, call.text("cluster"))
-    word = call.operation.name
     target = _target(call, moment)
     if target is not None and target not in primary.replicas:
         raise InvalidInput(f"You may only promote a direct child of the master {primary.key}: {target} is none")
     if primary.reached:
         _check_living(call, moment, primary, target)
+    word = call.operation.name if target is None else "force-master-takeover"
     request = replace(_request(call, command=word, designated=target), accept_loss=call.flag("accept_loss"))
     text = "A person declared the primary dead"
     return _recovery(call, leader, moment, primary, request=request, kind="dead_primary", code="DeadMaster", text=text)
