@@ -45,11 +45,16 @@ def without_switch(ask: Ask) -> Ask:
     return replace(ask, query=tuple(pair for pair in ask.query if pair[0] != SWITCH))
 
 
-def names_of(state: State, node: NodeStatus) -> Names:
+def answer_without_names(answer: Answer, state: State, node: NodeStatus, asking: str) -> Answer:
+    """The answer as it may be shown to others. ``asking`` is the name of who asked, which the answer may tell, too."""
+    return anonymized(answer, names_of(state, node, asking), salt_of(state))
+
+
+def names_of(state: State, node: NodeStatus, asking: str = "") -> Names:
     """Every name that is known, and what stands for it."""
     salt = next(iter(state.nodes), "")
     found: dict[str, str] = {}
-    for kind, text in _names(state, node):
+    for kind, text in (*_names(state, node), ("user", asking)):
         if text not in NOT_REPLACED and text not in (*state.nodes, node.node_id) and not _is_loopback(text):
             found.setdefault(text, _stand_in(kind, text, salt))
     return found

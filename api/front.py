@@ -129,15 +129,16 @@ class Front:
             methods = tuple(sorted({method for each in matches for method in each.route.methods}))
             return self._signed(dialect.not_allowed(methods))
         answer = await self._attempted(ask, match, admitted, forwarded=forwarded)
-        return await self._anonymized(answer) if anonymous.is_asked(ask, match.route.operation) else answer
+        if not anonymous.is_asked(ask, match.route.operation):
+            return answer
+        return await self._anonymized(answer, admitted.person)
 
-    async def _anonymized(self, answer: Answer | Stream) -> Answer | Stream:
+    async def _anonymized(self, answer: Answer | Stream, person: Person) -> Answer | Stream:
         """With names replaced, unless the leader has done so."""
         if isinstance(answer, Stream) or any(name == VIA for name, _ in answer.headers):
             return answer
-        state = self._service.state
-        names = anonymous.names_of(state, self._node.status())
-        return await asyncio.to_thread(anonymous.anonymized, answer, names, anonymous.salt_of(state))
+        status = self._node.status()
+        return await asyncio.to_thread(anonymous.answer_without_names, answer, self._service.state, status, person.name)
 
     async def _attempted(self, ask: Ask, match: Match, admitted: Admitted, *, forwarded: bool) -> Answer | Stream:
         dialect = self._native if match.route.is_native else self._compatible
@@ -185,7 +186,7 @@ class Front:
 
     async def _once(self, ask: Ask, match: Match, dialect: Dialect, person: Person, raw: Raw) -> Answer:
         """Here, now; or the answer that this very request has had before."""
-        wanted = intention(ask, match, raw, person)
+        wanted = intention(ask, match, raw, person, self._node.status().node_id)
         operation = match.route.operation
         call = Call(
             operation=operation, arguments=typed_arguments(operation, raw), person=person, request_id=ask.request_id,

@@ -94,7 +94,10 @@ def _of_fleet(scene: Scene) -> Iterator[Measured]:
         for each in state.clusters.values()
     )
     yield Measured("primary_reachable", "Whether the primary is reached.", primaries, ("cluster", "primary"))
-    generations = tuple(((names[each.id],), float(each.generation)) for each in state.clusters.values())
+    changes: Counter[str] = Counter()
+    for cluster in state.clusters.values():
+        changes[names[cluster.id]] += cluster.generation
+    generations = tuple(((name,), float(count)) for name, count in sorted(changes.items()))
     yield Measured("primary_changes", "Changes of the primary role.", generations, ("cluster",), counts=True)
     lags = tuple(
         ((names.get(state.servers[key].cluster_id, ""), str(key)), each.lag_s)
@@ -102,19 +105,16 @@ def _of_fleet(scene: Scene) -> Iterator[Measured]:
         if each.lag_s is not None and key in state.servers
     )
     yield Measured("replication_lag_seconds", "Lag of replicas that are reached.", lags, ("cluster", "server"))
+    leading = frozenset(each.primary for each in state.clusters.values())
     replicating = tuple(
         ((names.get(state.servers[key].cluster_id, ""), str(key)), float(each.replicates))
         for key, each in sorted(scene.seen.glimpses.items())
-        if key in state.servers and each.reached and key not in _primaries(scene)
+        if key in state.servers and each.reached and key not in leading
     )
     yield Measured("replicates", "Whether a replica replicates.", replicating, ("cluster", "server"))
     found = Counter((names.get(each.cluster_id, ""), each.code) for each in scene.seen.problems)
     problems = tuple((labels, float(count)) for labels, count in sorted(found.items()))
     yield Measured("problems", "Problems that the leader sees now.", problems, ("cluster", "code"))
-
-
-def _primaries(scene: Scene) -> frozenset[object]:
-    return frozenset(each.primary for each in scene.state.clusters.values())
 
 
 def _is_reachable(scene: Scene, primary: Any) -> bool:

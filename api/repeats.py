@@ -2,11 +2,13 @@
 
 The same (principal, operation, parameters, ``X-Request-ID``) within a day gets the first answer, from any node; while
 the first is still under way, both get its answer. The native API refuses the same id with other parameters; on the
-compatible one that is another request, as it is with the peers. Only an id that the client chose counts.
+compatible one that is another request, as it is with the peers. Only an id that the client chose counts. ``If-Match``
+is one of the parameters. What a node does to itself is done once on each node that is asked.
 
 What is not kept, because it may turn out differently next time and nothing was done: bad input, no right, nobody who
-can answer. If the leader dies before an answer is kept, the request that comes again is carried out again; the ids
-inside are derived from the request, so what was done before is recognised (``engine.proposals.derived_id``).
+can answer, a policy that is of another version by now. If the leader dies before an answer is kept, the request that
+comes again is carried out again; the ids inside are derived from the request, so what was done before is recognised
+(``engine.proposals.derived_id``).
 """
 
 from __future__ import annotations
@@ -18,17 +20,31 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Overloaded, Refused, ServerError, Unavailable
+from orchestrator_raft.core.errors import (
+    Changed,
+    InvalidInput,
+    OrchestratorError,
+    Overloaded,
+    Refused,
+    ServerError,
+    Unavailable,
+)
 from orchestrator_raft.core.replicated.state import KeptAnswer
 from orchestrator_raft.core.replicated.visitors import ANSWER_BYTES_MAX
 from orchestrator_raft.engine.service import Person, Service
+from orchestrator_raft.operations import Where
 
+from . import versions
 from .access import Forbidden
 from .exchange import Answer, Ask
 from .routing import Match
 
 REPLAYED = ("X-Request-Replayed", "true")
 LOCATION = "Location"
+OF_THE_CLUSTER = frozenset({
+    "raft-add-peer", "raft-remove-peer", "raft-replace-peer", "raft-yield", "raft-yield-hint",
+})  # fmt: skip
+"""Any node does these itself, to the cluster: done on one, they are done."""
 
 
 class OtherParameters(InvalidInput):
@@ -49,13 +65,20 @@ class Intention:
         return f"{self.key}/{self.parameters}"
 
 
-def intention(ask: Ask, match: Match, raw: Mapping[str, str], person: Person) -> Intention | None:
-    """None for a request that cannot be recognised or repeated: a read, one for a secret, one without a chosen id."""
+def intention(ask: Ask, match: Match, raw: Mapping[str, str], person: Person, node_id: str) -> Intention | None:
+    """None for a request that cannot be recognised or repeated: a read, one for a secret, one without a chosen id.
+
+    Raises InvalidInput for an ``If-Match`` that says nothing.
+    """
     route = match.route
     if not route.operation.writes or route.operation.secret or not ask.repeatable:
         return None
-    parameters = _digest(json.dumps(dict(raw), sort_keys=True))
+    version = versions.wanted(ask, match)
+    counting = dict(raw) if version is None else {**raw, "If-Match": version}
+    parameters = _digest(json.dumps(counting, sort_keys=True))
     scope = [person.name, route.operation.name, route.is_native, ask.request_id]
+    if route.operation.where is Where.HERE and route.operation.name not in OF_THE_CLUSTER:
+        scope.append(node_id)
     key = scope if route.is_native else [*scope, parameters]
     return Intention(_digest(json.dumps(key)), parameters, route.is_native)
 
@@ -103,7 +126,7 @@ class Repeats:
     async def _first(self, wanted: Intention, ask: Ask, person: Person, perform: Perform, show: Show) -> Answer:
         try:
             answer = await perform()
-        except (Forbidden, Overloaded):
+        except (Forbidden, Overloaded, Changed):
             raise
         except (Refused, ServerError) as error:
             answer = show(error)

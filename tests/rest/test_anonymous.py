@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from api.settings import ApiSettings, AuthenticationMethod
 from orchestrator_raft.core.instance import InstanceKey, Location
 from orchestrator_raft.operations import OPERATION_BY_NAME, OPERATIONS
 from tests.engine.fleet import Fleet, primary_facts, replica_facts
 from tests.rest.rig import Got, Rig
+from tests.rest.test_access import basic
 
 SERVERS = tuple(InstanceKey(f"payroll{number}.corp.example", 3306) for number in (1, 2, 3))
 SECRETS = ("payroll", "corp.example", "berlin", "wages", "hr.example", "anna", "repluser", "10.20.30.40")
@@ -138,6 +140,16 @@ async def test_errors_are_anonymised_and_writes_and_the_stream_are_not(telling: 
     write = await telling.first.ask("POST", f"/api/v2/servers/{SERVERS[1]}/refresh?anonymize=true")
     assert write.status == 400 and "no parameter 'anonymize'" in write.json["detail"]
     assert (await telling.first.get("/api/v2/clusters?anonymise=true")).status == 400, "a switch that does not exist"
+
+
+async def test_who_asks_is_not_told_either() -> None:
+    async with Rig(
+        2, settings=ApiSettings(authentication=AuthenticationMethod.MULTI, user="anna", password="x")
+    ) as rig:
+        for node in ("n1", "n2"):
+            answer = await rig[node].get("/api/v2/me?anonymize=true", headers=basic("anna", "x"))
+            assert answer.status == 200 and b"anna" not in answer.body, answer.body
+            assert b"user-" in answer.body
 
 
 def test_every_read_is_tried() -> None:

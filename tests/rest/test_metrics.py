@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.metrics import measured
 from api.settings import ApiSettings, AuthenticationMethod
 from tests.rest.rig import Got, Rig
 
@@ -63,6 +66,20 @@ async def test_labels_hold_whatever_a_cluster_is_called() -> None:
         named = await rig.first.ask("POST", "/api/v2/clusters/bench/alias", json={"alias": 'a"b\\c\n{}'})
         assert named.status == 200
         assert values(await rig.first.get("/metrics"))["servers", 'a"b\\c\n{}', "yes"] == 4
+
+
+async def test_clusters_of_one_alias_are_counted_together() -> None:
+    async with Rig() as rig:
+        await rig.discovered()
+        scene = rig.first.front._health_scene()
+        [cluster] = scene.state.clusters.values()
+        clusters = {
+            name: replace(cluster, id=name, alias="shop", generation=generation)
+            for name, generation in (("c1", 3), ("c2", 4))
+        }
+        both = replace(scene, state=replace(scene.state, clusters=clusters))
+        [changes] = [each for each in measured(both, rig.first.service.figures) if each.name == "primary_changes"]
+        assert tuple(changes.values) == ((("shop",), 7.0),)
 
 
 async def test_metrics_are_for_those_who_are_let_in() -> None:

@@ -100,6 +100,31 @@ async def test_a_refusal_is_an_answer_and_comes_again() -> None:
         assert is_replay(again)
 
 
+async def test_a_policy_of_another_version_is_no_answer_to_keep_and_the_version_is_a_parameter() -> None:
+    async with Rig(2) as rig:
+        await rig.discovered()
+        set_ = await rig.first.ask("POST", DOWNTIME, json=BODY, headers=with_id("q0"))
+        tag = set_.headers["ETag"]
+        late = await rig["n2"].ask("DELETE", DOWNTIME, headers=with_id("q1", **{"If-Match": '"999"'}))
+        assert late.status == 412
+        assert [kept.status for kept in rig.raft.state.answers.values()] == [200]
+        other = await rig["n2"].ask("POST", DOWNTIME, json=BODY, headers=with_id("q0", **{"If-Match": '"999"'}))
+        assert other.status == 422
+        gone = await rig["n2"].ask("DELETE", DOWNTIME, headers=with_id("q1", **{"If-Match": tag}))
+        assert gone.status == 200 and not is_replay(gone), "the same id, read anew and decided anew"
+        again = await rig.first.ask("DELETE", DOWNTIME, headers=with_id("q1", **{"If-Match": tag}))
+        assert again.status == 200 and is_replay(again)
+
+
+async def test_what_a_node_does_to_itself_is_done_once_on_each() -> None:
+    async with Rig(2) as rig:
+        await rig.discovered()
+        for name, replayed in (("n1", False), ("n2", False), ("n1", True)):
+            answer = await rig[name].ask("POST", "/api/v2/configuration/reload", headers=with_id("q1"))
+            assert answer.status == 200 and is_replay(answer) is replayed
+        assert [node.reload.count for node in rig.nodes.values()] == [1, 1]
+
+
 async def test_a_takeover_whose_answer_was_lost_with_its_leader_is_not_made_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
