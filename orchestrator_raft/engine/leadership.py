@@ -211,8 +211,9 @@ class Leader:
 
     def _ended(self, recovery: Recovery) -> None:
         self.claims.ended(recovery)
-        cluster = self.viewer.moment().topology.clusters.get(recovery.cluster_id)
-        members = cluster.members if cluster is not None else ()
+        clusters = self.viewer.moment().topology.clusters
+        held = (recovery.cluster_id, *recovery.other_clusters)
+        members = (key for each in held if each in clusters for key in clusters[each].members)
         touched = {recovery.subject.key, *recovery.subject.replicas, *recovery.stale, *members}
         self.tasks.start(f"let go after {recovery.id}", self.hands.let_go(touched))
         self.watch.changed()

@@ -90,12 +90,14 @@ class Supervisor:
             self._running.pop(recovery_id, None)
 
     async def _end_those_that_gave_way(self, recovery_id: str) -> None:
-        """Before this one acts: nothing of a return of its cluster that ended for it may act any more."""
+        """Before this one acts: nothing that held one of its clusters and ended for it may act any more."""
         recoveries = self._consensus.state.recoveries
-        cluster_id = recoveries[recovery_id].cluster_id
+        recovery = recoveries[recovery_id]
         for other_id, task in tuple(self._running.items()):
             other = recoveries.get(other_id)
-            if other is not None and other.cluster_id == cluster_id and not other.is_active and not task.done():
+            if other is None or other.is_active or task.done():
+                continue
+            if any(other.holds(cluster_id) for cluster_id in (recovery.cluster_id, *recovery.other_clusters)):
                 task.cancel()
                 await asyncio.wait((task,))
                 self._on_ended(other)
