@@ -3,7 +3,8 @@
 Theory. The change takes a stop of the receiver and may drop the relay log, in which a transaction may be that only this
 replica has acknowledged. So its receiver stops first and what it has is applied; only then is anything changed. And it
 is never begun where the source would be left with fewer ackers than it waits for. However that ends, replication is
-started again, by whoever leads then; so this gives way to a failover alone, which points every replica anew.
+started again, by whoever leads then. Where this gives way to something more urgent, its replica is left behind: unless
+a failover points it anew, it is compared and attached like every replica that missed a change of primary.
 """
 
 from __future__ import annotations

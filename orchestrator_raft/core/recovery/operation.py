@@ -6,7 +6,7 @@ and can be done twice, so a new leader repeats the one it finds. A stage that fa
 before it, in reverse; of a piecemeal plan only the servers that failed are, and the others go on.
 
 It gives way at once to a recovery that is more urgent. What was being moved then is compared and attached like every
-replica that missed a change of primary.
+replica that missed a change of primary; what a person wanted stopped is not started.
 """
 
 from __future__ import annotations
@@ -114,6 +114,20 @@ def _plan(recovery: Recovery) -> Plan:
 
 def _stage(recovery: Recovery) -> Stage:
     return _plan(recovery).stages[recovery.progress.stage]
+
+
+def on_their_way(recovery: Recovery) -> tuple[InstanceKey, ...]:
+    """Servers that may stand still, or below a source that is not theirs, though nobody wants that.
+
+    The plan gives them a source, or starts what ran before; one that a person wanted stopped stays as it is.
+    """
+    stages = recovery.plan.stages if recovery.plan is not None else ()
+    acts = [act for stage in stages for act in stage.acts]
+    pointed = {act.key for act in acts if act.source is not None and not act.source.is_detached}
+    ran = {act.key for stage in stages for act in stage.undo if act.verb is Verb.START}
+    started = ran if recovery.phase == "undo" else ran & {act.key for act in acts if act.verb is Verb.START}
+    unfinished = (move.key for move in recovery.moves if move.key not in recovery.moved)
+    return tuple(key for key in unfinished if key in pointed | started)
 
 
 def _given_up(recovery: Recovery) -> set[InstanceKey]:

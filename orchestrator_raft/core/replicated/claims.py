@@ -37,10 +37,12 @@ LAST_MS = 253_402_300_799_000
 
 def refuse_claim(state: State, recovery: Recovery, block_ms: int, storm: Storm = NO_STORM) -> ClaimRefusal | None:
     """None when the claim may be granted."""
-    nonsense = _refuse_nonsense(state, recovery) or refuse_paused(state, recovery.cluster_id)
+    held = (recovery.cluster_id, *recovery.other_clusters)
+    paused = next(filter(None, (refuse_paused(state, each) for each in held)), "")
+    nonsense = _refuse_nonsense(state, recovery) or paused
     if nonsense:
         return ClaimRefusal(nonsense)
-    for running in (state.active_recovery(each) for each in (recovery.cluster_id, *recovery.other_clusters)):
+    for running in (state.active_recovery(each) for each in held):
         if running is not None and (recovery.other_clusters or not gives_way(running, recovery.kind)):
             text = f"recovery {running.id} of this cluster is running since it was claimed by {running.holder}"
             return ClaimRefusal(text, running.id)

@@ -121,7 +121,23 @@ def ackers_after(state: State, record: ClusterRecord) -> ClusterRecord:
     if running is None:
         return record
     record = with_new_ackers(record, state.servers)
-    return replace(record, ackers=tuple(sorted({*record.ackers, *servers_in_between(running)})))
+    return with_ackers_in_between(state, record, running)
+
+
+def with_ackers_in_between(state: State, record: ClusterRecord, running: Recovery) -> ClusterRecord:
+    """The record with the servers in between that may acknowledge to its primary."""
+    found = concerned(state, record, running).intersection(servers_in_between(running))
+    return replace(record, ackers=tuple(sorted({*record.ackers, *found})))
+
+
+def concerned(state: State, record: ClusterRecord, running: Recovery) -> frozenset[InstanceKey]:
+    """Whom a recovery may have made a replica in this cluster: members, and servers that it moves below one of them.
+
+    A server that goes from one cluster to another counts in both, since nobody knows how far it has come.
+    """
+    members = {key for key, server in state.servers.items() if server.cluster_id == record.id}
+    coming = {move.key for move in running.moves if move.source in members and move.key in state.servers}
+    return frozenset((members | coming) - {record.primary})
 
 
 def servers_in_between(running: Recovery) -> tuple[InstanceKey, ...]:

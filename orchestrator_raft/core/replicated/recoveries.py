@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.recovery.dead_intermediate import DEAD_INTERMEDIATE
 from orchestrator_raft.core.recovery.kinds import KINDS
 from orchestrator_raft.core.recovery.losses import as_found
 from orchestrator_raft.core.recovery.model import Acknowledgement, EndState, Recovery, Subject
-from orchestrator_raft.core.recovery.operation import OPERATION
+from orchestrator_raft.core.recovery.net_timeout import NET_TIMEOUT
+from orchestrator_raft.core.recovery.operation import OPERATION, on_their_way
 from orchestrator_raft.core.replicated.audit import audited
 from orchestrator_raft.core.replicated.claims import Storm, gives_way, refuse_claim
 from orchestrator_raft.core.replicated.commands import (
@@ -22,7 +25,7 @@ from orchestrator_raft.core.replicated.commands import (
     ResumeRecovery,
 )
 from orchestrator_raft.core.replicated.effects import close, follow, relocated
-from orchestrator_raft.core.replicated.promises import servers_in_between
+from orchestrator_raft.core.replicated.promises import concerned, servers_in_between, with_ackers_in_between
 from orchestrator_raft.core.replicated.state import (
     BLOCKED_MAX,
     DETECTIONS_MAX,
@@ -33,9 +36,16 @@ from orchestrator_raft.core.replicated.state import (
     Result,
     State,
 )
+from orchestrator_raft.core.topology import ClusterRecord
 from orchestrator_raft.core.topology.clusters import with_new_ackers
 
 Applied = tuple[State, Result]
+LEAVES_BEHIND: dict[str, Callable[[Recovery], tuple[InstanceKey, ...]]] = {
+    DEAD_INTERMEDIATE.name: servers_in_between,
+    OPERATION.name: on_their_way,
+    NET_TIMEOUT.name: lambda recovery: (recovery.subject.key,),
+}
+"""By kind: servers that stand still, or below a wrong source, once it has given way."""
 
 
 def claim(state: State, command: ClaimRecovery) -> Applied:
@@ -83,14 +93,22 @@ def _with_return_ended(state: State, command: ClaimRecovery) -> State:
     text = f"it gave way to recovery {claimed.id} ({claimed.kind}) of {claimed.subject.key}"
     ended = running.ended(EndState.FAILED, state.time_ms, text)
     after = relocated(replace(state, recoveries={**state.recoveries, ended.id: ended}), running)
-    record = with_new_ackers(after.clusters[claimed.cluster_id], after.servers)
-    in_between = servers_in_between(running)
-    if running.kind in (DEAD_INTERMEDIATE.name, OPERATION.name):
-        record = replace(record, left_behind=tuple(sorted({*record.left_behind, *in_between})))
-    record = replace(record, ackers=tuple(sorted({*record.ackers, *in_between})))
-    after = replace(after, clusters={**after.clusters, record.id: record})
+    held = (after.clusters.get(each) for each in (running.cluster_id, *running.other_clusters))
+    booked = {record.id: _with_in_between(after, record, running) for record in held if record is not None}
+    after = replace(after, clusters={**after.clusters, **booked})
     text = f"recovery {ended.id} ({ended.kind}): {text}"
     return audited(after, command, "finish-recovery", text, ended.subject.key)
+
+
+def _with_in_between(state: State, record: ClusterRecord, running: Recovery) -> ClusterRecord:
+    """Its possible ackers, and whom it has to look after, once a recovery that held it has given way.
+
+    One that was on its way here from another cluster is held still by a failover of this one; it returns to the other.
+    """
+    record = with_ackers_in_between(state, with_new_ackers(record, state.servers), running)
+    left = LEAVES_BEHIND[running.kind](running) if running.kind in LEAVES_BEHIND else ()
+    here = concerned(state, record, running).intersection(left) - set(state.stale)
+    return replace(record, left_behind=tuple(sorted({*record.left_behind, *here})))
 
 
 def _without_stale(state: State, subject: Subject) -> Subject:
