@@ -20,7 +20,8 @@ NOT_SUPERVISED = 3707
 _ASK = (
     "SELECT (SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone') AS status, "
     "EXISTS (SELECT 1 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = '{privilege}' AND GRANTEE = "
-    "CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')) AS granted"
+    "CONCAT('''', REPLACE(CURRENT_USER(), '@', '''@'''), '''')) AS granted, "
+    "@@global.performance_schema AS shows_copies"
 )
 ASK_COPY = (
     "SELECT STATE AS state, UNIX_TIMESTAMP(NOW(3)) - UNIX_TIMESTAMP(BEGIN_TIME) AS age_s, ERROR_NO AS error, "
@@ -79,7 +80,11 @@ def _complaint(rows: Rows, privilege: str) -> str:
     row = rows[0] if rows else {}
     if text(row, "status") != "ACTIVE":
         return "the CLONE plugin is not active: INSTALL PLUGIN clone SONAME 'mysql_clone.so'"
-    return "" if flag(row, "granted") else f"the manager's account lacks the privilege {privilege}"
+    if not flag(row, "granted"):
+        return f"the manager's account lacks the privilege {privilege}"
+    return (
+        "" if flag(row, "shows_copies") else "performance_schema is off, so nobody could tell whether a copy is whole"
+    )
 
 
 def _is_ready(rows: Rows) -> str:

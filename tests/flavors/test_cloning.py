@@ -4,9 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator_raft.core.recovery.steps import COPIED, COPYING
+from orchestrator_raft.core.instance import Facts, Flavor, InstanceKey
+from orchestrator_raft.core.recovery.steps import COPIED, COPYING, CheckClone
 from orchestrator_raft.flavors.base import Row
-from orchestrator_raft.flavors.cloning import copy_state
+from orchestrator_raft.flavors.cloning import copy_state, plan
+
+
+def complaint(**answer: str) -> str:
+    key = InstanceKey("10.0.0.1", 3306)
+    ask, _ = plan(CheckClone(key=key), Facts(key=key, flavor=Flavor.MYSQL, version="8.4.3"), None)
+    assert ask.check is not None
+    return ask.check([{"status": "ACTIVE", "granted": "1", "shows_copies": "1"} | answer])
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"status": "DISABLED"}, "plugin is not active"),
+        ({"granted": "0"}, "lacks the privilege CLONE_ADMIN"),
+        ({"shows_copies": "0"}, "performance_schema is off"),
+    ],
+)
+def test_nothing_is_begun_of_which_the_end_could_not_be_told(answer: dict[str, str], said: str) -> None:
+    assert said in complaint(**answer)
+    assert complaint() == ""
 
 
 def row(state: str, age_s: str | None = "30.125") -> Row:
