@@ -117,9 +117,60 @@ def recovery(draw: st.DrawFn, state: State) -> Recovery:
     )
 
 
+def savings(text: st.SearchStrategy[str]) -> st.SearchStrategy[SavedTransactions]:
+    return st.builds(SavedTransactions, path=text, problem=text)
+
+
+text = st.sampled_from(("", "a", "b"))
+PLAIN: dict[type[Command], dict[str, st.SearchStrategy[Any]]] = {
+    RegisterNode: {"node_id": text, "address": text, "http_uri": text, "version": text},
+    ForgetServers: {"keys": some_keys, "forced": st.booleans()},
+    BeginDowntime: {"key": keys, "owner": text, "reason": text, "ends_ms": st.integers(0, 10**7)},
+    EndDowntime: {"key": keys, "expired": st.booleans()},
+    MarkStale: {"key": keys, "status": st.sampled_from(StaleStatus), "extra": text},
+    RecordSaved: {"key": keys, "saved": savings(text), "recovery_id": st.just("") | recovery_ids},
+    ReleaseAckers: {"cluster_id": cluster_ids, "keys": some_keys, "lapses": st.integers(0, 3)},
+    AdmitAckers: {"cluster_id": cluster_ids, "keys": some_keys},
+    LapsePromise: {"cluster_id": cluster_ids, "because": text},
+    ConfirmCaughtUp: {"cluster_id": cluster_ids, "lapses": st.integers(0, 3)},
+    ResumeRecovery: {"recovery_id": recovery_ids, "holder": text, "term": st.integers(0, 4)},
+    RecordDetection: {"subject": st.builds(Subject, key=keys, code=text), "recovery_id": recovery_ids},
+    RecordBlocked: {"key": keys, "cluster_id": cluster_ids, "code": text, "reason": text},
+    AcknowledgeRecoveries: {"comment": text, "every": st.booleans(), "cluster_id": cluster_ids},
+    SwitchRecoveries: {"enabled": st.booleans()},
+    PauseWrites: {"paused": st.booleans(), "cluster_id": st.just("") | cluster_ids, "reason": text},
+    GiveWay: {"node_id": text, "reason": text},
+    RecordAudit: {"type": text, "message": text, "key": st.none() | keys},
+    IssueAccessToken: {
+        "digest": text,
+        "owner": text,
+        "use_until_ms": st.integers(0, 10**7),
+        "ends_ms": st.integers(0, 10**7),
+    },
+    UseAccessToken: {"digest": text, "secret_digest": text},
+    BeginMaintenance: {"key": keys, "owner": text, "reason": text, "ends_ms": st.integers(0, 10**7)},
+    EndMaintenance: {"key": st.none() | keys, "number": st.integers(0, 3), "expired": st.booleans()},
+    RegisterRule: {"key": keys, "rule": st.sampled_from(PromotionRule), "ends_ms": st.integers(0, 10**7)},
+    DropRule: {"key": keys, "expired": st.booleans()},
+    TagServer: {"key": keys, "name": text, "value": text},
+    UntagServers: {"name": text, "key": st.none() | keys, "value": st.none() | text},
+    SubmitPool: {"name": text, "members": some_keys, "ends_ms": st.integers(0, 10**7)},
+    DropPool: {"name": text, "expired": st.booleans()},
+    SetClusterAlias: {"cluster_id": cluster_ids, "alias": text},
+    SetVirtualName: {"key": keys, "hostname": text},
+    KeepAnswer: {
+        "key": text,
+        "parameters": text,
+        "status": st.just(200),
+        "content_type": text,
+        "body": st.binary(max_size=9),
+    },
+}
+"""Commands that hold no recovery and no observation."""
+
+
 @st.composite
 def command(draw: st.DrawFn, state: State) -> Command:
-    text = st.sampled_from(("", "a", "b"))
     kind = draw(st.sampled_from(COMMANDS))
     common: dict[str, Any] = {
         "id": draw(st.uuids()).hex[: draw(st.sampled_from((1, 32, 32)))],
@@ -133,54 +184,7 @@ def command(draw: st.DrawFn, state: State) -> Command:
         case _ if kind is ObserveServers:
             fields = {"servers": st.lists(observation(), min_size=1, max_size=4).map(tuple)}
         case _:
-            fields = {
-                RegisterNode: {"node_id": text, "address": text, "http_uri": text, "version": text},
-                ForgetServers: {"keys": some_keys, "forced": st.booleans()},
-                BeginDowntime: {"key": keys, "owner": text, "reason": text, "ends_ms": st.integers(0, 10**7)},
-                EndDowntime: {"key": keys, "expired": st.booleans()},
-                MarkStale: {"key": keys, "status": st.sampled_from(StaleStatus), "extra": text},
-                RecordSaved: {
-                    "key": keys,
-                    "saved": st.builds(SavedTransactions, path=text, problem=text),
-                    "recovery_id": st.just("") | recovery_ids,
-                },
-                ReleaseAckers: {"cluster_id": cluster_ids, "keys": some_keys, "lapses": st.integers(0, 3)},
-                AdmitAckers: {"cluster_id": cluster_ids, "keys": some_keys},
-                LapsePromise: {"cluster_id": cluster_ids, "because": text},
-                ConfirmCaughtUp: {"cluster_id": cluster_ids, "lapses": st.integers(0, 3)},
-                ResumeRecovery: {"recovery_id": recovery_ids, "holder": text, "term": st.integers(0, 4)},
-                RecordDetection: {"subject": st.builds(Subject, key=keys, code=text), "recovery_id": recovery_ids},
-                RecordBlocked: {"key": keys, "cluster_id": cluster_ids, "code": text, "reason": text},
-                AcknowledgeRecoveries: {"comment": text, "every": st.booleans(), "cluster_id": cluster_ids},
-                SwitchRecoveries: {"enabled": st.booleans()},
-                PauseWrites: {"paused": st.booleans(), "cluster_id": st.just("") | cluster_ids, "reason": text},
-                GiveWay: {"node_id": text, "reason": text},
-                RecordAudit: {"type": text, "message": text, "key": st.none() | keys},
-                IssueAccessToken: {
-                    "digest": text,
-                    "owner": text,
-                    "use_until_ms": st.integers(0, 10**7),
-                    "ends_ms": st.integers(0, 10**7),
-                },
-                UseAccessToken: {"digest": text, "secret_digest": text},
-                BeginMaintenance: {"key": keys, "owner": text, "reason": text, "ends_ms": st.integers(0, 10**7)},
-                EndMaintenance: {"key": st.none() | keys, "number": st.integers(0, 3), "expired": st.booleans()},
-                RegisterRule: {"key": keys, "rule": st.sampled_from(PromotionRule), "ends_ms": st.integers(0, 10**7)},
-                DropRule: {"key": keys, "expired": st.booleans()},
-                TagServer: {"key": keys, "name": text, "value": text},
-                UntagServers: {"name": text, "key": st.none() | keys, "value": st.none() | text},
-                SubmitPool: {"name": text, "members": some_keys, "ends_ms": st.integers(0, 10**7)},
-                DropPool: {"name": text, "expired": st.booleans()},
-                SetClusterAlias: {"cluster_id": cluster_ids, "alias": text},
-                SetVirtualName: {"key": keys, "hostname": text},
-                KeepAnswer: {
-                    "key": text,
-                    "parameters": text,
-                    "status": st.just(200),
-                    "content_type": text,
-                    "body": st.binary(max_size=9),
-                },
-            }[kind]
+            fields = PLAIN[kind]
     return kind(**common, **{name: draw(strategy) for name, strategy in fields.items()})
 
 
