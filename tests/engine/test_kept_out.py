@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
+import pytest
 import pytest_asyncio
 
 from orchestrator_raft.core.gtid import parse_mysql
@@ -76,8 +77,10 @@ class KeptOut(Bench):
 
 
 @pytest_asyncio.fixture
-async def kept_out() -> AsyncIterator[KeptOut]:
-    made = await KeptOut(SlowSalvager(SavedTransactions(path="/a.sql", size_bytes=5, gtids=EXTRA), takes_s=5.0)).begin()
+async def kept_out(request: pytest.FixtureRequest) -> AsyncIterator[KeptOut]:
+    takes_s = getattr(request, "param", 5.0)
+    salvager = SlowSalvager(SavedTransactions(path="/a.sql", size_bytes=5, gtids=EXTRA), takes_s=takes_s)
+    made = await KeptOut(salvager).begin()
     yield made
     await made.close()
 
@@ -121,6 +124,7 @@ async def test_saved_means_exactly_what_it_has_extra_now(kept_out: KeptOut) -> N
     assert not is_saved_there(kept_out)
 
 
+@pytest.mark.parametrize("kept_out", [60.0], indirect=True)
 async def test_a_save_that_was_begun_for_an_earlier_return_counts_for_nothing(kept_out: KeptOut) -> None:
     salvager, first = kept_out.salvager, kept_out.rejoin.id
     assert salvager is not None
@@ -130,7 +134,8 @@ async def test_a_save_that_was_begun_for_an_earlier_return_counts_for_nothing(ke
     executed = server.facts.executed.union(parse_mysql(MORE))
     server.facts = replace(server.facts, executed=executed, read_only=False, super_read_only=False)
     await kept_out.until(lambda: kept_out.rejoin.id != first)
-    await kept_out.until(lambda: kept_out.mark.saved is not None)
+    assert len(salvager.asked) == 1, "it was kept out anew before the first save ended"
+    await kept_out.until(lambda: kept_out.mark.saved is not None, at_most_s=200.0)
     assert [each.folder for each in salvager.asked] == [first, kept_out.rejoin.id]
     assert kept_out.mark.saved is not None
     assert kept_out.mark.saved.wanted == MORE
