@@ -16,6 +16,7 @@ import pytest
 
 from orchestrator_raft import __version__, cli
 from orchestrator_raft.core.errors import StartupError
+from tests.free_ports import free_port
 
 PROGRAM = (sys.executable, "-c", "from orchestrator_raft.cli import main; main()")
 PROCESS_TIMEOUT_S = 60
@@ -24,14 +25,6 @@ PROCESS_TIMEOUT_S = 60
 def ran(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A process of its own: that it ends within the timeout is a part of what is tested."""
     return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=PROCESS_TIMEOUT_S, cwd=cwd)
-
-
-def free_port() -> int:
-    for port in range(23_600, 23_900):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise AssertionError("no free port was found")
 
 
 def test_the_version_is_told() -> None:

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from orchestrator_raft.raft.settings import TlsFiles
 from orchestrator_raft.raft.tls import load
-from tests.raft.cluster import free_port
+from tests.free_ports import free_port
 
 PROGRAM = (sys.executable, "-c", "from orchestrator_raft.cli import main; main()")
 ELSEWHERE = "192.0.2.1"

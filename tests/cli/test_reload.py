@@ -14,7 +14,8 @@ from typing import Any
 from cryptography import x509
 
 from orchestrator_raft.raft.pki import issue, make_authority
-from tests.cli.test_cli import PROCESS_TIMEOUT_S, PROGRAM, free_port
+from tests.cli.test_cli import PROCESS_TIMEOUT_S, PROGRAM
+from tests.free_ports import free_port
 
 
 def until(lines: Iterator[str], text: str) -> dict[str, Any]:

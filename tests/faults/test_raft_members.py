@@ -13,7 +13,7 @@ import pytest
 
 from sandbox.nodes import Node, configuration
 from tests.faults.stage import until
-from tests.raft.cluster import free_port
+from tests.free_ports import free_port
 
 COMMAND_S = 60.0
 

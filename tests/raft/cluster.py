@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,23 +11,11 @@ from typing import Any
 
 from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.raft.settings import Limits, RaftSettings
+from tests.free_ports import free_port
 from tests.raft.counting import Add, Break, Counted, Counter, codec
 
 Node = RaftNode[Counted, Add | Break, int]
 WAIT_S = 30.0
-PORTS = itertools.count(20000 + os.getpid() % 500 * 20)
-
-
-def free_port() -> int:
-    """A port below the ephemeral range that nobody listens on."""
-    while True:
-        port = 20000 + (next(PORTS) - 20000) % 12000
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def never(error: BaseException) -> None:

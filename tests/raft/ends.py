@@ -16,7 +16,8 @@ from orchestrator_raft.raft.security import Security
 from orchestrator_raft.raft.settings import Address
 from orchestrator_raft.raft.transport import Transport
 from orchestrator_raft.tasks import Tasks
-from tests.raft.cluster import free_port, until
+from tests.free_ports import free_port
+from tests.raft.cluster import until
 
 FRAME_BYTES = 100_000
 

@@ -14,7 +14,8 @@ from orchestrator_raft.core.errors import InvalidInput, Refused, StartupError
 from orchestrator_raft.raft.changes import Ask, address_of, unpack
 from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.raft.settings import RaftSettings
-from tests.raft.cluster import WAIT_S, Cluster, Node, free_port, until
+from tests.free_ports import free_port
+from tests.raft.cluster import WAIT_S, Cluster, Node, until
 from tests.raft.counting import Add, Counter, codec
 
 

@@ -13,7 +13,8 @@ from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.raft.settings import Limits, RaftSettings
 from orchestrator_raft.raft.status import Role
 from orchestrator_raft.tasks import Tasks
-from tests.raft.cluster import Cluster, Node, free_port, never, running, until
+from tests.free_ports import free_port
+from tests.raft.cluster import Cluster, Node, never, running, until
 from tests.raft.counting import Add, Break, Counter, codec
 
 

@@ -11,7 +11,8 @@ from orchestrator_raft.core.errors import InvalidInput, Refused, StartupError
 from orchestrator_raft.raft.recover import Recovered, recover
 from orchestrator_raft.raft.roster import PATIENCE_S
 from orchestrator_raft.raft.settings import RaftSettings
-from tests.raft.cluster import WAIT_S, free_port, until
+from tests.free_ports import free_port
+from tests.raft.cluster import WAIT_S, until
 from tests.raft.test_changes import Growing, growing, voters
 
 

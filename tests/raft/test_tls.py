@@ -20,7 +20,8 @@ from orchestrator_raft.raft.secret import Secret
 from orchestrator_raft.raft.security import Security
 from orchestrator_raft.raft.settings import Address, TlsFiles
 from orchestrator_raft.raft.tls import NodeTls, check_peer, load
-from tests.raft.cluster import free_port, until
+from tests.free_ports import free_port
+from tests.raft.cluster import until
 from tests.raft.ends import End, addresses, assert_they_talk, both_up, started
 from tests.raft.test_transport import stranger
 

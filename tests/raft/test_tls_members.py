@@ -9,7 +9,8 @@ from pathlib import Path
 from orchestrator_raft.raft import pki
 from orchestrator_raft.raft.node import RaftNode
 from orchestrator_raft.raft.settings import RaftSettings, TlsFiles
-from tests.raft.cluster import WAIT_S, Cluster, Node, free_port, until
+from tests.free_ports import free_port
+from tests.raft.cluster import WAIT_S, Cluster, Node, until
 from tests.raft.counting import Counter, codec
 
 

@@ -20,7 +20,8 @@ from orchestrator_raft.raft.messages import Refusal
 from orchestrator_raft.raft.secret import SECRET_FILE, Secret
 from orchestrator_raft.raft.security import Security
 from orchestrator_raft.raft.settings import Address
-from tests.raft.cluster import free_port, running, until
+from tests.free_ports import free_port
+from tests.raft.cluster import running, until
 from tests.raft.ends import FRAME_BYTES, End, addresses, assert_they_talk, both_up, pair, secret, started
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from orchestrator_raft.raftctl import main
-from tests.raftctl.fleet import Fleet, Node, free_port
+from tests.free_ports import free_port
+from tests.raftctl.fleet import Fleet, Node
 
 
 @dataclass(frozen=True)

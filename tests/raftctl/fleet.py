@@ -6,8 +6,6 @@ What a write would do is not done here: it is recorded, and answered as the test
 from __future__ import annotations
 
 import asyncio
-import random
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -261,21 +259,3 @@ class Node:
         if self._thread.is_alive() and self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(START_TIMEOUT_S)
-
-
-def free_port(hosts: tuple[str, ...] = ("127.0.0.1",)) -> int:
-    """A port below the ephemeral ones that nobody has on any of these hosts just now."""
-    for _ in range(200):
-        port = random.randrange(20_000, 23_500)
-        if all(_is_free(host, port) for host in hosts):
-            return port
-    raise AssertionError("no free port was found")
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True

@@ -22,7 +22,8 @@ from orchestrator_raft.core.errors import InvalidInput, OrchestratorError, Refus
 from orchestrator_raft.operations import OPERATION_BY_NAME
 from orchestrator_raft.raftctl.client import Client, Endpoint, Lost, parse_endpoints, with_credentials
 from orchestrator_raft.raftctl.requests import Request, request
-from tests.raftctl.fleet import Fleet, Node, free_port
+from tests.free_ports import free_port
+from tests.raftctl.fleet import Fleet, Node
 
 CLUSTERS = request(OPERATION_BY_NAME["clusters"], {})
 DISCOVER = request(OPERATION_BY_NAME["discover"], {"server": "db4.example:3306"})

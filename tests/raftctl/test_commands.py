@@ -18,8 +18,9 @@ from orchestrator_raft.core.errors import Refused, ServerError, Unavailable
 from orchestrator_raft.core.instance import InstanceKey
 from orchestrator_raft.core.moves.model import Act, LeftOut, Plan, Stage, Verb
 from orchestrator_raft.engine.service import Call, Reply
+from tests.free_ports import free_port
 from tests.raftctl.conftest import Raftctl, Ran, run_process
-from tests.raftctl.fleet import RECOVERY, Fleet, Node, free_port, healthy_state, with_marks
+from tests.raftctl.fleet import RECOVERY, Fleet, Node, healthy_state, with_marks
 
 
 def rows(ran: Ran) -> list[list[str]]:

@@ -13,8 +13,9 @@ from orchestrator_raft.raft.pki import Issued, issue, make_authority
 from orchestrator_raft.raftctl.client import parse_endpoint
 from orchestrator_raft.raftctl.gather import others
 from orchestrator_raft.raftctl.status import Node as Told
+from tests.free_ports import free_port
 from tests.raftctl.conftest import Raftctl
-from tests.raftctl.fleet import Fleet, Node, free_port
+from tests.raftctl.fleet import Fleet, Node
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from orchestrator_raft.raftctl import status as node_status
 from orchestrator_raft.raftctl.client import parse_endpoints
 from orchestrator_raft.raftctl.gather import FLEET, others
 from orchestrator_raft.raftctl.views import Table
+from tests.free_ports import free_port
 from tests.raftctl.conftest import Raftctl
-from tests.raftctl.fleet import FACTS, NOW_MS, RECOVERY, Fleet, Node, free_port, with_marks
+from tests.raftctl.fleet import FACTS, NOW_MS, RECOVERY, Fleet, Node, with_marks
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 PEERS = tuple(f"{host}:10008" for host in HOSTS)

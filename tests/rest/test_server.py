@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from api.server import ApiServer, Listen, TcpAddress, UnixSocket
 from orchestrator_raft.core.errors import StartupError
+from tests.free_ports import free_port
 from tests.rest.rig import Rig
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -48,20 +48,11 @@ async def test_it_listens_where_it_was_told(host: str) -> None:
 
 
 async def test_without_a_host_it_listens_on_both_families() -> None:
-    port = unused_port()
+    port = free_port(("127.0.0.1", "::1"))
     listening = server(TcpAddress(None, port))
     await listening.start()
     assert [await get(f"http://{host}:{port}/") for host in ("127.0.0.1", "[::1]")] == ["OK", "OK"]
     await listening.stop()
-
-
-def unused_port() -> int:
-    """Below the ports that the system gives to clients."""
-    for port in range(21_000 + os.getpid() % 1000, 32_000):
-        with socket.socket(socket.AF_INET6) as probe:
-            if probe.connect_ex(("::ffff:127.0.0.1", port)) != 0:
-                return port
-    raise AssertionError("no port is free")
 
 
 async def test_an_address_in_use_is_told_in_one_line() -> None:
