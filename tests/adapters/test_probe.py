@@ -21,6 +21,7 @@ from orchestrator_raft.core.instance import (
 from orchestrator_raft.mysql import TlsMode
 from sandbox.binaries import Flavor
 from sandbox.dialects import SEMI_SYNC_TIMEOUT_MS
+from sandbox.errors import SandboxError
 from sandbox.servers import Server
 from sandbox.topology import Topology
 from tests.adapters.conftest import NewTopology
@@ -270,7 +271,18 @@ async def test_a_server_that_is_full_lets_the_manager_in_and_tells_the_others(to
         assert reached(result).read_only
     finally:
         clients.clear()
-        replica.execute(f"SET GLOBAL max_connections = {limit}")
+        await said(replica, f"SET GLOBAL max_connections = {limit}")
+
+
+async def said(server: Server, statement: str) -> None:
+    """Said as soon as the server has a place again: it takes its time to see that clients have gone."""
+    for _ in range(1500):
+        try:
+            server.execute(statement)
+            return
+        except SandboxError:
+            await asyncio.sleep(0.02)
+    raise AssertionError(f"{server} lets nobody in")
 
 
 async def test_a_frozen_server_ends_the_probe_at_its_deadline(topology: Topology) -> None:
