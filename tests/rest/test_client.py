@@ -185,7 +185,6 @@ WRITES = (
     write("restart-replica", f"restart-replica/{I2}", "instance", TWO),
     write("stop-replica-nice", f"stop-replica-nice/{I2}", "instance", TWO),
     write("reset-replica", f"reset-replica/{I4}", "instance", FOUR),
-    write("change-master-credentials", f"change-master-credentials/{I2}", "instance", TWO),
     write("detach-replica-master-host", f"detach-replica-master-host/{I4}", "instance", FOUR),
     write("detach-replica", f"detach-replica/{I4}", "instance", FOUR),
     write("reattach-replica-master-host", f"reattach-replica-master-host/{I4}", "instance", FOUR,
@@ -233,8 +232,12 @@ WRITES = (
 )  # fmt: skip
 
 
+MISSING = ("change-master-credentials",)
+"""Commands that nothing answers yet."""
+
+
 def test_every_command_of_the_client_is_here() -> None:
-    names = [*TREES, *WITHOUT_REQUEST, *(each.name for each in (*READS, *WRITES))]
+    names = [*TREES, *WITHOUT_REQUEST, *MISSING, *(each.name for each in (*READS, *WRITES))]
     assert len(names) == len(set(names)) == COMMANDS_OF_THE_CLIENT
 
 
@@ -252,11 +255,14 @@ def tree() -> Fleet:
 ROUTER = Router(routes(ApiSettings()))
 
 
+@pytest.mark.parametrize("name", MISSING)
+def test_what_is_said_to_be_missing_is(name: str) -> None:
+    assert not ROUTER.match(f"/api/{name}/{I2}"), "it is served: give it a line in the table"
+
+
 async def said(rig: Rig, node: str, command: Command) -> list[str]:
     """What the command prints, asked of one node."""
     for request in command.requests:
-        if not ROUTER.match(f"/api/{request.partition('?')[0]}"):
-            pytest.skip(f"no route yet for {request}")
         reply = (await rig[node].get(f"/api/{request}")).json
         if isinstance(reply, dict) and re.search("ERROR", str(reply.get("Code", ""))):
             assert command.prints == REFUSED, reply
